@@ -1,0 +1,285 @@
+// Package config is the one schema of the runtime's configuration.
+//
+// The operator renders it (Marshal) and the runtime reads it (Load), so the
+// two cannot disagree. A configuration holds no secret: it names files that
+// do. Reading is strict: an unknown or repeated key is an error that names
+// the key. The package imports nothing of the rest of the project.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// Config is everything that `gocart api`, `worker` and `migrate` read.
+type Config struct {
+	Store    Store    `json:"store"`
+	Server   Server   `json:"server"`
+	Security Security `json:"security"`
+	Database Database `json:"database"`
+	// Redis is optional: without it the store caches nothing and serves on.
+	Redis  *Redis `json:"redis,omitempty"`
+	Cache  Cache  `json:"cache"`
+	Worker Worker `json:"worker"`
+	Auth   Auth   `json:"auth"`
+	Log    Log    `json:"log"`
+}
+
+// Store says whose runtime this is.
+type Store struct {
+	// Name and Namespace are those of the Store object; they label metrics and
+	// prefix every Redis key.
+	Name      string `json:"name"`
+	Namespace string `json:"namespace"`
+	// URL is the canonical public URL, without a trailing slash.
+	URL string `json:"url"`
+	// Domains are the hosts that the store answers to, the canonical one first.
+	Domains []string `json:"domains,omitempty"`
+}
+
+// Server holds the listeners.
+type Server struct {
+	Public   PublicListener `json:"public"`
+	Internal Listener       `json:"internal"`
+	// TrustedProxies are CIDRs whose Forwarded and X-Forwarded-* headers are believed.
+	TrustedProxies []string `json:"trustedProxies,omitempty"`
+	// DrainTimeout bounds how long a stopping process waits for requests in flight.
+	DrainTimeout Duration `json:"drainTimeout"`
+}
+
+// Listener is one TCP address.
+type Listener struct {
+	// Address is host:port or :port.
+	Address string `json:"address"`
+}
+
+// PublicListener serves the API. With TLS it speaks HTTPS (HTTP/2 and 1.1) on
+// TLS.Address and, on Address, answers plain HTTP with a redirect, save for
+// requests that a trusted proxy says came to it over HTTPS. Without TLS the
+// API is served on Address.
+type PublicListener struct {
+	Address string `json:"address"`
+	TLS     *TLS   `json:"tls,omitempty"`
+}
+
+// TLS names the certificate, which is reloaded in place when its files change.
+type TLS struct {
+	Address  string `json:"address"`
+	CertFile string `json:"certFile"`
+	KeyFile  string `json:"keyFile"`
+	// MinVersion is "1.2" or "1.3".
+	MinVersion string `json:"minVersion"`
+}
+
+// Security holds what is sent with every public answer.
+type Security struct {
+	HSTS    *HSTS   `json:"hsts,omitempty"`
+	Headers Headers `json:"headers"`
+	CORS    *CORS   `json:"cors,omitempty"`
+}
+
+// HSTS is the Strict-Transport-Security header (RFC 6797), sent over HTTPS only.
+type HSTS struct {
+	MaxAgeSeconds     int64 `json:"maxAgeSeconds"`
+	IncludeSubDomains bool  `json:"includeSubDomains"`
+	Preload           bool  `json:"preload"`
+}
+
+// Headers are response headers; an empty value leaves that header out.
+type Headers struct {
+	ContentSecurityPolicy     string `json:"contentSecurityPolicy,omitempty"`
+	FrameOptions              string `json:"frameOptions,omitempty"`
+	ReferrerPolicy            string `json:"referrerPolicy,omitempty"`
+	PermissionsPolicy         string `json:"permissionsPolicy,omitempty"`
+	CrossOriginOpenerPolicy   string `json:"crossOriginOpenerPolicy,omitempty"`
+	CrossOriginResourcePolicy string `json:"crossOriginResourcePolicy,omitempty"`
+	XSSProtection             string `json:"xssProtection,omitempty"`
+}
+
+// DefaultHeaders are sent unless the Store says otherwise.
+func DefaultHeaders() Headers {
+	return Headers{
+		ContentSecurityPolicy:     "default-src 'self'",
+		FrameOptions:              "DENY",
+		ReferrerPolicy:            "strict-origin-when-cross-origin",
+		PermissionsPolicy:         "camera=(), geolocation=(), microphone=(), payment=(self)",
+		CrossOriginOpenerPolicy:   "same-origin",
+		CrossOriginResourcePolicy: "same-site",
+		XSSProtection:             "0",
+	}
+}
+
+// CORS lists the origins whose pages may call the API (the Fetch standard).
+type CORS struct {
+	// AllowedOrigins are scheme://host[:port], or the single word "*".
+	AllowedOrigins   []string `json:"allowedOrigins"`
+	AllowCredentials bool     `json:"allowCredentials,omitempty"`
+	// MaxAge is how long a browser may keep a preflight's answer.
+	MaxAge Duration `json:"maxAge"`
+}
+
+// Database is PostgreSQL.
+type Database struct {
+	// URIFile holds a libpq connection URI with its password.
+	URIFile string `json:"uriFile"`
+	// CAFile, when set, holds the PEM certificates that the server's
+	// certificate must chain to; the connection is then verified in full.
+	CAFile string `json:"caFile,omitempty"`
+	// MaxConnections bounds this process's pool.
+	MaxConnections int32 `json:"maxConnections"`
+}
+
+// Redis holds only what may be lost.
+type Redis struct {
+	// URLFile holds a redis:// or rediss:// URL with its password.
+	URLFile string `json:"urlFile"`
+	CAFile  string `json:"caFile,omitempty"`
+}
+
+// Cache holds encoded answers to catalogue queries, in Redis.
+type Cache struct {
+	Enabled bool `json:"enabled"`
+	// TTL bounds how old an answer may be when an invalidation was missed.
+	TTL Duration `json:"ttl"`
+}
+
+// Worker runs background jobs.
+type Worker struct {
+	// Concurrency is how many jobs one process works at once, per queue.
+	Concurrency int `json:"concurrency"`
+	// Queues are the queues served, of Queues().
+	Queues []string `json:"queues"`
+}
+
+// Queues are the job queues, the most urgent first.
+func Queues() []string { return []string{"high", "normal", "low"} }
+
+// Auth names the secrets that authorise callers.
+type Auth struct {
+	// AdminKeyFile holds the first API key, which may do everything.
+	AdminKeyFile string `json:"adminKeyFile"`
+}
+
+// Log says how much is written to standard error, as JSON lines.
+type Log struct {
+	// Level is debug, info, warn or error.
+	Level string `json:"level"`
+}
+
+// Duration is a time.Duration written as "1m30s".
+type Duration time.Duration
+
+// MarshalJSON writes the duration as time.Duration.String does.
+func (d Duration) MarshalJSON() ([]byte, error) {
+	return []byte(`"` + time.Duration(d).String() + `"`), nil
+}
+
+// UnmarshalJSON reads what time.ParseDuration reads.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	if len(b) < 2 || b[0] != '"' {
+		return fmt.Errorf("a duration is a string such as \"30s\", not %s", b)
+	}
+	v, err := time.ParseDuration(string(b[1 : len(b)-1]))
+	if err != nil {
+		return err
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Default returns a configuration with every default set; what only the
+// deployment knows (the store, files) is empty.
+func Default() Config {
+	return Config{
+		Server: Server{
+			Public:       PublicListener{Address: ":8080"},
+			Internal:     Listener{Address: ":9090"},
+			DrainTimeout: Duration(20 * time.Second),
+		},
+		Security: Security{Headers: DefaultHeaders()},
+		Database: Database{MaxConnections: 10},
+		Cache:    Cache{Enabled: true, TTL: Duration(30 * time.Second)},
+		Worker:   Worker{Concurrency: 5, Queues: Queues()},
+		Log:      Log{Level: "info"},
+	}
+}
+
+// Load reads a YAML file over the defaults and validates it. The error names
+// the file and, for an unknown key, the key.
+func Load(path string) (Config, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("reading configuration: %w", err)
+	}
+	c, err := Parse(raw)
+	if err != nil {
+		return Config{}, fmt.Errorf("configuration %s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Parse is Load on bytes.
+func Parse(raw []byte) (Config, error) {
+	c := Default()
+	if err := yaml.UnmarshalStrict(raw, &c); err != nil {
+		return Config{}, err
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// Marshal renders the configuration as YAML with keys in a fixed order.
+func (c Config) Marshal() ([]byte, error) { return yaml.Marshal(c) }
+
+// Validate reports every broken rule at once, each with the key it is about.
+func (c Config) Validate() error {
+	var errs []error
+	require := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	require(c.Store.Name != "", "store.name: must not be empty")
+	require(c.Store.URL != "", "store.url: must not be empty")
+	require(c.Server.Public.Address != "", "server.public.address: must not be empty")
+	require(c.Server.Internal.Address != "", "server.internal.address: must not be empty")
+	require(c.Server.DrainTimeout > 0, "server.drainTimeout: must be above zero")
+	if t := c.Server.Public.TLS; t != nil {
+		require(t.Address != "", "server.public.tls.address: must not be empty")
+		require(t.CertFile != "" && t.KeyFile != "", "server.public.tls: certFile and keyFile must both be set")
+		require(t.MinVersion == "1.2" || t.MinVersion == "1.3", "server.public.tls.minVersion: must be 1.2 or 1.3, not %q", t.MinVersion)
+	}
+	if o := c.Security.CORS; o != nil {
+		require(len(o.AllowedOrigins) > 0, "security.cors.allowedOrigins: name at least one origin")
+		for _, origin := range o.AllowedOrigins {
+			require(origin != "*" || !o.AllowCredentials, "security.cors: allowCredentials needs named origins, not \"*\"")
+		}
+	}
+	require(c.Database.URIFile != "", "database.uriFile: must not be empty")
+	require(c.Database.MaxConnections > 0, "database.maxConnections: must be above zero")
+	if c.Redis != nil {
+		require(c.Redis.URLFile != "", "redis.urlFile: must not be empty")
+	}
+	require(c.Cache.TTL > 0, "cache.ttl: must be above zero")
+	require(c.Worker.Concurrency > 0, "worker.concurrency: must be above zero")
+	require(len(c.Worker.Queues) > 0, "worker.queues: name at least one of %v", Queues())
+	for _, q := range c.Worker.Queues {
+		known := false
+		for _, k := range Queues() {
+			known = known || k == q
+		}
+		require(known, "worker.queues: %q is not one of %v", q, Queues())
+	}
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		require(false, "log.level: must be debug, info, warn or error, not %q", c.Log.Level)
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,53 @@
+// Package status is what a running process tells the operator about itself:
+// the answer of GET /internal/status on the internal port, and the last words
+// of `gocart migrate`. The operator imports it to read what the runtime writes.
+// Nothing in it holds a secret.
+package status
+
+// Status is the answer of GET /internal/status (application/json).
+type Status struct {
+	// Role is api, worker or dev.
+	Role string `json:"role"`
+	// Version is the runtime's version.
+	Version string `json:"version"`
+	// Database and Redis tell what the process sees now.
+	Database Dependency `json:"database"`
+	// Redis is absent where the store has none.
+	Redis *Dependency `json:"redis,omitempty"`
+	// Certificate is absent where the process serves no TLS.
+	Certificate *Certificate `json:"certificate,omitempty"`
+}
+
+// Dependency is a server that the process talks to.
+type Dependency struct {
+	Reachable bool `json:"reachable"`
+	// Version is the server's, such as "15.18"; empty until it was reached.
+	Version string `json:"version,omitempty"`
+	// Error says why it is not reachable, with no secret in it.
+	Error string `json:"error,omitempty"`
+}
+
+// Certificate is the one being served.
+type Certificate struct {
+	// NotAfter is RFC 3339, UTC; empty while no certificate could be loaded.
+	NotAfter string `json:"notAfter,omitempty"`
+	// Serial is hexadecimal.
+	Serial string `json:"serial,omitempty"`
+	Error  string `json:"error,omitempty"`
+}
+
+// Migration is written as one JSON line by `gocart migrate` to the file that
+// --report names (the container's termination message), on success and failure.
+type Migration struct {
+	Succeeded bool `json:"succeeded"`
+	// Reason is a CamelCase word: Migrated, DatabaseUnreachable,
+	// AuthenticationFailed, DatabaseMissing, PermissionDenied, MigrationFailed,
+	// ConfigurationInvalid.
+	Reason string `json:"reason"`
+	// Message is for people: what happened, to what, and what to do.
+	Message string `json:"message,omitempty"`
+	// SchemaVersion is the schema's number afterwards.
+	SchemaVersion int64 `json:"schemaVersion,omitempty"`
+	// DatabaseVersion is the server's, such as "15.18".
+	DatabaseVersion string `json:"databaseVersion,omitempty"`
+}
