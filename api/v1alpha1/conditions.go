@@ -1,0 +1,58 @@
+package v1alpha1
+
+// Condition types of a Store. Each carries the generation that it speaks of.
+const (
+	// ReadyCondition is True when everything the spec asks for is in place and
+	// answers. It is computed from the conditions below, never set by hand.
+	ReadyCondition = "Ready"
+	// ReconcilingCondition exists, True, only while the Store is on its way.
+	ReconcilingCondition = "Reconciling"
+	// StalledCondition exists, True, only while the Store can not progress
+	// until a person changes something; its message says what.
+	StalledCondition = "Stalled"
+
+	DatabaseReadyCondition      = "DatabaseReady"
+	RedisReadyCondition         = "RedisReady"
+	MigrationSucceededCondition = "MigrationSucceeded"
+	WorkloadsAvailableCondition = "WorkloadsAvailable"
+	// CertificateReadyCondition is absent where TLS is disabled.
+	CertificateReadyCondition = "CertificateReady"
+	RouteReadyCondition       = "RouteReady"
+)
+
+// Reasons of a Store's conditions.
+const (
+	ReasonReady       = "Ready"
+	ReasonProgressing = "Progressing"
+	ReasonPaused      = "Paused"
+	ReasonDeleting    = "Deleting"
+	// ReasonError is an error that is retried with growing pauses.
+	ReasonError = "Error"
+
+	ReasonSecretNotFound     = "SecretNotFound"
+	ReasonSecretInvalid      = "SecretInvalid"
+	ReasonNameTaken          = "NameTaken"
+	ReasonCredentialsLost    = "CredentialsLost"
+	ReasonAPIMissing         = "APIMissing"
+	ReasonReferenceNotFound  = "ReferenceNotFound"
+	ReasonForbidden          = "Forbidden"
+	ReasonRejected           = "Rejected"
+	ReasonImagePullFailed    = "ImagePullFailed"
+	ReasonCrashLooping       = "CrashLooping"
+	ReasonUnschedulable      = "Unschedulable"
+	ReasonPodsNotReady       = "PodsNotReady"
+	ReasonAvailable          = "Available"
+	ReasonScaledToZero       = "ScaledToZero"
+	ReasonMigrationRunning   = "MigrationRunning"
+	ReasonMigrationSucceeded = "MigrationSucceeded"
+	ReasonMigrationFailed    = "MigrationFailed"
+	ReasonUnreachable        = "Unreachable"
+	ReasonIssuing            = "Issuing"
+	ReasonIssued             = "Issued"
+	ReasonIssueFailed        = "IssueFailed"
+	ReasonExpired            = "Expired"
+	ReasonServed             = "Served"
+	ReasonAddressPending     = "AddressPending"
+	ReasonNotAccepted        = "NotAccepted"
+	ReasonWaiting            = "Waiting"
+)
