@@ -59,6 +59,7 @@ func containerdConfig(n node, s settings) string {
 		"{root}", n.path("containerd"),
 		"{state}", n.path("containerd-run"),
 		"{socket}", n.containerdSocket(),
+		"{shimsockets}", shimSockets(n),
 		"{snapshotter}", s.snapshotter,
 		"{pause}", s.pauseImage,
 		"{restrict}", strconv.FormatBool(s.restrictOOM),
@@ -68,6 +69,15 @@ func containerdConfig(n node, s settings) string {
 		"{runc}", s.runc,
 		"{runcroot}", n.path("runc"),
 	).Replace(containerdText)
+}
+
+// shimSockets is a folder for the shims' sockets, whose names of 64 characters
+// leave 42 for the folder; empty means containerd's own.
+func shimSockets(n node) string {
+	if dir := n.path("s"); len(dir) <= 42 {
+		return dir
+	}
+	return ""
 }
 
 const containerdText = `version = 3
@@ -85,6 +95,9 @@ disabled_plugins = [
 
 [grpc]
 address = '{socket}'
+
+[plugins.'io.containerd.shim.v1.manager']
+socket_dir = '{shimsockets}'
 
 [plugins.'io.containerd.cri.v1.images']
 snapshotter = '{snapshotter}'

@@ -442,14 +442,13 @@ func (c native) stopEverything(ctx context.Context, l layout) error {
 		return err
 	}
 	stop := func(match func(name string) bool) error {
+		var names []string
 		for _, r := range all {
 			if match(r.Name) {
-				if err := p.stop(ctx, r.Name); err != nil {
-					return err
-				}
+				names = append(names, r.Name)
 			}
 		}
-		return nil
+		return p.stop(ctx, names...)
 	}
 	isContainerd := func(name string) bool { return strings.HasSuffix(name, "-containerd") }
 	if err := stop(func(name string) bool { return strings.HasSuffix(name, "-kubelet") }); err != nil {

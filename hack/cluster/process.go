@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -95,41 +96,51 @@ func (p processes) start(d daemon, hash string) error {
 	}
 	r := record{Name: d.name, PID: cmd.Process.Pid, Start: status.start, Boot: bootID(), Hash: hash, Command: command[3:]}
 	go cmd.Wait() // reaps it should it end while we run
-	return writeJSON(filepath.Join(p.records, d.name+".json"), r)
+	return writeJSON(p.file(d.name), r)
 }
 
-// stop ends a daemon: politely, then after ten seconds by force.
-func (p processes) stop(ctx context.Context, name string) error {
-	r, err := p.load(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
+// stop ends daemons, all at once: politely, then after ten seconds by force.
+func (p processes) stop(ctx context.Context, names ...string) error {
+	var alive []record
+	for _, name := range names {
+		r, err := p.load(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		alive = append(alive, r)
 	}
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		if !r.alive() {
-			break
-		}
-		if err := syscall.Kill(r.PID, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("ending %s (pid %d): %w", name, r.PID, err)
+		alive = slices.DeleteFunc(alive, func(r record) bool { return !r.alive() })
+		for _, r := range alive {
+			if err := syscall.Kill(r.PID, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return fmt.Errorf("ending %s (pid %d): %w", r.Name, r.PID, err)
+			}
 		}
 		_ = poll(ctx, 10*time.Second, func() error {
-			if r.alive() {
+			if slices.ContainsFunc(alive, record.alive) {
 				return errors.New("still running")
 			}
 			return nil
 		})
 	}
-	if r.alive() {
-		return fmt.Errorf("%s (pid %d) does not end", name, r.PID)
+	for _, r := range alive {
+		if r.alive() {
+			return fmt.Errorf("%s (pid %d) does not end", r.Name, r.PID)
+		}
 	}
-	return os.Remove(filepath.Join(p.records, name+".json"))
+	for _, name := range names {
+		if err := os.Remove(p.file(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
+
+func (p processes) file(name string) string { return filepath.Join(p.records, name+".json") }
 
 func (p processes) load(name string) (record, error) {
 	var r record
-	data, err := os.ReadFile(filepath.Join(p.records, name+".json"))
+	data, err := os.ReadFile(p.file(name))
 	if err != nil {
 		return r, err
 	}
