@@ -2,6 +2,7 @@
 // repository: pinned programs and container images.
 //
 //	go run ./hack/build tool NAME...    build programs, print their paths
+//	go run ./hack/build image NAME...   build container images, print their references and digests
 package main
 
 import (
@@ -21,6 +22,7 @@ type command struct {
 
 var commands = []command{
 	toolCommand,
+	imageCommand,
 }
 
 func main() {

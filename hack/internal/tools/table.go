@@ -50,6 +50,11 @@ var table = []Tool{
 	{Name: "storage-provisioner", Module: "storage-provisioner", Package: ".", VersionOf: "sigs.k8s.io/sig-storage-lib-external-provisioner/v13"},
 	{Name: "pause", Module: "pause", Package: "."},
 
+	{Name: "cert-manager", Module: "cert-manager", Package: "./controller", VersionOf: "github.com/cert-manager/cert-manager"},
+	{Name: "acmesolver", Module: "cert-manager", Package: "./acmesolver", VersionOf: "github.com/cert-manager/cert-manager"},
+	{Name: "pebble", Module: "pebble", Package: "github.com/letsencrypt/pebble/v2/cmd/pebble", LDFlags: "-X main.version={version}"},
+	{Name: "haproxy-ingress", Module: "haproxy-ingress", Package: ".", VersionOf: "github.com/jcmoraisjr/haproxy-ingress", LDFlags: "-X github.com/jcmoraisjr/haproxy-ingress/pkg/version.RELEASE={version}"},
+
 	{Name: "helm", Module: "helm", Package: "helm.sh/helm/v4/cmd/helm", LDFlags: "-X helm.sh/helm/v4/internal/version.version={version}"},
 	{Name: "kustomize", Module: "manifests", Package: "sigs.k8s.io/kustomize/kustomize/v5"},
 	{Name: "kubeconform", Module: "manifests", Package: "github.com/yannh/kubeconform/cmd/kubeconform"},
