@@ -24,8 +24,8 @@ type API struct {
 var (
 	CertManager    = API{module: "github.com/cert-manager/cert-manager", folder: "deploy/crds"}
 	GatewayAPI     = API{module: "sigs.k8s.io/gateway-api", folder: "config/crd/standard", prefix: "gateway.networking.k8s.io_"}
-	ServiceMonitor = API{folder: "controllers/internal/testenv/crds", prefix: "monitoring.coreos.com_"}
-	CloudNativePG  = API{folder: "controllers/internal/testenv/crds", prefix: "postgresql.cnpg.io_"}
+	ServiceMonitor = API{folder: "internal/testenv/crds", prefix: "monitoring.coreos.com_"}
+	CloudNativePG  = API{folder: "internal/testenv/crds", prefix: "postgresql.cnpg.io_"}
 
 	gocart = API{folder: "config/crd", prefix: "commerce.rcommerce.app_"}
 )

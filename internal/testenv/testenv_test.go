@@ -7,7 +7,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"gitee.com/captainjez/gocart/controllers/internal/testenv"
+	"gitee.com/captainjez/gocart/internal/testenv"
 )
 
 var cluster testenv.Cluster
