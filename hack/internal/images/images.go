@@ -154,10 +154,12 @@ var table = []Image{
 	{
 		Name:      "cert-manager",
 		VersionOf: "cert-manager",
-		Programs: []Program{
-			{Target: "/controller", Tool: "cert-manager"},
-			{Target: "/acmesolver", Tool: "acmesolver"},
-		},
+		Programs:  []Program{{Target: "/controller", Tool: "cert-manager"}},
+	},
+	{
+		Name:      "cert-manager-acmesolver",
+		VersionOf: "acmesolver",
+		Programs:  []Program{{Target: "/acmesolver", Tool: "acmesolver"}},
 	},
 	{
 		Name:      "pebble",
