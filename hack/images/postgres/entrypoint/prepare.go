@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -120,7 +121,7 @@ func add(file, text string) error {
 // populate starts the server for this container alone, makes the database, and
 // runs the scripts.
 func populate(s settings, args []string) error {
-	sockets, err := socketDirectory(s, args)
+	at, err := findSocket(s, args)
 	if err != nil {
 		return err
 	}
@@ -133,9 +134,9 @@ func populate(s settings, args []string) error {
 	var ended error
 	exited := make(chan struct{})
 	go func() { ended = started.Wait(); close(exited) }()
-	err = waitReady(sockets, s.user, exited)
+	err = waitReady(at, s.user, exited)
 	if err == nil {
-		err = fillIn(s, sockets)
+		err = fillIn(s, at)
 	}
 	if stopErr := started.Process.Signal(syscall.SIGINT); stopErr != nil && !errors.Is(stopErr, os.ErrProcessDone) {
 		return errors.Join(err, stopErr)
@@ -144,27 +145,38 @@ func populate(s settings, args []string) error {
 	return errors.Join(err, ended)
 }
 
-// socketDirectory asks the server where it would put its socket.
-func socketDirectory(s settings, args []string) (string, error) {
-	out, err := exec.Command(server, append([]string{"-D", s.data, "-C", "unix_socket_directories"}, args...)...).Output()
+// socket is where the server listens for this container's own clients.
+type socket struct{ directory, port string }
+
+func (at socket) args() []string { return []string{"--host=" + at.directory, "--port=" + at.port} }
+
+// findSocket asks the server where it would put its socket.
+func findSocket(s settings, args []string) (socket, error) {
+	directories, err := setting(s, args, "unix_socket_directories")
 	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			return "", fmt.Errorf("asking the server for its settings: %w: %s", err, strings.TrimSpace(string(exit.Stderr)))
-		}
-		return "", err
+		return socket{}, err
 	}
-	first, _, _ := strings.Cut(strings.TrimSpace(string(out)), ",")
-	return strings.TrimSpace(first), nil
+	first, _, _ := strings.Cut(directories, ",")
+	port, err := setting(s, args, "port")
+	return socket{directory: strings.TrimSpace(first), port: port}, err
 }
 
-func waitReady(sockets, user string, exited <-chan struct{}) error {
+func setting(s settings, args []string, name string) (string, error) {
+	out, err := exec.Command(server, append([]string{"-D", s.data, "-C", name}, args...)...).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return "", fmt.Errorf("asking the server for %s: %w: %s", name, err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+func waitReady(at socket, user string, exited <-chan struct{}) error {
 	limit := time.NewTimer(startLimit)
 	defer limit.Stop()
 	poll := time.NewTicker(50 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		if exec.Command("pg_isready", "-q", "-h", sockets, "-U", user).Run() == nil {
+		if exec.Command("pg_isready", append(at.args(), "--quiet", "--dbname=postgres", "--username="+user)...).Run() == nil {
 			return nil
 		}
 		select {
@@ -177,11 +189,11 @@ func waitReady(sockets, user string, exited <-chan struct{}) error {
 	}
 }
 
-func fillIn(s settings, sockets string) error {
+func fillIn(s settings, at socket) error {
 	if s.database != "postgres" {
 		// psql quotes the name; an existing database is left alone.
 		const create = `SELECT format('CREATE DATABASE %I', :'name') WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \gexec` + "\n"
-		if err := psql(s, sockets, strings.NewReader(create), "--dbname=postgres", "--set=name="+s.database); err != nil {
+		if err := psql(s, at, strings.NewReader(create), "--dbname=postgres", "--set=name="+s.database); err != nil {
 			return fmt.Errorf("making the database %q: %w", s.database, err)
 		}
 	}
@@ -201,22 +213,30 @@ func fillIn(s settings, sockets string) error {
 			return fmt.Errorf("%s: this image runs *.sql only", name)
 		}
 		fmt.Println("running", name)
-		if err := psql(s, sockets, nil, "--dbname="+s.database, "--file="+name); err != nil {
+		if err := psql(s, at, nil, "--dbname="+s.database, "--file="+name); err != nil {
 			return fmt.Errorf("running %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-func psql(s settings, sockets string, in *strings.Reader, args ...string) error {
-	cmd := exec.Command("psql", append([]string{"--no-psqlrc", "--no-password", "--quiet", "--set=ON_ERROR_STOP=1", "--host=" + sockets, "--username=" + s.user}, args...)...)
+func psql(s settings, at socket, in *strings.Reader, args ...string) error {
+	options := append(at.args(), "--no-psqlrc", "--no-password", "--quiet", "--set=ON_ERROR_STOP=1", "--username="+s.user)
+	cmd := exec.Command("psql", append(options, args...)...)
 	if in != nil {
 		cmd.Stdin = in
 	}
-	// Clients of a Pod may be told where other servers are.
-	cmd.Env = append(os.Environ(), "PGHOSTADDR=", "PGSERVICE=", "PGPASSWORD="+s.password)
+	cmd.Env = append(ownEnvironment(), "PGPASSWORD="+s.password)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
+}
+
+// ownEnvironment leaves out what would send a client to another server.
+func ownEnvironment() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return strings.HasPrefix(name, "PGHOST") || strings.HasPrefix(name, "PGSERVICE")
+	})
 }
 
 // marker is a file beside PGDATA that is there while a first start is under
