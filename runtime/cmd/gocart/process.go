@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/api"
+	"gitee.com/captainjez/gocart/runtime/internal/cache"
+	"gitee.com/captainjez/gocart/runtime/internal/catalog"
+	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
+	"gitee.com/captainjez/gocart/runtime/internal/observe"
+	"gitee.com/captainjez/gocart/runtime/status"
+	"gitee.com/captainjez/gocart/runtime/version"
+)
+
+// roles are what one process does.
+type roles struct{ api, worker bool }
+
+// process is a store's runtime, wired and not yet running.
+type process struct {
+	role        string
+	pools       *db.Pools
+	answers     *cache.Cache
+	catalog     *catalog.Catalog
+	certificate *httpserver.Certificate
+	worker      *jobs.Worker
+	server      *httpserver.Server
+}
+
+// newProcess wires the roles and opens their ports. It connects to nothing.
+func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *process, err error) {
+	log = log.With("store", c.Store.Namespace+"/"+c.Store.Name, "role", role)
+	log.Info("starting", "version", version.Version)
+	metrics := observe.NewRegistry()
+	p := &process{role: role}
+	if p.pools, err = db.Open(c.Database, "gocart "+role); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.pools.Close()
+		}
+	}()
+	observe.Pool(metrics, p.pools.Main)
+
+	var engine http.Handler
+	if r.api {
+		if engine, err = p.serveAPI(c, log, metrics); err != nil {
+			return nil, err
+		}
+	}
+	if r.worker {
+		if p.worker, err = jobs.New(c, p.pools.Main, log, metrics); err != nil {
+			return nil, err
+		}
+	}
+	internal := &httpserver.Internal{
+		Ready:   []func(context.Context) error{p.pools.Ready, p.certificate.Ready},
+		Status:  p.status,
+		Metrics: metrics,
+	}
+	p.server, err = httpserver.Listen(c, engine, p.certificate, internal, log)
+	return p, err
+}
+
+func (p *process) serveAPI(c config.Config, log *slog.Logger, metrics prometheus.Registerer) (_ http.Handler, err error) {
+	if c.Redis != nil && c.Cache.Enabled {
+		if p.answers, err = cache.Open(c, log, metrics); err != nil {
+			return nil, err
+		}
+	}
+	if t := c.Server.Public.TLS; t != nil {
+		p.certificate = httpserver.NewCertificate(*t, log)
+	}
+	p.catalog = catalog.New(p.pools.Main, p.answers)
+	return api.New(c, p.catalog, log, metrics)
+}
+
+// run serves until ctx ends and everything in flight is finished.
+func (p *process) run(ctx context.Context) error {
+	defer p.pools.Close()
+	group, ctx := errgroup.WithContext(ctx)
+	// What requests need outlives ctx: it goes when the server has drained.
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	group.Go(func() error {
+		defer stopBackground()
+		return p.server.Run(ctx)
+	})
+	if p.answers != nil {
+		group.Go(func() error { p.answers.Run(background); return nil })
+	}
+	if p.certificate != nil {
+		group.Go(func() error { p.certificate.Watch(background); return nil })
+	}
+	if p.worker != nil {
+		group.Go(func() error { return p.worker.Run(ctx) })
+	}
+	if err := group.Wait(); err != nil {
+		return fmt.Errorf("%s: %w", p.role, err)
+	}
+	return nil
+}
+
+func (p *process) addrs() []net.Addr { return p.server.Addrs() }
+
+func (p *process) status(ctx context.Context) status.Status {
+	s := status.Status{Role: p.role, Version: version.Version, Redis: p.answers.Status(), Certificate: p.certificate.Status()}
+	h, err := p.pools.Check(ctx)
+	s.Database = status.Dependency{Reachable: err == nil, Version: h.ServerVersion}
+	if err != nil {
+		s.Database.Error = db.Explain(err).Message
+	}
+	return s
+}

@@ -1,0 +1,49 @@
+package cache
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+)
+
+// explain classes an error of Redis in words that hold nothing of the
+// connection's secrets: the server's own messages are not passed on.
+func explain(err error) string {
+	message := err.Error()
+	for prefix, words := range map[string]string{
+		"WRONGPASS": "authentication failed",
+		"NOAUTH":    "authentication failed: a password is needed",
+		"NOPERM":    "permission denied: the user may not run a command that the store needs",
+		"LOADING":   "the server is loading its data",
+		"READONLY":  "the server is a read-only replica",
+		"OOM":       "the server is out of memory",
+		"MISCONF":   "the server refuses writes: it cannot save its data",
+		"ERR AUTH":  "authentication failed: the server has no password set, and the URL holds one",
+		"ERR max":   "the server has too many clients",
+		"ERR DB":    "the database number is out of range",
+	} {
+		if strings.HasPrefix(message, prefix) {
+			return words
+		}
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return "host " + dns.Name + " was not found"
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return "its certificate was not accepted"
+	}
+	if netErr, ok := errors.AsType[net.Error](err); ok && netErr.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the connection was lost"
+	}
+	return "unreachable"
+}

@@ -1,0 +1,118 @@
+// Package httpserver is how the store is reached: its listeners, its
+// certificate, and the order in which a request passes through them. What a
+// request then asks for is commerce's to answer.
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/observe"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/internal/secure"
+)
+
+const (
+	maxBody = 1 << 20
+	// requestDeadline bounds what a request waits for behind the server.
+	requestDeadline = 5 * time.Second
+	// retryAfter is when a caller should come back while the database is away.
+	retryAfter = 2 * time.Second
+)
+
+// NewEngine makes an engine on which every request passes, in this order:
+func NewEngine(c config.Config, proxies secure.Proxies, log *slog.Logger, metrics prometheus.Registerer) *gin.Engine {
+	engine := gin.New()
+	engine.HandleMethodNotAllowed = true
+	engine.RedirectTrailingSlash = false
+	engine.ForwardedByClientIP = false // secure.ClientAddress knows whom to believe
+	engine.Use(
+		secure.RequestID(),
+		secure.ClientAddress(proxies),
+		secure.AccessLog(log),
+		observe.Requests(metrics),
+		secure.Headers(c.Security.Headers),
+		secure.HSTS(c.Security.HSTS, proxies),
+		problems(log), // answers the errors and panics of all that follow
+		secure.CORS(c.Security.CORS),
+		secure.BodyLimit(maxBody),
+		secure.Deadline(requestDeadline),
+		identity.Authenticate(c.Auth.AdminKeyFile, log),
+	)
+	engine.NoRoute(func(c *gin.Context) {
+		_ = c.Error(problem.New(http.StatusNotFound, "not_found", "Nothing is at %.200q.", c.Request.URL.Path))
+	})
+	engine.NoMethod(func(c *gin.Context) {
+		_ = c.Error(problem.New(http.StatusMethodNotAllowed, "method_not_allowed", "%.20s is not what %.200q takes.", c.Request.Method, c.Request.URL.Path))
+	})
+	return engine
+}
+
+// problems is the one place where an error becomes an answer.
+func problems(log *slog.Logger) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		defer func() {
+			r := recover()
+			if r == nil {
+				return
+			}
+			if r == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
+				panic(r)
+			}
+			log.ErrorContext(c.Request.Context(), "panic", "requestId", secure.RequestIDOf(c), "panic", r, "stack", string(debug.Stack()))
+			c.Abort()
+			if !c.Writer.Written() {
+				internal().Write(c.Writer, secure.RequestIDOf(c))
+			}
+		}()
+		c.Next()
+		last := c.Errors.Last()
+		if last == nil || c.Writer.Written() {
+			return
+		}
+		p := problemOf(last.Err)
+		if p.Status >= http.StatusInternalServerError {
+			log.ErrorContext(c.Request.Context(), "request failed", "requestId", secure.RequestIDOf(c), "code", p.Code, "error", last.Err)
+		}
+		p.Write(c.Writer, secure.RequestIDOf(c))
+	}
+}
+
+func internal() *problem.Problem {
+	return problem.New(http.StatusInternalServerError, "internal", "Something went wrong here; the request's id helps to find it.")
+}
+
+// problemOf says what a caller may know about an error.
+func problemOf(err error) *problem.Problem {
+	if p, ok := errors.AsType[*problem.Problem](err); ok {
+		return p
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return problem.New(http.StatusRequestEntityTooLarge, "body_too_large", "The body may have %d bytes.", tooLarge.Limit)
+	}
+	if db.Unavailable(err) {
+		p := problem.New(http.StatusServiceUnavailable, "database_unavailable", "The store cannot reach its data right now. Please try again.")
+		p.RetryAfter = retryAfter
+		return p
+	}
+	if errors.Is(err, context.Canceled) { // the caller has gone
+		return problem.New(499, "canceled", "The request was canceled.")
+	}
+	return internal()
+}
+
+// BadParameter answers what the generated code cannot read.
+func BadParameter(c *gin.Context, err error, _ int) {
+	_ = c.Error(problem.New(http.StatusBadRequest, "invalid_request", "%.300s", err.Error()))
+	c.Abort()
+}
