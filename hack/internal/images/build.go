@@ -206,14 +206,19 @@ func (b *Builder) program(ctx context.Context, p plan, program Program) (file st
 	return file, sources, err
 }
 
-// sources are the folders of this module that a package is built from.
+// sources are the folders of this module that a package is built from, and the
+// module's pins when it uses other modules too.
 func (b *Builder) sources(ctx context.Context, pkg string) ([]string, error) {
-	out, err := output(ctx, b.Root, "go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.Dir}}{{end}}{{end}}", pkg)
+	out, err := output(ctx, b.Root, "go", "list", "-deps", "-f", "{{with .Module}}{{if .Main}}{{$.Dir}}{{else}}other{{end}}{{end}}", pkg)
 	if err != nil {
 		return nil, err
 	}
-	sources := []string{"go.mod", "go.sum"}
-	for _, dir := range strings.Fields(out) {
+	var sources []string
+	for _, dir := range slices.Compact(slices.Sorted(slices.Values(strings.Fields(out)))) {
+		if dir == "other" {
+			sources = append(sources, "go.mod", "go.sum")
+			continue
+		}
 		rel, err := filepath.Rel(b.Root, dir)
 		if err != nil {
 			return nil, err
@@ -252,7 +257,7 @@ func revision(ctx context.Context, root string, sources []string) (string, int64
 
 func (b *Builder) fingerprint(p plan) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "recipe %d\n%q %q %q %d\n%q\n", recipe, p.version, p.tags, p.revision, p.created, p.image.Passwd)
+	fmt.Fprintf(h, "recipe %d\n%q %q %q %d\n%q %q\n", recipe, p.version, p.tags, p.revision, p.created, p.image.Passwd, p.image.Folders)
 	dockerfile, err := os.ReadFile(b.dockerfile(p.image))
 	if err != nil {
 		return "", err
@@ -341,8 +346,12 @@ func references(name string, tags []string, digest string) []string {
 // copies to where the image's user may write.
 func (b *Builder) fill(ctx context.Context, p plan, buildContext, packages string) error {
 	root := filepath.Join(buildContext, "rootfs")
-	for _, dir := range []string{root, filepath.Join(buildContext, "empty")} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	folders := []string{root, filepath.Join(buildContext, "empty")}
+	for _, folder := range p.image.Folders {
+		folders = append(folders, filepath.Join(root, folder))
+	}
+	for _, folder := range folders {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,9 @@ type Image struct {
 	VersionOf string
 	// Passwd is a line of /etc/passwd, for programs that look themselves up.
 	Passwd string
+	// Folders are there, owned by root, before the Dockerfile puts one that
+	// the user owns into them.
+	Folders []string
 }
 
 // Program is a main package: of this module (Package) or of the tool table
@@ -94,6 +97,7 @@ var table = []Image{
 		VersionOf: "postgresql-15",
 		Programs:  []Program{{Target: "/usr/local/bin/docker-entrypoint", Package: "./hack/images/postgres/entrypoint"}},
 		Passwd:    "postgres:x:999:999::/var/lib/postgresql:/bin/sh",
+		Folders:   []string{"/var/lib/postgresql", "/var/run"},
 		Debian: &Debian{
 			Packages: []string{"postgresql-15", "postgresql-client-15", "tzdata", "libc-bin", "dash", "libnss-wrapper"},
 			Files: []string{
@@ -132,6 +136,7 @@ var table = []Image{
 		VersionOf: "bind9",
 		Programs:  []Program{{Target: "/entrypoint", Package: "./hack/images/bind9/entrypoint"}},
 		Passwd:    "bind:x:101:101::/var/cache/bind:/nonexistent",
+		Folders:   []string{"/var/cache"},
 		Debian: &Debian{
 			Packages: []string{"bind9", "bind9-dnsutils", "bind9-host"},
 			Files:    []string{"usr/sbin/named", "usr/bin/nsupdate", "usr/bin/dig"},
