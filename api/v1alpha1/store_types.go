@@ -20,7 +20,7 @@ import (
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="API",type=string,JSONPath=`.status.api.ready`
 // +kubebuilder:printcolumn:name="Worker",type=string,JSONPath=`.status.worker.ready`
-// +kubebuilder:printcolumn:name="Certificate",type=date,JSONPath=`.status.certificate.notAfter`,priority=1
+// +kubebuilder:printcolumn:name="Certificate",type=string,JSONPath=`.status.certificate.notAfter`,priority=1
 // +kubebuilder:printcolumn:name="Database",type=string,JSONPath=`.status.database.version`,priority=1
 // +kubebuilder:printcolumn:name="Redis",type=string,JSONPath=`.status.redis.version`,priority=1
 // +kubebuilder:printcolumn:name="Image",type=string,JSONPath=`.status.image.current`,priority=1
@@ -114,12 +114,12 @@ type StoreSpec struct {
 	// Its kind can not be changed afterwards: moving data is not the operator's to guess.
 	// +optional
 	// +kubebuilder:default={managed: {}}
-	Database DatabaseSpec `json:"database,omitempty"`
+	Database DatabaseSpec `json:"database,omitempty,omitzero"`
 
 	// redis holds what may be lost: exactly one of managed, external.
 	// +optional
 	// +kubebuilder:default={managed: {}}
-	Redis RedisSpec `json:"redis,omitempty"`
+	Redis RedisSpec `json:"redis,omitempty,omitzero"`
 
 	// exposure is the way in. By default a ClusterIP Service.
 	// +optional

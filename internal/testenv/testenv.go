@@ -21,7 +21,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"testing"
 	"time"
@@ -106,17 +105,6 @@ func (c *Cluster) ConfigFor(t testing.TB, user string, groups ...string) *rest.C
 		t.Fatalf("adding user %s: %v", user, err)
 	}
 	return authenticated.Config()
-}
-
-// HTTPClient returns a client that speaks to the API server as the
-// administrator, for requests that no typed client can make.
-func (c *Cluster) HTTPClient(t testing.TB) *http.Client {
-	t.Helper()
-	httpClient, err := rest.HTTPClientFor(c.config)
-	if err != nil {
-		t.Fatalf("making an HTTP client: %v", err)
-	}
-	return httpClient
 }
 
 // Client returns an uncached administrator's client that knows Kubernetes'
