@@ -1,0 +1,353 @@
+// Package apply makes objects exist as planned, by server-side apply with one
+// field owner, and is the only writer of a Store's children.
+//
+// An object is written only when it must be: its annotation tells which plan
+// was applied to it, and a comparison of the planned fields with the cached
+// object tells whether somebody changed one since. A steady reconcile so costs
+// no request at all, also after the operator restarted. A planned field that
+// was changed is put back and an event names it; fields that the plan does not
+// mention belong to others and are left alone.
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/controllers/internal/outcome"
+	"gitee.com/captainjez/gocart/controllers/internal/plan"
+)
+
+const (
+	fieldOwner = client.FieldOwner(plan.Manager)
+	// scaleOwner holds spec.replicas of a Deployment that an autoscaler is
+	// about to take over, so that letting go of it does not reset it.
+	scaleOwner = client.FieldOwner(plan.Manager + "-scale")
+
+	annotationApplied = "commerce.rcommerce.app/applied"
+)
+
+// Applier writes the children of Stores.
+type Applier struct {
+	client client.Client
+	live   client.Reader
+	events events.EventRecorder
+
+	mu sync.Mutex
+	// written remembers the resource version that a write returned, until the
+	// cache has caught up with it.
+	written map[string]uint64
+}
+
+// New returns an Applier that reads from c's cache and, before it creates
+// something, from live.
+func New(c client.Client, live client.Reader, recorder events.EventRecorder) *Applier {
+	return &Applier{client: c, live: live, events: recorder, written: map[string]uint64{}}
+}
+
+// Apply makes one object exist as planned, owned by the Store. It returns true
+// when the cached object already is as planned, so that what the cache tells
+// of its progress speaks of this plan and not of an earlier one.
+//
+// Its errors are a Terminal NameTaken where an object of that name belongs to
+// somebody else, a Terminal Rejected where the API server refuses the object,
+// a Waiting one while an earlier object of the name is being deleted, and
+// whatever else the API server answered.
+func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.Store, desired client.Object) (current bool, err error) {
+	desired = desired.DeepCopyObject().(client.Object)
+	if err := controllerutil.SetControllerReference(owner, desired, a.client.Scheme()); err != nil {
+		return false, fmt.Errorf("owning %s: %w", describe(desired), err)
+	}
+	planned, err := toUnstructured(desired)
+	if err != nil {
+		return false, err
+	}
+	digest, err := stamp(planned)
+	if err != nil {
+		return false, err
+	}
+
+	live := desired.DeepCopyObject().(client.Object)
+	err = a.client.Get(ctx, client.ObjectKeyFromObject(desired), live)
+	switch {
+	case apierrors.IsNotFound(err):
+		if err := a.checkFree(ctx, owner, planned); err != nil {
+			return false, err
+		}
+		return false, a.write(ctx, planned, fieldOwner)
+	case err != nil:
+		return false, fmt.Errorf("reading %s: %w", describe(planned), err)
+	}
+	if err := checkOwned(owner, live, planned); err != nil {
+		return false, err
+	}
+	if a.cacheLagsBehind(planned, live) {
+		return false, nil
+	}
+	if planned.GetKind() == "Job" {
+		return true, nil // A Job's template can not be changed; its name says what it runs.
+	}
+	found, err := toUnstructured(live)
+	if err != nil {
+		return false, err
+	}
+	changed := Diff(planned.Object, found.Object)
+	if live.GetAnnotations()[annotationApplied] == digest {
+		if len(changed) == 0 {
+			return true, nil
+		}
+		a.events.Eventf(owner, live, corev1.EventTypeNormal, "DriftCorrected", "Apply",
+			"put back %s of %s, which somebody else had changed", strings.Join(shorten(changed), ", "), describe(planned))
+	}
+	if err := a.handOverReplicas(ctx, planned, live); err != nil {
+		return false, err
+	}
+	return false, a.write(ctx, planned, fieldOwner)
+}
+
+// Adopt creates an object that is never changed afterwards and is owned by
+// nobody, so that it outlives its Store.
+func (a *Applier) Adopt(ctx context.Context, o client.Object) error {
+	err := a.client.Create(ctx, o, fieldOwner)
+	if err != nil {
+		return translate(err, describe(o))
+	}
+	writes.WithLabelValues(kindOf(o)).Inc()
+	return nil
+}
+
+func (a *Applier) write(ctx context.Context, o *unstructured.Unstructured, owner client.FieldOwner) error {
+	written := o.DeepCopy()
+	err := a.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(written), owner, client.ForceOwnership)
+	if err != nil {
+		return translate(err, describe(o))
+	}
+	writes.WithLabelValues(o.GetKind()).Inc()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if rv, err := strconv.ParseUint(written.GetResourceVersion(), 10, 64); err == nil {
+		a.written[identity(o)] = rv
+	}
+	return nil
+}
+
+// cacheLagsBehind tells whether the cached object is older than our last
+// write of it; the watch event that is on its way will have it compared.
+func (a *Applier) cacheLagsBehind(planned *unstructured.Unstructured, live client.Object) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id := identity(planned)
+	want, ok := a.written[id]
+	if !ok {
+		return false
+	}
+	have, err := strconv.ParseUint(live.GetResourceVersion(), 10, 64)
+	if err == nil && have < want {
+		return true
+	}
+	delete(a.written, id)
+	return false
+}
+
+// checkFree looks past the cache, which holds only what carries our labels,
+// for an object of that name that is not ours.
+func (a *Applier) checkFree(ctx context.Context, owner *v1alpha1.Store, planned *unstructured.Unstructured) error {
+	existing := &metav1.PartialObjectMetadata{}
+	existing.SetGroupVersionKind(planned.GroupVersionKind())
+	err := a.live.Get(ctx, client.ObjectKeyFromObject(planned), existing)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return translate(err, describe(planned))
+	}
+	return checkOwned(owner, existing, planned)
+}
+
+func checkOwned(owner *v1alpha1.Store, live client.Object, planned *unstructured.Unstructured) error {
+	if !live.GetDeletionTimestamp().IsZero() {
+		return outcome.Waiting(v1alpha1.ReasonWaiting, 5*time.Second, "%s is being deleted; it is made anew afterwards", describe(planned))
+	}
+	controller := metav1.GetControllerOf(live)
+	if controller != nil && controller.UID == owner.UID {
+		return nil
+	}
+	if controller != nil && controller.Kind == "Store" && controller.Name == owner.Name {
+		return outcome.Waiting(v1alpha1.ReasonWaiting, 2*time.Second, "%s of the deleted Store of this name is still being removed", describe(planned))
+	}
+	return outcome.Terminal(v1alpha1.ReasonNameTaken, "%s exists and does not belong to this Store: delete or rename it, or name the Store otherwise", describe(planned))
+}
+
+// handOverReplicas lets an autoscaler have spec.replicas without a dip: the
+// number that runs is held by a second field owner before ours lets go of it,
+// for a field that nobody owns would fall back to 1.
+func (a *Applier) handOverReplicas(ctx context.Context, planned *unstructured.Unstructured, live client.Object) error {
+	d, ok := live.(*appsv1.Deployment)
+	if !ok || d.Spec.Replicas == nil || !ownsReplicas(d) {
+		return nil
+	}
+	if _, stillOurs, _ := unstructured.NestedFieldNoCopy(planned.Object, "spec", "replicas"); stillOurs {
+		return nil
+	}
+	scale := &unstructured.Unstructured{}
+	scale.SetGroupVersionKind(planned.GroupVersionKind())
+	scale.SetName(planned.GetName())
+	scale.SetNamespace(planned.GetNamespace())
+	_ = unstructured.SetNestedField(scale.Object, int64(*d.Spec.Replicas), "spec", "replicas")
+	return a.write(ctx, scale, scaleOwner)
+}
+
+func ownsReplicas(d *appsv1.Deployment) bool {
+	for _, f := range d.ManagedFields {
+		if f.Manager == string(fieldOwner) && f.Operation == metav1.ManagedFieldsOperationApply && f.FieldsV1 != nil {
+			return strings.Contains(fieldsOf(f), `"f:replicas"`)
+		}
+	}
+	return false
+}
+
+func fieldsOf(f metav1.ManagedFieldsEntry) string {
+	raw, err := json.Marshal(f.FieldsV1)
+	if err != nil {
+		return ""
+	}
+	return string(raw)
+}
+
+// Prune deletes the Store's objects of the given lists' kinds that are not
+// among those to keep. What another controller or person made is left alone.
+func (a *Applier) Prune(ctx context.Context, owner *v1alpha1.Store, keep []client.Object, lists ...client.ObjectList) error {
+	kept := map[string]bool{}
+	for _, o := range keep {
+		kept[identity(o)] = true
+	}
+	for _, list := range lists {
+		if err := a.client.List(ctx, list, client.InNamespace(owner.Namespace), client.MatchingLabels(plan.StoreSelector(owner.Name))); err != nil {
+			return fmt.Errorf("listing what %s owns: %w", owner.Name, err)
+		}
+		items, err := extract(list, a.client.Scheme())
+		if err != nil {
+			return err
+		}
+		for _, o := range items {
+			controller := metav1.GetControllerOf(o)
+			if controller == nil || controller.UID != owner.UID || kept[identity(o)] || !o.GetDeletionTimestamp().IsZero() {
+				continue
+			}
+			if err := a.Delete(ctx, o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Delete removes an object, and what it owns in the background.
+func (a *Applier) Delete(ctx context.Context, o client.Object) error {
+	opts := []client.DeleteOption{client.PropagationPolicy(metav1.DeletePropagationBackground)}
+	if uid := o.GetUID(); uid != "" {
+		opts = append(opts, client.Preconditions{UID: ptr(uid)})
+	}
+	err := a.client.Delete(ctx, o, opts...)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return translate(err, describe(o))
+	}
+	writes.WithLabelValues(kindOf(o)).Inc()
+	return nil
+}
+
+// translate types what an API server's refusal means for the Store.
+func translate(err error, what string) error {
+	switch {
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return outcome.Terminal(v1alpha1.ReasonRejected, "the API server refused %s: %s", what, message(err))
+	case apierrors.IsForbidden(err):
+		// Quota, Pod Security, an admission policy or our own rights: somebody
+		// has to change something, and no watch tells when.
+		return outcome.Waiting(v1alpha1.ReasonForbidden, time.Minute, "%s was forbidden: %s", what, message(err))
+	default:
+		return fmt.Errorf("writing %s: %w", what, err)
+	}
+}
+
+func message(err error) string {
+	m := err.Error()
+	if len(m) > 512 {
+		m = m[:512] + "..."
+	}
+	return m
+}
+
+// toUnstructured is the object's JSON without what only the API server writes.
+func toUnstructured(o client.Object) (*unstructured.Unstructured, error) {
+	raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return nil, fmt.Errorf("converting %s: %w", describe(o), err)
+	}
+	u := &unstructured.Unstructured{Object: raw}
+	delete(u.Object, "status")
+	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
+	unstructured.RemoveNestedField(u.Object, "spec", "template", "metadata", "creationTimestamp")
+	return u, nil
+}
+
+// stamp puts the digest of the planned object into its annotations.
+func stamp(planned *unstructured.Unstructured) (string, error) {
+	raw, err := json.Marshal(planned.Object)
+	if err != nil {
+		return "", fmt.Errorf("encoding %s: %w", describe(planned), err)
+	}
+	digest := plan.Hash(string(raw))[:16]
+	annotations := planned.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[annotationApplied] = digest
+	planned.SetAnnotations(annotations)
+	return digest, nil
+}
+
+func extract(list client.ObjectList, scheme *runtime.Scheme) ([]client.Object, error) {
+	var items []client.Object
+	err := metaEachListItem(list, func(o runtime.Object) error {
+		item := o.(client.Object)
+		gvk, err := apiutil.GVKForObject(item, scheme)
+		if err != nil {
+			return err
+		}
+		item.GetObjectKind().SetGroupVersionKind(gvk)
+		items = append(items, item)
+		return nil
+	})
+	return items, err
+}
+
+func identity(o client.Object) string {
+	return kindOf(o) + "/" + o.GetNamespace() + "/" + o.GetName()
+}
+
+func kindOf(o client.Object) string { return o.GetObjectKind().GroupVersionKind().Kind }
+
+func describe(o client.Object) string { return kindOf(o) + " " + o.GetName() }
+
+func ptr(u types.UID) *types.UID { return &u }

@@ -1,0 +1,145 @@
+package plan
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/runtime/config"
+)
+
+// Where the runtime's pods find their files.
+const (
+	configDir   = "/etc/gocart/config"
+	configFile  = configDir + "/config.yaml"
+	databaseDir = "/etc/gocart/database"
+	redisDir    = "/etc/gocart/redis"
+	tlsDir      = "/etc/gocart/tls"
+	authDir     = "/etc/gocart/auth"
+
+	uriKey      = "uri"
+	urlKey      = "url"
+	caKey       = "ca.crt"
+	adminKeyKey = "adminKey"
+)
+
+// Ports of the runtime's pods.
+const (
+	httpsPort = 8443
+	httpPort  = 8080
+	// InternalPort holds health, metrics and status.
+	InternalPort = 9090
+)
+
+// drainTimeout is how long a stopping pod finishes requests in flight.
+const drainTimeout = 20 * time.Second
+
+// configMap renders the runtime's configuration; its second value is the
+// content's hash.
+func configMap(in Input) (*corev1.ConfigMap, string, error) {
+	raw, err := runtimeConfig(in).Marshal()
+	if err != nil {
+		return nil, "", err
+	}
+	return &corev1.ConfigMap{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: meta(in, "config", "config"),
+		Data:       map[string]string{"config.yaml": string(raw)},
+	}, Hash(string(raw))[:16], nil
+}
+
+func runtimeConfig(in Input) config.Config {
+	spec := in.Store.Spec
+	c := config.Default()
+	c.Store = config.Store{Name: in.Store.Name, Namespace: in.Store.Namespace, URL: URL(in.Store), Domains: spec.Domains}
+	c.Server.Public.Address = listenAddress(httpPort)
+	c.Server.Internal.Address = listenAddress(InternalPort)
+	c.Server.DrainTimeout = config.Duration(drainTimeout)
+	if !TLSDisabled(in.Store) {
+		c.Server.Public.TLS = &config.TLS{
+			Address:    listenAddress(httpsPort),
+			CertFile:   tlsDir + "/" + corev1.TLSCertKey,
+			KeyFile:    tlsDir + "/" + corev1.TLSPrivateKeyKey,
+			MinVersion: orElse(spec.TLS.MinVersion, "1.3"),
+		}
+		c.Security.HSTS = hsts(spec.TLS.HSTS)
+	}
+	if s := spec.Security; s != nil {
+		c.Server.TrustedProxies = s.TrustedProxies
+		c.Security.Headers = headers(s.Headers)
+		c.Security.CORS = cors(s.CORS)
+	}
+	c.Database = config.Database{URIFile: databaseDir + "/" + uriKey, MaxConnections: orDefault(spec.Database.MaxConnections, c.Database.MaxConnections)}
+	if _, ca := databaseSecrets(in); ca != nil {
+		c.Database.CAFile = databaseDir + "/" + caKey
+	}
+	c.Redis = &config.Redis{URLFile: redisDir + "/" + urlKey}
+	if e := spec.Redis.External; e != nil && e.CASecretRef != nil {
+		c.Redis.CAFile = redisDir + "/" + caKey
+	}
+	if s := spec.Cache; s != nil {
+		c.Cache.Enabled = orDefault(s.Enabled, c.Cache.Enabled)
+		if s.TTL != nil {
+			c.Cache.TTL = config.Duration(s.TTL.Duration)
+		}
+	}
+	if spec.Worker.Concurrency != nil {
+		c.Worker.Concurrency = int(*spec.Worker.Concurrency)
+	}
+	if len(spec.Worker.Queues) > 0 {
+		c.Worker.Queues = nil
+		for _, q := range spec.Worker.Queues {
+			c.Worker.Queues = append(c.Worker.Queues, string(q))
+		}
+	}
+	c.Auth.AdminKeyFile = authDir + "/" + adminKeyKey
+	if o := spec.Observability; o != nil && o.LogLevel != "" {
+		c.Log.Level = o.LogLevel
+	}
+	return c
+}
+
+func hsts(s *v1alpha1.HSTSSpec) *config.HSTS {
+	h := &config.HSTS{MaxAgeSeconds: 31536000, IncludeSubDomains: true}
+	if s != nil {
+		h.MaxAgeSeconds = orDefault(s.MaxAgeSeconds, h.MaxAgeSeconds)
+		h.IncludeSubDomains = orDefault(s.IncludeSubDomains, h.IncludeSubDomains)
+		h.Preload = orDefault(s.Preload, false)
+	}
+	return h
+}
+
+func headers(s *v1alpha1.HeadersSpec) config.Headers {
+	h := config.DefaultHeaders()
+	if s == nil {
+		return h
+	}
+	h.ContentSecurityPolicy = orDefault(s.ContentSecurityPolicy, h.ContentSecurityPolicy)
+	h.FrameOptions = orDefault(s.FrameOptions, h.FrameOptions)
+	h.ReferrerPolicy = orDefault(s.ReferrerPolicy, h.ReferrerPolicy)
+	h.PermissionsPolicy = orDefault(s.PermissionsPolicy, h.PermissionsPolicy)
+	h.CrossOriginOpenerPolicy = orDefault(s.CrossOriginOpenerPolicy, h.CrossOriginOpenerPolicy)
+	h.CrossOriginResourcePolicy = orDefault(s.CrossOriginResourcePolicy, h.CrossOriginResourcePolicy)
+	h.XSSProtection = orDefault(s.XSSProtection, h.XSSProtection)
+	return h
+}
+
+func cors(s *v1alpha1.CORSSpec) *config.CORS {
+	if s == nil {
+		return nil
+	}
+	c := &config.CORS{AllowedOrigins: s.AllowedOrigins, AllowCredentials: s.AllowCredentials, MaxAge: config.Duration(10 * time.Minute)}
+	if s.MaxAge != nil {
+		c.MaxAge = config.Duration(s.MaxAge.Duration)
+	}
+	return c
+}
+
+func orElse(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}

@@ -1,0 +1,111 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/controllers/internal/capability"
+	"gitee.com/captainjez/gocart/controllers/internal/plan"
+)
+
+// dataFinalizer holds a Store back until its data is deleted, where the
+// deletion policy says so.
+const dataFinalizer = "commerce.rcommerce.app/data"
+
+// protectData keeps the finalizer in step with the deletion policy.
+func (r *Reconciler) protectData(ctx context.Context, run *run) error {
+	s := run.store
+	if s.Spec.Paused {
+		return nil
+	}
+	before := s.DeepCopy()
+	wanted := s.Spec.DeletionPolicy == v1alpha1.DeletionPolicyDelete
+	changed := wanted && controllerutil.AddFinalizer(s, dataFinalizer) || !wanted && controllerutil.RemoveFinalizer(s, dataFinalizer)
+	if !changed {
+		return nil
+	}
+	if err := r.Client.Patch(ctx, s.DeepCopy(), client.MergeFrom(before)); err != nil {
+		return fmt.Errorf("keeping the finalizer in step with spec.deletionPolicy: %w", err)
+	}
+	return nil
+}
+
+// finalize deletes data and passwords. Everything else goes with the Store, by
+// its owner references; the certificate stays.
+func (r *Reconciler) finalize(ctx context.Context, s *v1alpha1.Store) error {
+	if !controllerutil.ContainsFinalizer(s, dataFinalizer) {
+		return nil
+	}
+	type named struct {
+		object client.Object
+		name   string
+	}
+	// The StatefulSets first, or they would make their volumes anew.
+	doomed := []named{
+		{&appsv1.StatefulSet{}, plan.Name(s.Name, plan.ComponentPostgres)},
+		{&appsv1.StatefulSet{}, plan.Name(s.Name, plan.ComponentRedis)},
+		{&corev1.PersistentVolumeClaim{}, plan.PostgresClaim(s.Name)},
+		{&corev1.PersistentVolumeClaim{}, plan.RedisClaim(s.Name)},
+		{&corev1.Secret{}, plan.CredentialsSecret(s.Name)},
+		{&corev1.Secret{}, plan.PostgresSecret(s.Name)},
+		{&corev1.Secret{}, plan.RedisSecret(s.Name)},
+	}
+	for _, d := range doomed {
+		gvk, err := r.Client.GroupVersionKindFor(d.object)
+		if err != nil {
+			return err
+		}
+		found := &metav1.PartialObjectMetadata{}
+		found.SetGroupVersionKind(gvk)
+		found, err = get(ctx, r.Live, s.Namespace, d.name, found)
+		if err != nil {
+			return fmt.Errorf("reading %s %s: %w", gvk.Kind, d.name, err)
+		}
+		if found == nil || found.Labels[plan.LabelInstance] != s.Name || found.Labels[plan.LabelManagedBy] != plan.Manager {
+			continue
+		}
+		if err := r.Applier.Delete(ctx, found); err != nil {
+			return err
+		}
+	}
+	before := s.DeepCopy()
+	after := s.DeepCopy()
+	controllerutil.RemoveFinalizer(after, dataFinalizer)
+	return client.IgnoreNotFound(r.Client.Patch(ctx, after, client.MergeFrom(before)))
+}
+
+// prune deletes what an earlier spec wanted and this one does not.
+func (r *Reconciler) prune(ctx context.Context, run *run) error {
+	if run.store.Spec.Paused {
+		return nil
+	}
+	lists := []client.ObjectList{
+		&appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &batchv1.JobList{},
+		&corev1.ServiceList{}, &corev1.ConfigMapList{}, &networkingv1.IngressList{}, &networkingv1.NetworkPolicyList{},
+		&autoscalingv2.HorizontalPodAutoscalerList{}, &policyv1.PodDisruptionBudgetList{},
+	}
+	if r.Capabilities.Has(capability.CertManager) {
+		lists = append(lists, &certmanagerv1.CertificateList{}, &certmanagerv1.IssuerList{})
+	}
+	if r.Capabilities.Has(capability.GatewayAPI) {
+		lists = append(lists, &gatewayv1.HTTPRouteList{})
+	}
+	if r.Capabilities.Has(capability.Prometheus) {
+		lists = append(lists, &monitoringv1.ServiceMonitorList{})
+	}
+	return r.Applier.Prune(ctx, run.store, run.objects.All(), lists...)
+}

@@ -1,0 +1,124 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/controllers/internal/outcome"
+	"gitee.com/captainjez/gocart/controllers/internal/plan"
+	"gitee.com/captainjez/gocart/runtime/status"
+)
+
+// Prober asks a pod what it sees.
+type Prober interface {
+	Status(ctx context.Context, podIP string) (status.Status, error)
+}
+
+// HTTPProber asks a pod's internal port.
+type HTTPProber struct {
+	Client *http.Client
+	Port   int
+}
+
+// NewHTTPProber returns a Prober that gives a pod two seconds.
+func NewHTTPProber() *HTTPProber {
+	return &HTTPProber{
+		// Pods come and go: no connection is kept.
+		Client: &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
+		Port:   plan.InternalPort,
+	}
+}
+
+// Status reads GET /internal/status.
+func (p *HTTPProber) Status(ctx context.Context, podIP string) (status.Status, error) {
+	url := "http://" + net.JoinHostPort(podIP, strconv.Itoa(p.Port)) + "/internal/status"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return status.Status{}, err
+	}
+	resp, err := p.Client.Do(req)
+	if err != nil {
+		return status.Status{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return status.Status{}, fmt.Errorf("%s answered %s", url, resp.Status)
+	}
+	var s status.Status
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&s); err != nil {
+		return status.Status{}, fmt.Errorf("reading the answer of %s: %w", url, err)
+	}
+	return s, nil
+}
+
+// askPods has one ready pod tell whether the database and Redis answer it,
+// which for servers of the user's own nobody else can tell.
+func (r *Reconciler) askPods(ctx context.Context, run *run) error {
+	seen, err := r.ask(ctx, run)
+	if err != nil || seen == nil {
+		if !run.conditions.Has(v1alpha1.RedisReadyCondition) {
+			why := "no pod is ready to tell"
+			if err != nil {
+				why = err.Error()
+			}
+			run.conditions.False(v1alpha1.RedisReadyCondition, v1alpha1.ReasonWaiting, "whether Redis answers is not known: "+why)
+		}
+		if !run.conditions.Has(v1alpha1.DatabaseReadyCondition) {
+			run.conditions.False(v1alpha1.DatabaseReadyCondition, v1alpha1.ReasonWaiting, "whether the database answers is not known until the migration ran")
+		}
+		return nil
+	}
+	s := run.store
+	if seen.Database.Version != "" {
+		s.Status.Database = &v1alpha1.ServerStatus{Version: seen.Database.Version}
+	}
+	if !seen.Database.Reachable && run.conditions.IsTrue(v1alpha1.DatabaseReadyCondition) {
+		run.conditions.False(v1alpha1.DatabaseReadyCondition, v1alpha1.ReasonUnreachable, "the pods can not reach the database: "+clip(seen.Database.Error))
+		return outcome.Waiting(v1alpha1.ReasonUnreachable, 10*time.Second, "the pods can not reach the database")
+	}
+	if seen.Redis == nil {
+		return nil
+	}
+	if seen.Redis.Version != "" {
+		s.Status.Redis = &v1alpha1.ServerStatus{Version: seen.Redis.Version}
+	}
+	switch {
+	case run.redisHash == "":
+	case !seen.Redis.Reachable:
+		run.conditions.False(v1alpha1.RedisReadyCondition, v1alpha1.ReasonUnreachable, "the pods can not reach Redis, and serve on without it: "+clip(seen.Redis.Error))
+		return outcome.Waiting(v1alpha1.ReasonUnreachable, 10*time.Second, "the pods can not reach Redis")
+	case !run.conditions.Has(v1alpha1.RedisReadyCondition):
+		run.conditions.True(v1alpha1.RedisReadyCondition, v1alpha1.ReasonReady, "the pods reach Redis")
+	}
+	return nil
+}
+
+// ask asks the ready pods in turn until one answers; nil when none is ready.
+func (r *Reconciler) ask(ctx context.Context, run *run) (*status.Status, error) {
+	var last error
+	for _, component := range []string{plan.ComponentAPI, plan.ComponentWorker} {
+		pods, err := r.pods(ctx, run.store, component)
+		if err != nil {
+			return nil, err
+		}
+		asked := 0
+		for i := range pods {
+			if p := &pods[i]; podReady(p) && p.Status.PodIP != "" && asked < 3 {
+				asked++
+				seen, err := r.Prober.Status(ctx, p.Status.PodIP)
+				if err == nil {
+					return &seen, nil
+				}
+				last = fmt.Errorf("asking pod %s: %w", p.Name, err)
+			}
+		}
+	}
+	return nil, last
+}

@@ -1,0 +1,194 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/controllers/internal/capability"
+	"gitee.com/captainjez/gocart/controllers/internal/plan"
+)
+
+// secretIndex finds the Stores that depend on a Secret.
+const secretIndex = "spec.secretNames"
+
+// children are the kinds that a Store owns in every cluster.
+func children() []client.Object {
+	return []client.Object{
+		&appsv1.Deployment{}, &appsv1.StatefulSet{}, &batchv1.Job{},
+		&corev1.Service{}, &corev1.ConfigMap{},
+		&networkingv1.Ingress{}, &networkingv1.NetworkPolicy{},
+		&autoscalingv2.HorizontalPodAutoscaler{}, &policyv1.PodDisruptionBudget{},
+	}
+}
+
+// optionalChildren are the kinds of APIs that a cluster may lack.
+func optionalChildren(api capability.API) []client.Object {
+	switch api {
+	case capability.CertManager:
+		return []client.Object{&certmanagerv1.Certificate{}, &certmanagerv1.Issuer{}}
+	case capability.GatewayAPI:
+		return []client.Object{&gatewayv1.HTTPRoute{}}
+	case capability.Prometheus:
+		return []client.Object{&monitoringv1.ServiceMonitor{}}
+	}
+	return nil
+}
+
+var optionalAPIs = []capability.API{capability.CertManager, capability.GatewayAPI, capability.Prometheus}
+
+// CacheOptions is the shape of the cache: of everything that is not a Store or
+// a Secret only what carries our label, of Secrets only metadata. stores, when
+// not empty, is the shard of Stores that this operator looks after.
+func CacheOptions(namespaces []string, stores labels.Selector) cache.Options {
+	ours := labels.SelectorFromSet(labels.Set{plan.LabelManagedBy: plan.Manager})
+	options := cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.Store{}: {Label: stores},
+			&corev1.Pod{}:     {Label: ours},
+			secretMetadata():  {Transform: nameOnly},
+			// Who owns spec.replicas is read from its managed fields.
+			&appsv1.Deployment{}: {Label: ours, Transform: func(o any) (any, error) { return o, nil }},
+		},
+	}
+	for _, o := range children() {
+		if _, isDeployment := o.(*appsv1.Deployment); !isDeployment {
+			options.ByObject[o] = cache.ByObject{Label: ours}
+		}
+	}
+	for _, api := range optionalAPIs {
+		for _, o := range optionalChildren(api) {
+			options.ByObject[o] = cache.ByObject{Label: ours}
+		}
+	}
+	if len(namespaces) > 0 {
+		options.DefaultNamespaces = map[string]cache.Config{}
+		for _, ns := range namespaces {
+			options.DefaultNamespaces[ns] = cache.Config{}
+		}
+	}
+	return options
+}
+
+// nameOnly keeps of a foreign Secret's metadata what is compared, so that
+// thousands of them cost little.
+func nameOnly(o any) (any, error) {
+	if m, ok := o.(client.Object); ok {
+		m.SetManagedFields(nil)
+		m.SetAnnotations(nil)
+		if m.GetLabels()[plan.LabelManagedBy] != plan.Manager {
+			m.SetLabels(nil)
+			m.SetOwnerReferences(nil)
+		}
+	}
+	return o, nil
+}
+
+// SetupWithManager builds the controller and its watches.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
+	err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1alpha1.Store{}, secretIndex, func(o client.Object) []string {
+		return plan.Refs(o.(*v1alpha1.Store)).SecretNames()
+	})
+	if err != nil {
+		return fmt.Errorf("indexing Stores by their Secrets: %w", err)
+	}
+	appeared := make(chan event.GenericEvent)
+	changed := predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{})
+	b := ctrl.NewControllerManagedBy(mgr).
+		For(&v1alpha1.Store{}, builder.WithPredicates(changed)).
+		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(r.storesOfSecret)).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(storeOfPod)).
+		WatchesRawSource(source.Channel(appeared, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency})
+	for _, o := range children() {
+		b = b.Owns(o)
+	}
+	for _, api := range optionalAPIs {
+		if r.Capabilities.Has(api) {
+			for _, o := range optionalChildren(api) {
+				b = b.Owns(o)
+			}
+		}
+	}
+	c, err := b.Build(r)
+	if err != nil {
+		return fmt.Errorf("building the Store controller: %w", err)
+	}
+	r.Capabilities.OnAppear(
+		func(api capability.API) error { return watchOwned(mgr, c, optionalChildren(api)) },
+		func(ctx context.Context) { r.lookAtAll(ctx, appeared) },
+	)
+	return mgr.Add(r.Capabilities)
+}
+
+func watchOwned(mgr ctrl.Manager, c controller.Controller, objects []client.Object) error {
+	for _, o := range objects {
+		owner := handler.EnqueueRequestForOwner(mgr.GetScheme(), mgr.GetRESTMapper(), &v1alpha1.Store{}, handler.OnlyControllerOwner())
+		if err := c.Watch(source.Kind(mgr.GetCache(), o, owner)); err != nil {
+			return fmt.Errorf("watching %T: %w", o, err)
+		}
+	}
+	return nil
+}
+
+// lookAtAll has every Store reconciled, for an API that some may wait for.
+func (r *Reconciler) lookAtAll(ctx context.Context, to chan<- event.GenericEvent) {
+	var stores v1alpha1.StoreList
+	if err := r.Client.List(ctx, &stores); err != nil {
+		log.FromContext(ctx).Error(err, "listing Stores; they are looked at again within a minute")
+		return
+	}
+	for i := range stores.Items {
+		select {
+		case to <- event.GenericEvent{Object: &stores.Items[i]}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *Reconciler) storesOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	var stores v1alpha1.StoreList
+	err := r.Client.List(ctx, &stores, client.InNamespace(secret.GetNamespace()), client.MatchingFields{secretIndex: secret.GetName()})
+	if err != nil {
+		log.FromContext(ctx).Error(err, "finding the Stores of a Secret", "secret", client.ObjectKeyFromObject(secret))
+		return nil
+	}
+	requests := make([]reconcile.Request, 0, len(stores.Items))
+	for i := range stores.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&stores.Items[i])})
+	}
+	return requests
+}
+
+func storeOfPod(_ context.Context, pod client.Object) []reconcile.Request {
+	name := pod.GetLabels()[plan.LabelInstance]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: pod.GetNamespace(), Name: name}}}
+}
