@@ -165,7 +165,12 @@ func (c native) bring(ctx context.Context, l layout, s settings, before spec) er
 		}},
 		{"loading the cluster's own images", func() error { return c.loadSystemImages(ctx, l, s) }},
 		{"waiting for the API server", func() error {
-			return c.wait(ctx, p, 2*time.Minute, plane[:2], func() error { return server.ready(ctx) })
+			return c.wait(ctx, p, 2*time.Minute, plane[:2], func() error {
+				if err := server.ready(ctx); err != nil {
+					return err
+				}
+				return server.get(ctx, "/api/v1/namespaces/kube-system", nil)
+			})
 		}},
 		{"starting the controllers, kubelet and kube-proxy", func() error {
 			all := slices.Clone(plane[2:])
@@ -450,7 +455,8 @@ func (c native) stopEverything(ctx context.Context, l layout) error {
 		}
 		return p.stop(ctx, names...)
 	}
-	isContainerd := func(name string) bool { return strings.HasSuffix(name, "-containerd") }
+	// Others need these to end well.
+	isLast := func(name string) bool { return name == "etcd" || strings.HasSuffix(name, "-containerd") }
 	if err := stop(func(name string) bool { return strings.HasSuffix(name, "-kubelet") }); err != nil {
 		return err
 	}
@@ -465,10 +471,10 @@ func (c native) stopEverything(ctx context.Context, l layout) error {
 		}
 		return nil
 	})
-	if err := stop(func(name string) bool { return !isContainerd(name) }); err != nil {
+	if err := stop(func(name string) bool { return !isLast(name) }); err != nil {
 		return err
 	}
-	if err := stop(isContainerd); err != nil {
+	if err := stop(isLast); err != nil {
 		return err
 	}
 	return endAll(ctx, "containerd's shims", func() []int { return shims(l) })
