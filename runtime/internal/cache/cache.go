@@ -46,6 +46,9 @@ type Cache struct {
 	up      atomic.Bool
 	state   atomic.Pointer[status.Dependency]
 	flights singleflight.Group
+	// writes counts this process's own: what was asked after one is not
+	// answered with what was read before it, also without Redis.
+	writes  atomic.Int64
 	lookups *prometheus.CounterVec
 }
 
@@ -77,6 +80,14 @@ func Open(c config.Config, log *slog.Logger, metrics prometheus.Registerer) (*Ca
 	return k, nil
 }
 
+// QuietClient keeps the Redis library from writing to standard error: what it
+// has to say is in Status, and in the log once.
+func QuietClient() { redis.SetLogger(quiet{}) }
+
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
 func clientOptions(c config.Redis) (*redis.Options, error) {
 	raw, err := os.ReadFile(c.URLFile)
 	if err != nil {
@@ -105,7 +116,7 @@ func clientOptions(c config.Redis) (*redis.Options, error) {
 	}
 	o.ContextTimeoutEnabled = true
 	o.DialTimeout = probeTimeout
-	o.MaxRetries = -1
+	o.MaxRetries, o.DialerRetries = -1, 1 // the probe is the retry
 	o.DisableIdentity = true
 	return o, nil
 }
@@ -187,7 +198,7 @@ func (k *Cache) Answer(ctx context.Context, key string, make func(context.Contex
 	if kept != nil {
 		return kept, nil
 	}
-	flight := k.flights.DoChan(generation+" "+key, func() (any, error) {
+	flight := k.flights.DoChan(fmt.Sprint(generation, k.writes.Load(), key), func() (any, error) {
 		// Whoever came first may go; the others still wait.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), makeTimeout)
 		defer cancel()
@@ -260,7 +271,11 @@ func (k *Cache) failed(ctx context.Context, err error) {
 // away, that is done before it is used again by this process; elsewhere the
 // TTL bounds how long an old answer lives.
 func (k *Cache) Invalidate(ctx context.Context) {
-	if k == nil || !k.up.Load() {
+	if k == nil {
+		return
+	}
+	k.writes.Add(1)
+	if !k.up.Load() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
