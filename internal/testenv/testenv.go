@@ -14,7 +14,7 @@
 // The servers' programs are taken from $KUBEBUILDER_ASSETS, else from the
 // project's pinned tools, which are built on first use.
 //
-// Only tests import this package.
+// Tests import this package, and programs that check the project.
 package testenv
 
 import (
@@ -47,12 +47,12 @@ type Cluster struct {
 // the tests, stops the cluster and returns the exit code. It is called from
 // TestMain.
 func (c *Cluster) Run(m *testing.M, apis ...API) (code int) {
-	if err := c.start(apis); err != nil {
+	if err := c.Start(apis...); err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
 		return 1
 	}
 	defer func() {
-		if err := c.environment.Stop(); err != nil {
+		if err := c.Stop(); err != nil {
 			fmt.Fprintln(os.Stderr, "testenv: stopping:", err)
 			code = max(code, 1)
 		}
@@ -60,7 +60,9 @@ func (c *Cluster) Run(m *testing.M, apis ...API) (code int) {
 	return m.Run()
 }
 
-func (c *Cluster) start(apis []API) error {
+// Start starts the cluster with GoCart's kinds and the given optional APIs.
+// Whoever called it calls Stop.
+func (c *Cluster) Start(apis ...API) error {
 	root, err := moduleRoot()
 	if err != nil {
 		return err
@@ -93,6 +95,9 @@ func (c *Cluster) start(apis []API) error {
 	c.config.QPS = -1
 	return nil
 }
+
+// Stop ends the cluster's processes and removes its data.
+func (c *Cluster) Stop() error { return c.environment.Stop() }
 
 // Config returns a new administrator's configuration.
 func (c *Cluster) Config() *rest.Config { return rest.CopyConfig(c.config) }
