@@ -89,15 +89,16 @@ type HSTS struct {
 	Preload           bool  `json:"preload"`
 }
 
-// Headers are response headers; an empty value leaves that header out.
+// Headers are response headers; an empty value leaves that header out, and is
+// written, for a key left out stands for its default.
 type Headers struct {
-	ContentSecurityPolicy     string `json:"contentSecurityPolicy,omitempty"`
-	FrameOptions              string `json:"frameOptions,omitempty"`
-	ReferrerPolicy            string `json:"referrerPolicy,omitempty"`
-	PermissionsPolicy         string `json:"permissionsPolicy,omitempty"`
-	CrossOriginOpenerPolicy   string `json:"crossOriginOpenerPolicy,omitempty"`
-	CrossOriginResourcePolicy string `json:"crossOriginResourcePolicy,omitempty"`
-	XSSProtection             string `json:"xssProtection,omitempty"`
+	ContentSecurityPolicy     string `json:"contentSecurityPolicy"`
+	FrameOptions              string `json:"frameOptions"`
+	ReferrerPolicy            string `json:"referrerPolicy"`
+	PermissionsPolicy         string `json:"permissionsPolicy"`
+	CrossOriginOpenerPolicy   string `json:"crossOriginOpenerPolicy"`
+	CrossOriginResourcePolicy string `json:"crossOriginResourcePolicy"`
+	XSSProtection             string `json:"xssProtection"`
 }
 
 // DefaultHeaders are sent unless the Store says otherwise.

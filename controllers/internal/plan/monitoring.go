@@ -39,7 +39,9 @@ func serviceMonitor(in Input) *monitoringv1.ServiceMonitor {
 	}
 	m := meta(in, "internal", "internal")
 	for k, v := range spec.Labels {
-		m.Labels[k] = v
+		if _, ours := m.Labels[k]; !ours {
+			m.Labels[k] = v
+		}
 	}
 	interval := monitoringv1.Duration("30s")
 	if spec.Interval != nil {

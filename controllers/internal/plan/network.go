@@ -69,7 +69,7 @@ func internalRule(in Input) networkingv1.NetworkPolicyIngressRule {
 func storeRule(in Input, port int, components ...string) networkingv1.NetworkPolicyIngressRule {
 	return networkingv1.NetworkPolicyIngressRule{
 		From: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{
-			MatchLabels: map[string]string{LabelInstance: in.Store.Name},
+			MatchLabels: map[string]string{LabelName: "gocart", LabelInstance: in.Store.Name},
 			MatchExpressions: []metav1.LabelSelectorRequirement{{
 				Key: LabelComponent, Operator: metav1.LabelSelectorOpIn, Values: components,
 			}},
