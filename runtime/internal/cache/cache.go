@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 	"golang.org/x/sync/singleflight"
 
 	"gitee.com/captainjez/gocart/runtime/config"
@@ -118,6 +119,7 @@ func clientOptions(c config.Redis) (*redis.Options, error) {
 	o.DialTimeout = probeTimeout
 	o.MaxRetries, o.DialerRetries = -1, 1 // the probe is the retry
 	o.DisableIdentity = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	return o, nil
 }
 

@@ -96,11 +96,11 @@ func TestOneMakesWhatManyWaitFor(t *testing.T) {
 	t.Parallel()
 	c := config.Default()
 	c.Redis = &config.Redis{URLFile: testbed.File(t, "redis://127.0.0.1:1")}
+	k, err := cache.Open(c, (&testbed.Log{}).Logger(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
 	synctest.Test(t, func(t *testing.T) {
-		k, err := cache.Open(c, (&testbed.Log{}).Logger(), prometheus.NewRegistry())
-		if err != nil {
-			t.Fatal(err)
-		}
 		var made atomic.Int64
 		release := make(chan struct{})
 		read := func(context.Context) ([]byte, error) {
