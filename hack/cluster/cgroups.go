@@ -24,19 +24,22 @@ func cgroupRoots() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots := cgroupV1Roots(string(mounts))
+	roots := cgroupMounts(string(mounts), "cgroup")
 	if len(roots) == 0 {
 		return nil, errors.New("no cgroup hierarchy is mounted below /sys/fs/cgroup")
 	}
 	return roots, nil
 }
 
-func cgroupV1Roots(mountinfo string) []string {
+// cgroupMounts lists where hierarchies are mounted, "cgroup" being version 1 and
+// "cgroup2" version 2.
+func cgroupMounts(mountinfo string, kinds ...string) []string {
 	var roots []string
 	for line := range strings.Lines(mountinfo) {
 		before, after, found := strings.Cut(line, " - ")
 		fields := strings.Fields(before)
-		if found && strings.HasPrefix(after, "cgroup ") && len(fields) > 4 && !slices.Contains(roots, fields[4]) {
+		kind, _, _ := strings.Cut(after, " ")
+		if found && slices.Contains(kinds, kind) && len(fields) > 4 && !slices.Contains(roots, fields[4]) {
 			roots = append(roots, fields[4])
 		}
 	}
@@ -129,14 +132,15 @@ func podProcesses() []int {
 	return all
 }
 
-// ourCgroups lists the cluster's cgroups, parents before children.
+// ourCgroups lists the cluster's cgroups, parents before children, in every
+// hierarchy: runc uses a version 2 one beside those of version 1 as well.
 func ourCgroups() []string {
-	roots, err := cgroupRoots()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil
 	}
 	var dirs []string
-	for _, root := range roots {
+	for _, root := range cgroupMounts(string(mounts), "cgroup", "cgroup2") {
 		_ = filepath.WalkDir(filepath.Join(root, cgroupName), func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && entry.IsDir() {
 				dirs = append(dirs, path)

@@ -262,7 +262,7 @@ func TestCgroupHierarchiesOfVersionOne(t *testing.T) {
 32 30 0:28 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
 33 30 0:29 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup rw
 `
-	if got, want := cgroupV1Roots(info), []string{"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/systemd"}; !slices.Equal(got, want) {
+	if got, want := cgroupMounts(info, "cgroup"), []string{"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/systemd"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
