@@ -63,8 +63,7 @@ type footprint struct {
 
 var (
 	visitedPaths = []string{
-		"/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers", "/var/log/pods",
-		"/var/lib/containerd", "/opt/containerd", "/opt/cni", "/etc/cni", "/run/nri", "/var/lib/kube-proxy", "/usr/libexec/kubernetes", "/run/mount", "/etc/kubernetes",
+		"/run/containerd", "/run/mount", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers", "/var/log/pods",
 	}
 	visitedTunables = []string{
 		"vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
