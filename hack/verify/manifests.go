@@ -185,7 +185,11 @@ func writeSchemas(definitions map[string]any, folder string) error {
 		if err != nil {
 			return err
 		}
-		file := fmt.Sprintf("%s_%s_%s.json", strings.ToLower(fmt.Sprint(kind["kind"])), kind["group"], kind["version"])
+		group := kind["group"]
+		if group == "" {
+			group = kind["version"] // kubeconform's name for the core group
+		}
+		file := fmt.Sprintf("%s_%s_%s.json", strings.ToLower(fmt.Sprint(kind["kind"])), group, kind["version"])
 		if err := os.WriteFile(filepath.Join(folder, file), data, 0o644); err != nil {
 			return err
 		}
