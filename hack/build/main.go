@@ -23,6 +23,7 @@ type command struct {
 var commands = []command{
 	toolCommand,
 	imageCommand,
+	aptCommand,
 }
 
 func main() {

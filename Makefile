@@ -1,0 +1,107 @@
+# GoCart: every target installs or builds what it needs itself.
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+# Tests, lint and images build with the same flags, and so share what is compiled.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false
+
+DIST := $(CURDIR)/dist
+# A pinned program, built into a cache of this user's the first time.
+tool = $$(go run ./hack/build tool $(1))
+
+##@ To see it
+
+.PHONY: help
+help: ## Print this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nCLUSTER=native|kind|current chooses the cluster, NODES=3 its size (native).\n'
+
+.PHONY: demo
+demo: ## Bring up a cluster, the operator and a demo store over HTTPS, and show it
+	@hack/demo/up.sh
+
+.PHONY: demo-env
+demo-env: ## Print the demo store's address and keys as shell lines: eval "$$(make -s demo-env)"
+	@hack/demo/env.sh
+
+.PHONY: demo-check
+demo-check: ## Check every part of the running demo store
+	@hack/demo/test_complete_system.sh
+
+.PHONY: demo-down
+demo-down: ## Remove the demo store, the operator and the cluster
+	@hack/demo/down.sh
+
+##@ To test it
+
+.PHONY: test
+test: test-programs ## Run unit, golden, API server, PostgreSQL and Redis tests
+	@mkdir -p $(DIST)
+	KUBEBUILDER_ASSETS="$$(hack/test/assets.sh)" $(call tool,gotestsum) --format pkgname --hide-summary skipped --jsonfile $(DIST)/test.json -- \
+		-timeout 10m $(TESTFLAGS) $$(go list ./... | grep -v /test/e2e)
+
+.PHONY: test-programs
+test-programs: # The servers that tests talk to, from Debian's packages
+	@hack/test/programs.sh
+
+.PHONY: e2e
+e2e: ## Run the end-to-end suite on a real cluster
+	@mkdir -p $(DIST)
+	@hack/demo/up.sh
+	@go run ./hack/build image --load gocart-runtime-badmigration >/dev/null
+	@go run ./hack/build image --load --tag next gocart-runtime >/dev/null
+	KUBECONFIG="$$(go run ./hack/cluster kubeconfig)" ACME_CA="$$(go run ./hack/addons acme-ca)" \
+		$(call tool,gotestsum) --format testname --hide-summary skipped --jsonfile $(DIST)/e2e.json -- \
+		-tags e2e -count 1 -timeout 40m $(TESTFLAGS) ./test/e2e/...
+
+.PHONY: verify
+verify: ## Check format, lint, generated code, vulnerabilities, rendered manifests, reproducible images
+	@hack/verify/verify.sh
+
+##@ To build it
+
+.PHONY: build
+build: ## Build the programs into bin/
+	go build -o bin/ ./runtime/cmd/gocart
+	go build -o bin/gocart-operator ./controllers/manager
+
+.PHONY: images
+images: ## Build the container images into dist/images, and print their digests
+	@go run ./hack/build image gocart-operator gocart-runtime postgres redis
+
+.PHONY: generate
+generate: ## Write all generated code, manifests and reference pages anew
+	@hack/verify/generate.sh
+
+##@ To run it
+
+.PHONY: cluster-up
+cluster-up: ## Bring up the cluster (NODES=3 for three nodes)
+	@go run ./hack/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## Remove the cluster without a trace
+	@go run ./hack/cluster down
+
+.PHONY: cluster-status
+cluster-status: ## Say what of the cluster runs
+	@go run ./hack/cluster status
+
+.PHONY: cluster-addons
+cluster-addons: ## Give the cluster cert-manager, an ACME CA, DNS and an Ingress controller
+	@go run ./hack/addons up
+
+.PHONY: install
+install: ## Install the operator and its images into the cluster by the chart
+	@hack/demo/install.sh
+
+##@ To measure it
+
+.PHONY: bench-operator
+bench-operator: ## Measure planning and a steady reconcile
+	go test -run '^$$' -bench . -benchmem -count 3 ./controllers/...
+
+.PHONY: bench-runtime
+bench-runtime: test-programs ## Measure the runtime's hot paths beside their floors
+	go test -run '^$$' -bench . -benchmem -count 3 ./runtime/...

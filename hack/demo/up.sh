@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# From nothing to a store over HTTPS: a cluster, the operator, a Store, a curl.
+source "$(dirname "$0")/lib.sh"
+started=$SECONDS
+hack/demo/install.sh
+connect
+
+echo "==> the store" >&2
+"$kubectl" apply --server-side --force-conflicts -f config/samples/store-demo.yaml
+"$kubectl" -n "$namespace" wait "store/$store" --for=condition=Ready --timeout=5m || {
+	"$kubectl" -n "$namespace" describe store "$store"
+	exit 1
+}
+shop
+
+echo "==> a product, and what is left of it when the pods are killed" >&2
+auth=$(mktemp)
+trap 'rm -f "$auth"' EXIT
+printf 'header = "Authorization: Bearer %s"\n' "$key" >"$auth"
+product=$(cat hack/demo/product.json)
+code=$(call --config "$auth" -o /dev/null -w '%{http_code}' -X POST "$url/api/v1/products" \
+	-H 'Content-Type: application/json' -H 'Idempotency-Key: demo-espresso-cup' -d "$product")
+echo "POST /api/v1/products: $code"
+"$kubectl" -n "$namespace" delete pods --selector "app.kubernetes.io/instance=$store" --grace-period=0 --force --wait=false 2>/dev/null
+"$kubectl" -n "$namespace" rollout status "statefulset/$store-postgres" --timeout=3m >/dev/null
+"$kubectl" -n "$namespace" rollout status "deployment/$store-api" --timeout=3m >/dev/null
+"$kubectl" -n "$namespace" wait "store/$store" --for=condition=Ready --timeout=3m >/dev/null
+echo "every pod was killed; GET /api/v1/products/espresso-cup:"
+call --retry 10 --retry-all-errors --fail "$url/api/v1/products/espresso-cup"
+echo
+
+echo
+echo "The store answers at $url after $((SECONDS - started)) s:"
+"$kubectl" -n "$namespace" get stores
+echo
+echo "\$ curl -i --cacert $ca --resolve $resolve $url/api/health"
+call -i "$url/api/health"
+echo
+call -v -o /dev/null "$url/api/health" 2>&1 | grep -E 'SSL connection using|issuer:|expire date|SSL certificate verify' || true
+echo
+echo "eval \"\$(make -s demo-env)\" sets GOCART_URL, GOCART_RESOLVE, GOCART_CA, GOCART_ADMIN_KEY and KUBECONFIG; make demo-down removes it all."
