@@ -590,3 +590,24 @@ func definition(t *testing.T) *apiextensionsv1.JSONSchemaProps {
 	}
 	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
 }
+
+func TestTheSamplesAreAccepted(t *testing.T) {
+	c, namespace := cluster.Client(t), cluster.Namespace(t)
+	files, err := filepath.Glob(filepath.Join("..", "..", "config", "samples", "store-*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no samples: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sample := &unstructured.Unstructured{Object: parse(t, string(data))}
+			sample.SetNamespace(namespace)
+			if err := dryRun(t, c, sample); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
