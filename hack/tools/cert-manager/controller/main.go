@@ -68,6 +68,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("cert-manager", flag.ContinueOnError)
 	var (
+		kubeconfig  = flags.String("kubeconfig", "", "file that reaches the API server; the pod's own account when empty")
 		namespace   = flags.String("cluster-resource-namespace", "cert-manager", "namespace of the Secrets that ClusterIssuers name")
 		solverImage = flags.String("acme-http01-solver-image", "", "image of the pod that answers an HTTP-01 challenge")
 		nameservers = flags.String("dns01-recursive-nameservers", "", "host:port list asked for the propagation check of a DNS-01 challenge; the pod's own resolvers when empty")
@@ -85,6 +86,7 @@ func run(ctx context.Context, args []string) error {
 	ctx = logf.NewContext(ctx, logf.Log, "controller")
 
 	factory, err := controller.NewContextFactory(ctx, controller.ContextOptions{
+		Kubeconfig:         *kubeconfig,
 		KubernetesAPIQPS:   50,
 		KubernetesAPIBurst: 100,
 		IssuerOptions:      controller.IssuerOptions{ClusterResourceNamespace: *namespace},
