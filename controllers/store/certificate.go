@@ -75,7 +75,7 @@ func (r *Reconciler) issuedCertificate(ctx context.Context, run *run, status *v1
 		status.NotAfter = c.Status.NotAfter
 	}
 	ready := certificateCondition(c, certmanagerv1.CertificateConditionReady)
-	if ready != nil && ready.Status == cmmeta.ConditionTrue && ready.ObservedGeneration >= c.Generation && run.certificate != nil {
+	if ready != nil && ready.Status == cmmeta.ConditionTrue && ready.ObservedGeneration >= c.Generation && run.certificate != nil && status.NotAfter != nil {
 		run.conditions.True(v1alpha1.CertificateReadyCondition, v1alpha1.ReasonIssued, "valid until "+status.NotAfter.UTC().Format(time.RFC3339))
 		return nil
 	}

@@ -38,7 +38,8 @@ func (r *Reconciler) protectData(ctx context.Context, run *run) error {
 	if !changed {
 		return nil
 	}
-	if err := r.Client.Patch(ctx, s.DeepCopy(), client.MergeFrom(before)); err != nil {
+	// The list is written whole: not over somebody else's finalizer.
+	if err := r.Client.Patch(ctx, s.DeepCopy(), client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("keeping the finalizer in step with spec.deletionPolicy: %w", err)
 	}
 	return nil
@@ -85,7 +86,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *v1alpha1.Store) error {
 	before := s.DeepCopy()
 	after := s.DeepCopy()
 	controllerutil.RemoveFinalizer(after, dataFinalizer)
-	return client.IgnoreNotFound(r.Client.Patch(ctx, after, client.MergeFrom(before)))
+	return client.IgnoreNotFound(r.Client.Patch(ctx, after, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})))
 }
 
 // prune deletes what an earlier spec wanted and this one does not.

@@ -62,28 +62,21 @@ var optionalAPIs = []capability.API{capability.CertManager, capability.GatewayAP
 
 // CacheOptions is the shape of the cache: of everything that is not a Store or
 // a Secret only what carries our label, of Secrets only metadata. stores, when
-// not empty, is the shard of Stores that this operator looks after.
+// not nil, is the shard of Stores that this operator looks after.
 func CacheOptions(namespaces []string, stores labels.Selector) cache.Options {
-	ours := labels.SelectorFromSet(labels.Set{plan.LabelManagedBy: plan.Manager})
+	if stores == nil {
+		stores = labels.Everything()
+	}
 	options := cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
+		// Not by kind, for a kind that the cluster lacks can not be named yet.
+		DefaultLabelSelector: labels.SelectorFromSet(labels.Set{plan.LabelManagedBy: plan.Manager}),
+		DefaultTransform:     cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.Store{}: {Label: stores},
-			&corev1.Pod{}:     {Label: ours},
-			secretMetadata():  {Transform: nameOnly},
+			secretMetadata():  {Label: labels.Everything(), Transform: nameOnly},
 			// Who owns spec.replicas is read from its managed fields.
-			&appsv1.Deployment{}: {Label: ours, Transform: func(o any) (any, error) { return o, nil }},
+			&appsv1.Deployment{}: {Transform: func(o any) (any, error) { return o, nil }},
 		},
-	}
-	for _, o := range children() {
-		if _, isDeployment := o.(*appsv1.Deployment); !isDeployment {
-			options.ByObject[o] = cache.ByObject{Label: ours}
-		}
-	}
-	for _, api := range optionalAPIs {
-		for _, o := range optionalChildren(api) {
-			options.ByObject[o] = cache.ByObject{Label: ours}
-		}
 	}
 	if len(namespaces) > 0 {
 		options.DefaultNamespaces = map[string]cache.Config{}

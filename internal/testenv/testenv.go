@@ -44,9 +44,9 @@ type Cluster struct {
 }
 
 // Run starts the cluster with GoCart's kinds and the given optional APIs, runs
-// the tests, stops the cluster and returns the exit code. It is called from
-// TestMain.
-func (c *Cluster) Run(m *testing.M, apis ...API) (code int) {
+// the tests (a *testing.M), stops the cluster and returns the exit code. It is
+// called from TestMain.
+func (c *Cluster) Run(m interface{ Run() int }, apis ...API) (code int) {
 	if err := c.Start(apis...); err != nil {
 		fmt.Fprintln(os.Stderr, "testenv:", err)
 		return 1

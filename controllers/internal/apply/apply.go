@@ -19,6 +19,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -91,7 +92,8 @@ func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.Store, desired clie
 		if err := a.checkFree(ctx, owner, planned); err != nil {
 			return false, err
 		}
-		return false, a.write(ctx, planned, fieldOwner)
+		_, err := a.write(ctx, planned, fieldOwner)
+		return false, err
 	case err != nil:
 		return false, fmt.Errorf("reading %s: %w", describe(planned), err)
 	}
@@ -102,25 +104,50 @@ func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.Store, desired clie
 		return false, nil
 	}
 	if planned.GetKind() == "Job" {
-		return true, nil // A Job's template can not be changed; its name says what it runs.
+		return a.applyJob(ctx, planned, live, digest)
 	}
 	found, err := toUnstructured(live)
 	if err != nil {
 		return false, err
 	}
 	changed := Diff(planned.Object, found.Object)
-	if live.GetAnnotations()[annotationApplied] == digest {
-		if len(changed) == 0 {
-			return true, nil
-		}
-		a.events.Eventf(owner, live, corev1.EventTypeNormal, "DriftCorrected", "Apply",
-			"put back %s of %s, which somebody else had changed", strings.Join(shorten(changed), ", "), describe(planned))
+	drifted := live.GetAnnotations()[annotationApplied] == digest
+	if drifted && len(changed) == 0 {
+		return true, nil
 	}
 	if err := a.handOverReplicas(ctx, planned, live); err != nil {
 		return false, err
 	}
-	return false, a.write(ctx, planned, fieldOwner)
+	resourceVersion, err := a.write(ctx, planned, fieldOwner)
+	if err != nil {
+		return false, err
+	}
+	if resourceVersion == live.GetResourceVersion() {
+		return true, nil // The API server sees no difference: it spells a field otherwise.
+	}
+	if drifted {
+		a.events.Eventf(owner, live, corev1.EventTypeNormal, "DriftCorrected", "Apply",
+			"put back %s of %s, which somebody else had changed", strings.Join(shorten(changed), ", "), describe(planned))
+	}
+	return false, nil
 }
+
+// applyJob: a Job's template can not be changed. One that ended well stays,
+// whatever the plan is now; one of another plan that did not, and has no pod at
+// work, is deleted, so that it is made anew when that is done.
+func (a *Applier) applyJob(ctx context.Context, planned *unstructured.Unstructured, live client.Object, digest string) (current bool, err error) {
+	j, ok := live.(*batchv1.Job)
+	if !ok || j.Annotations[annotationApplied] == digest || j.Status.Succeeded > 0 || working(j) {
+		return true, nil
+	}
+	if err := a.Delete(ctx, j); err != nil {
+		return false, err
+	}
+	return false, outcome.Waiting(v1alpha1.ReasonWaiting, 2*time.Second, "%s is of an earlier specification; it is made anew", describe(planned))
+}
+
+// working tells whether a pod of the Job runs its containers.
+func working(j *batchv1.Job) bool { return j.Status.Ready != nil && *j.Status.Ready > 0 }
 
 // Adopt creates an object that is never changed afterwards and is owned by
 // nobody, so that it outlives its Store.
@@ -133,11 +160,12 @@ func (a *Applier) Adopt(ctx context.Context, o client.Object) error {
 	return nil
 }
 
-func (a *Applier) write(ctx context.Context, o *unstructured.Unstructured, owner client.FieldOwner) error {
+// write returns the resource version that the object has now.
+func (a *Applier) write(ctx context.Context, o *unstructured.Unstructured, owner client.FieldOwner) (resourceVersion string, err error) {
 	written := o.DeepCopy()
-	err := a.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(written), owner, client.ForceOwnership)
+	err = a.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(written), owner, client.ForceOwnership)
 	if err != nil {
-		return translate(err, describe(o))
+		return "", translate(err, describe(o))
 	}
 	writes.WithLabelValues(o.GetKind()).Inc()
 	a.mu.Lock()
@@ -145,7 +173,7 @@ func (a *Applier) write(ctx context.Context, o *unstructured.Unstructured, owner
 	if rv, err := strconv.ParseUint(written.GetResourceVersion(), 10, 64); err == nil {
 		a.written[identity(o)] = rv
 	}
-	return nil
+	return written.GetResourceVersion(), nil
 }
 
 // cacheLagsBehind tells whether the cached object is older than our last
@@ -211,7 +239,8 @@ func (a *Applier) handOverReplicas(ctx context.Context, planned *unstructured.Un
 	scale.SetName(planned.GetName())
 	scale.SetNamespace(planned.GetNamespace())
 	_ = unstructured.SetNestedField(scale.Object, int64(*d.Spec.Replicas), "spec", "replicas")
-	return a.write(ctx, scale, scaleOwner)
+	_, err := a.write(ctx, scale, scaleOwner)
+	return err
 }
 
 func ownsReplicas(d *appsv1.Deployment) bool {

@@ -95,12 +95,8 @@ func (s *Set) Write(conditions *[]metav1.Condition, generation int64, paused boo
 	default:
 		s.put(v1alpha1.ReconcilingCondition, metav1.ConditionTrue, ready.Reason, ready.Message)
 	}
-	var kept []metav1.Condition
-	for _, c := range *conditions {
-		if _, ok := s.found[c.Type]; ok {
-			kept = append(kept, c)
-		}
-	}
+	// In the order in which a person reads them: how it is, what is wrong, the parts.
+	var written []metav1.Condition
 	for _, t := range append([]string{v1alpha1.ReadyCondition, v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition}, order...) {
 		c, ok := s.found[t]
 		if !ok {
@@ -108,9 +104,12 @@ func (s *Set) Write(conditions *[]metav1.Condition, generation int64, paused boo
 		}
 		c.ObservedGeneration = generation
 		c.LastTransitionTime = metav1.NewTime(now)
-		meta.SetStatusCondition(&kept, c)
+		if was := meta.FindStatusCondition(*conditions, t); was != nil && was.Status == c.Status {
+			c.LastTransitionTime = was.LastTransitionTime
+		}
+		written = append(written, c)
 	}
-	*conditions = kept
+	*conditions = written
 }
 
 // ready is True when every recorded condition is, and no phase failed.

@@ -160,7 +160,7 @@ func serverStatefulSet(in Input, component string, spec v1alpha1.ManagedServerSp
 				Spec:       pod,
 			},
 			VolumeClaimTemplates: []corev1.PersistentVolumeClaim{{
-				TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
+				// Without its kind, which the API server knows and does not always tell.
 				ObjectMeta: metav1.ObjectMeta{Name: "data", Labels: Labels(in.Store.Name, component)},
 				Spec: corev1.PersistentVolumeClaimSpec{
 					AccessModes:      []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
