@@ -45,7 +45,7 @@ var table = []Tool{
 	{Name: "containerd-shim-runc-v2", Module: "containerd", Package: "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", LDFlags: containerdVersion},
 	{Name: "ctr", Module: "containerd", Package: "github.com/containerd/containerd/v2/cmd/ctr", LDFlags: containerdVersion},
 
-	{Name: "coredns", Module: "coredns", Package: "github.com/coredns/coredns"},
+	{Name: "coredns", Module: "coredns", Package: ".", VersionOf: "github.com/coredns/coredns"},
 	{Name: "metrics-server", Module: "metrics-server", Package: "sigs.k8s.io/metrics-server/cmd/metrics-server"},
 	{Name: "storage-provisioner", Module: "storage-provisioner", Package: ".", VersionOf: "sigs.k8s.io/sig-storage-lib-external-provisioner/v13"},
 	{Name: "pause", Module: "pause", Package: "."},
