@@ -6,6 +6,9 @@ hack/demo/install.sh
 connect
 
 echo "==> the store" >&2
+"$kubectl" apply --server-side -f - <<NAMESPACE
+{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "$namespace", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+NAMESPACE
 "$kubectl" apply --server-side --force-conflicts -f config/samples/store-demo.yaml
 "$kubectl" -n "$namespace" wait "store/$store" --for=condition=Ready --timeout=5m || {
 	"$kubectl" -n "$namespace" describe store "$store"
