@@ -19,6 +19,8 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -26,6 +28,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -484,7 +487,7 @@ func (w *world) patch(o client.Object, name, patch string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.client.Patch(w.t.Context(), o, client.RawPatch("application/merge-patch+json", raw), client.FieldOwner("kubectl-edit")); err != nil {
+	if err := w.client.Patch(w.t.Context(), o, client.RawPatch(types.MergePatchType, raw), client.FieldOwner("kubectl-edit")); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -636,4 +639,48 @@ func (w *world) untilEvent(words ...string) {
 		}
 		return fmt.Errorf("events are %q", all)
 	})
+}
+
+func (w *world) untilGone(name string, o client.Object) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("%T %s to be gone", o, name), func() error {
+		err := w.get(name, o)
+		if err == nil {
+			return fmt.Errorf("it is there, with finalizers %v", o.GetFinalizers())
+		}
+		return client.IgnoreNotFound(err)
+	})
+}
+
+// scale sets a Deployment's replicas as an autoscaler does.
+func (w *world) scale(name string, replicas int32) {
+	w.t.Helper()
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace}}
+	scale := &autoscalingv1.Scale{Spec: autoscalingv1.ScaleSpec{Replicas: replicas}}
+	if err := w.client.SubResource("scale").Update(w.t.Context(), d, client.WithSubResourceBody(scale), client.FieldOwner("horizontal-pod-autoscaler")); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func orOne(n *int32) *int32 {
+	if n == nil {
+		return ptr(int32(1))
+	}
+	return n
+}
+
+// patchStrategic edits an object of a built-in kind as kubectl edit does.
+func (w *world) patchStrategic(o client.Object, name, patch string) {
+	w.t.Helper()
+	o.SetName(name)
+	o.SetNamespace(w.namespace)
+	raw, err := yaml.YAMLToJSON([]byte(patch))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.client.Patch(w.t.Context(), o, client.RawPatch(types.StrategicMergePatchType, raw), client.FieldOwner("kubectl-edit")); err != nil {
+		w.t.Fatal(err)
+	}
 }

@@ -10,19 +10,40 @@ import (
 
 var metaEachListItem = meta.EachListItem
 
-// Diff returns the paths of planned fields whose values differ in the live
-// object, sorted. Fields that the plan does not have are not compared. Both
-// are JSON values of the same Go types, so that quantities and durations are
-// spelled alike. Lists whose items have distinct names are compared by name, and
-// may hold further items of others; other lists are compared whole.
-func Diff(planned, live map[string]any) []string {
-	var paths []string
-	diffMap("", planned, live, &paths)
-	sort.Strings(paths)
-	return paths
+// merged are the lists that Kubernetes merges by a key, so that others may add
+// items of their own: sidecars and what they need. Other lists are one value.
+var merged = map[string]string{
+	"containers": "name", "initContainers": "name", "volumes": "name", "volumeMounts": "mountPath",
+	"env": "name", "ports": "name", "imagePullSecrets": "name", "ownerReferences": "uid",
 }
 
-func diffMap(path string, planned, live map[string]any, paths *[]string) {
+// exact are the maps that are one value: a label more and a Service leads
+// nowhere.
+var exact = map[string]bool{
+	"selector": true, "podSelector": true, "namespaceSelector": true, "labelSelector": true, "nodeSelector": true,
+}
+
+// Diff returns the paths of planned fields whose values differ in the live
+// object, sorted. Fields that the plan does not have are not compared, save in
+// what Kubernetes takes for one value: selectors, and all that a NetworkPolicy
+// allows. Both are JSON values of the same Go types, so that quantities and
+// durations are spelled alike.
+func Diff(planned, live map[string]any) []string {
+	d := differ{whole: planned["kind"] == "NetworkPolicy"}
+	d.fields("", planned, live, false)
+	sort.Strings(d.paths)
+	return d.paths
+}
+
+type differ struct {
+	// whole: the object's spec is one value.
+	whole bool
+	paths []string
+}
+
+func (d *differ) add(path string) { d.paths = append(d.paths, path) }
+
+func (d *differ) fields(path string, planned, live map[string]any, whole bool) {
 	for k, want := range planned {
 		at := k
 		if path != "" {
@@ -31,77 +52,81 @@ func diffMap(path string, planned, live map[string]any, paths *[]string) {
 		if at == "metadata.annotations."+annotationApplied {
 			continue
 		}
-		diffValue(at, want, live[k], paths)
+		d.value(at, k, want, live[k], whole || exact[k] || d.whole && at == "spec")
+	}
+	if !whole {
+		return
+	}
+	for k, have := range live {
+		if _, wanted := planned[k]; !wanted && have != nil {
+			d.add(path + "." + k)
+		}
 	}
 }
 
-func diffValue(path string, want, have any, paths *[]string) {
+func (d *differ) value(path, field string, want, have any, whole bool) {
 	switch w := want.(type) {
 	case nil:
 		return
 	case map[string]any:
 		h, ok := have.(map[string]any)
 		if !ok && len(w) > 0 {
-			*paths = append(*paths, path)
+			d.add(path)
 			return
 		}
-		diffMap(path, w, h, paths)
+		d.fields(path, w, h, whole)
 	case []any:
 		h, _ := have.([]any)
-		diffList(path, w, h, paths)
+		d.list(path, field, w, h, whole)
 	default:
-		if !reflect.DeepEqual(want, have) && !isZero(want, have) {
-			*paths = append(*paths, path)
+		// A zero that a Go type writes although it means "unset" is no wish.
+		if !reflect.DeepEqual(want, have) && !(have == nil && reflect.ValueOf(want).IsZero()) {
+			d.add(path)
 		}
 	}
 }
 
-// isZero: a zero that a Go type writes although it means "unset" is no wish.
-func isZero(want, have any) bool {
-	return have == nil && reflect.ValueOf(want).IsZero()
-}
-
-func diffList(path string, want, have []any, paths *[]string) {
-	wantNames, ok := byName(want)
-	haveNames, ok2 := byName(have)
-	if ok && ok2 {
-		for name, w := range wantNames {
-			at := fmt.Sprintf("%s[%s]", path, name)
-			h, found := haveNames[name]
-			if !found {
-				*paths = append(*paths, at)
-				continue
+func (d *differ) list(path, field string, want, have []any, whole bool) {
+	if key, ok := merged[field]; ok && !whole {
+		wanted, ok := byKey(want, key)
+		found, ok2 := byKey(have, key)
+		if ok && ok2 {
+			for k, w := range wanted {
+				at := fmt.Sprintf("%s[%s]", path, k)
+				if h, there := found[k]; there {
+					d.fields(at, w, h, false)
+				} else {
+					d.add(at)
+				}
 			}
-			diffMap(at, w, h, paths)
+			return
 		}
-		return
 	}
 	if len(want) != len(have) {
-		*paths = append(*paths, path)
+		d.add(path)
 		return
 	}
 	for i := range want {
-		diffValue(fmt.Sprintf("%s[%d]", path, i), want[i], have[i], paths)
+		d.value(fmt.Sprintf("%s[%d]", path, i), "", want[i], have[i], whole)
 	}
 }
 
-// byName indexes a list of objects by their names; false where an item has
-// none or two share one.
-func byName(list []any) (map[string]map[string]any, bool) {
+// byKey indexes a list of objects; false where an item has no key or two share one.
+func byKey(list []any, key string) (map[string]map[string]any, bool) {
 	index := make(map[string]map[string]any, len(list))
 	for _, item := range list {
 		m, ok := item.(map[string]any)
 		if !ok {
 			return nil, false
 		}
-		name, ok := m["name"].(string)
+		k, ok := m[key].(string)
 		if !ok {
 			return nil, false
 		}
-		if _, twice := index[name]; twice {
+		if _, twice := index[k]; twice {
 			return nil, false
 		}
-		index[name] = m
+		index[k] = m
 	}
 	return index, true
 }

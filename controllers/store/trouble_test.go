@@ -1,0 +1,388 @@
+package store_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/controllers/internal/plan"
+	"gitee.com/captainjez/gocart/runtime/status"
+)
+
+func TestAMissingSecretIsNamedAndLookedForNoMoreOnceThere(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		spec, condition string
+		data            map[string]string
+	}{
+		"database": {withoutTLS + "database: {external: {uriSecretRef: {name: mine, key: connection}}}", v1alpha1.DatabaseReadyCondition, map[string]string{"connection": "postgresql://u:p@db.example.com/shop"}},
+		"redis":    {withoutTLS + "redis: {external: {urlSecretRef: {name: mine, key: address}}}", v1alpha1.RedisReadyCondition, map[string]string{"address": "redis://u:p@redis.example.com"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.create("shop", c.spec)
+			w.stalls("shop", v1alpha1.ReasonSecretNotFound, w.namespace+"/mine", "create it")
+			w.until("shop", c.condition, metav1.ConditionFalse, v1alpha1.ReasonSecretNotFound)
+			w.secret("mine", map[string]string{"wrong": "x"})
+			for key := range c.data {
+				w.stalls("shop", v1alpha1.ReasonSecretInvalid, w.namespace+"/mine", key)
+			}
+			w.patch(&corev1.Secret{}, "mine", fmt.Sprintf("{stringData: {%s: %q}}", first(c.data), c.data[first(c.data)]))
+			w.untilReady("shop")
+		})
+	}
+}
+
+func TestAnOwnCertificateIsLookedAt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("shop", "domains: [shop.example.com]\ntls: {secretName: mine}")
+	w.stalls("shop", v1alpha1.ReasonSecretNotFound, w.namespace+"/mine", "kubectl create secret tls")
+	w.secret("mine", map[string]string{"tls.crt": "not a certificate", "tls.key": "x"})
+	w.stalls("shop", v1alpha1.ReasonSecretInvalid, "tls.crt")
+	old, err := expired()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.patch(&corev1.Secret{}, "mine", fmt.Sprintf("{stringData: {tls.crt: %q, tls.key: x}}", old))
+	w.stalls("shop", v1alpha1.ReasonExpired, "expired at")
+	good, err := certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.patch(&corev1.Secret{}, "mine", fmt.Sprintf("{stringData: {tls.crt: %q, tls.key: %q}}", good.crt, good.key))
+	s := w.untilReady("shop")
+	if got := s.Status.Certificate.NotAfter; !got.Time.Equal(good.notAfter) {
+		t.Errorf("the certificate's end is %s, want %s", got, good.notAfter)
+	}
+}
+
+func TestAnIssuerThatRefusesIsQuoted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.machines.hold("Certificate")
+	w.create("shop", issued)
+	w.until("shop", v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssuing)
+	c := fetch(w, "shop-tls", &certmanagerv1.Certificate{})
+	before := c.DeepCopy()
+	c.Status.Conditions = []certmanagerv1.CertificateCondition{{
+		Type: certmanagerv1.CertificateConditionIssuing, Status: cmmeta.ConditionFalse, Reason: "Failed",
+		Message: "The certificate request has failed: acme: urn:ietf:params:acme:error:rateLimited", LastTransitionTime: &metav1.Time{Time: time.Now()},
+	}}
+	if err := w.client.Status().Patch(t.Context(), c, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	s := w.until("shop", v1alpha1.CertificateReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonIssueFailed)
+	ready := s.Status.Conditions[0]
+	if ready.Reason != v1alpha1.ReasonIssueFailed || !strings.Contains(ready.Message, "rateLimited") || !strings.Contains(ready.Message, "Issuer corporate") {
+		t.Errorf("Ready is %+v", ready)
+	}
+}
+
+func TestALostPasswordIsNotReplacedByOneThatOpensNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	claim := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: plan.PostgresClaim("shop"), Namespace: w.namespace},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+		},
+	}
+	if err := w.client.Create(t.Context(), claim); err != nil {
+		t.Fatal(err)
+	}
+	w.create("shop", withoutTLS)
+	w.stalls("shop", v1alpha1.ReasonCredentialsLost, "data-shop-postgres-0", "Secret shop-postgres", "restore")
+	if err := w.get("shop-postgres", &corev1.Secret{}); err == nil {
+		t.Error("a new password was made")
+	}
+}
+
+func TestAForeignObjectIsLeftAloneAndNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	foreign := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "shop-api", Namespace: w.namespace}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 1}}}}
+	if err := w.client.Create(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
+	w.secret("other-credentials", map[string]string{"adminKey": "theirs"})
+	w.create("shop", withoutTLS)
+	w.create("other", withoutTLS)
+	w.stalls("shop", v1alpha1.ReasonNameTaken, "Service shop-api")
+	w.stalls("other", v1alpha1.ReasonNameTaken, "Secret other-credentials")
+	if after := fetch(w, "shop-api", &corev1.Service{}); after.ResourceVersion != foreign.ResourceVersion {
+		t.Error("the foreign Service was touched")
+	}
+}
+
+func TestADatabaseThatRefusesIsQuotedWithTheSecretToMend(t *testing.T) {
+	t.Parallel()
+	for reason, terminal := range map[string]bool{"AuthenticationFailed": true, "DatabaseMissing": true, "PermissionDenied": true, "DatabaseUnreachable": false} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.secret("database", map[string]string{"uri": "postgresql://u:p@db.example.com/shop"})
+			w.machines.answers(release.Runtime, status.Migration{Reason: reason, Message: "the server db.example.com said no"})
+			w.create("shop", withoutTLS+"database: {external: {uriSecretRef: {name: database, key: uri}}}")
+			if terminal {
+				w.stalls("shop", reason, "db.example.com said no", w.namespace+"/database")
+			} else {
+				w.until("shop", v1alpha1.DatabaseReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
+			}
+			if err := w.get("shop-api", &appsv1.Deployment{}); err == nil {
+				t.Error("pods were started without a schema")
+			}
+			// The person mends the Secret, and nothing else is needed.
+			w.machines.answers(release.Runtime, status.Migration{Succeeded: true, Reason: "Migrated", DatabaseVersion: "17.2"})
+			if terminal {
+				w.patch(&corev1.Secret{}, "database", `{stringData: {uri: "postgresql://u:right@db.example.com/shop"}}`)
+			}
+			w.untilReady("shop")
+		})
+	}
+}
+
+func TestWhatKeepsAPodFromRunningIsTold(t *testing.T) {
+	t.Parallel()
+	waiting := func(reason, message string) corev1.PodStatus {
+		return corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
+			Name: "migrate", Image: "gocart-runtime:nope",
+			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
+		}}}
+	}
+	for reason, s := range map[string]corev1.PodStatus{
+		v1alpha1.ReasonImagePullFailed: waiting("ImagePullBackOff", "not found"),
+		v1alpha1.ReasonCrashLooping:    waiting("CrashLoopBackOff", ""),
+		v1alpha1.ReasonPodsNotReady:    waiting("CreateContainerConfigError", "couldn't find key"),
+		v1alpha1.ReasonUnschedulable: {Conditions: []corev1.PodCondition{{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: "0/3 nodes are available",
+		}}},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.machines.hold("Job")
+			w.create("shop", withoutTLS+`image: {tag: nope}`)
+			j := w.job("shop")
+			p := &corev1.Pod{
+				ObjectMeta: metav1.ObjectMeta{Name: "migrating", Namespace: w.namespace, Labels: j.Spec.Template.Labels},
+				Spec:       j.Spec.Template.Spec,
+			}
+			if err := w.client.Create(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.machines.podStatus(p, s); err != nil {
+				t.Fatal(err)
+			}
+			got := w.until("shop", v1alpha1.ReadyCondition, metav1.ConditionFalse, reason)
+			if !strings.Contains(got.Status.Conditions[0].Message, "migrating") {
+				t.Errorf("the pod is not named: %s", got.Status.Conditions[0].Message)
+			}
+			if got.Status.Conditions[1].Type != v1alpha1.ReconcilingCondition {
+				t.Errorf("describe does not go on with Reconciling:\n%s", told(got))
+			}
+		})
+	}
+}
+
+// Without this, a mended pull secret or node selector would wait for the old
+// Job's deadline.
+func TestAMigrationThatNeverRanIsMadeAnewWhenItsSpecificationIsMended(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.machines.hold("Job")
+	w.create("shop", withoutTLS+`image: {tag: "1.0.0"}`)
+	stuck := w.job("shop")
+	w.change("shop", func(s *v1alpha1.Store) { s.Spec.Image.PullSecrets = []v1alpha1.SecretName{{Name: "registry"}} })
+	w.eventually("a Job with the pull secret", func() error {
+		j := &batchv1.Job{}
+		if err := w.get(stuck.Name, j); err != nil {
+			return err
+		}
+		if len(j.Spec.Template.Spec.ImagePullSecrets) != 1 {
+			return fmt.Errorf("it has none")
+		}
+		return nil
+	})
+	w.machines.resume(t, "Job")
+	w.untilReady("shop")
+}
+
+func TestAPausedStoreIsLeftAloneAndItsStatusToldOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("new", withoutTLS+"paused: true")
+	w.create("shop", withoutTLS)
+	w.untilReady("shop")
+	w.change("shop", func(s *v1alpha1.Store) { s.Spec.Paused = true; s.Spec.API.Replicas = ptr(int32(5)) })
+	for _, name := range []string{"shop", "new"} {
+		s := w.until(name, v1alpha1.ReadyCondition, metav1.ConditionUnknown, v1alpha1.ReasonPaused)
+		for _, c := range []string{v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition} {
+			if meta.FindStatusCondition(s.Status.Conditions, c) != nil {
+				t.Errorf("a paused Store is neither stalled nor on its way:\n%s", told(s))
+			}
+		}
+	}
+	w.patchStrategic(&appsv1.Deployment{}, "shop-api", `{spec: {replicas: 3}}`)
+	w.eventually("the status to follow", func() error {
+		if s := w.store("shop"); s.Status.API.Ready != "3/3" {
+			return fmt.Errorf("api is %s", s.Status.API.Ready)
+		}
+		return nil
+	})
+	for _, r := range w.operator.requests.about(w.namespace) {
+		if r.method != "GET" && strings.Contains(r.path, "/new-") {
+			t.Errorf("something was made for a Store that was paused from the start: %s", r)
+		}
+	}
+	w.change("shop", func(s *v1alpha1.Store) { s.Spec.Paused = false })
+	if s := w.untilReady("shop"); s.Status.API.Ready != "5/5" {
+		t.Errorf("api is %s after the pause", s.Status.API.Ready)
+	}
+}
+
+func TestDeletionKeepsOrRemovesDataAsThePolicySays(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, policy := range []v1alpha1.DeletionPolicy{v1alpha1.DeletionPolicyRetain, v1alpha1.DeletionPolicyDelete} {
+		name := strings.ToLower(string(policy))
+		s := w.create(name, withoutTLS+"deletionPolicy: "+string(policy))
+		w.untilReady(name)
+		for _, claim := range []string{plan.PostgresClaim(name), plan.RedisClaim(name)} {
+			// As the StatefulSet's controller makes them.
+			made := &corev1.PersistentVolumeClaim{
+				ObjectMeta: metav1.ObjectMeta{Name: claim, Namespace: w.namespace, Labels: plan.Labels(name, "postgres")},
+				Spec: corev1.PersistentVolumeClaimSpec{
+					AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+					Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+				},
+			}
+			if err := w.client.Create(t.Context(), made); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.client.Delete(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		w.untilGone(name, &v1alpha1.Store{})
+		w.collectGarbage(s)
+		left := 0
+		for object, o := range map[string]client.Object{
+			plan.CredentialsSecret(name): &corev1.Secret{}, plan.PostgresSecret(name): &corev1.Secret{}, plan.RedisSecret(name): &corev1.Secret{},
+			plan.PostgresClaim(name): &corev1.PersistentVolumeClaim{}, plan.RedisClaim(name): &corev1.PersistentVolumeClaim{},
+		} {
+			// A claim's own protection holds it until its controller, which is not here, lets go.
+			if err := w.get(object, o); err == nil && o.GetDeletionTimestamp().IsZero() {
+				left++
+			}
+		}
+		if want := map[v1alpha1.DeletionPolicy]int{v1alpha1.DeletionPolicyRetain: 5}[policy]; left != want {
+			t.Errorf("%s left %d of 5 Secrets and volumes, want %d", policy, left, want)
+		}
+		for _, list := range childLists() {
+			if err := w.client.List(t.Context(), list, client.InNamespace(w.namespace), client.MatchingLabels(plan.StoreSelector(name))); err != nil {
+				t.Fatal(err)
+			}
+			if n := meta.LenList(list); n != 0 {
+				t.Errorf("%s left %d of %T", policy, n, list)
+			}
+		}
+	}
+}
+
+func TestAFinalizerOfSomebodyElseIsKept(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("shop", withoutTLS)
+	w.untilReady("shop")
+	w.change("shop", func(s *v1alpha1.Store) { s.Finalizers = append(s.Finalizers, "example.com/backup") })
+	w.change("shop", func(s *v1alpha1.Store) { s.Spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete })
+	w.eventually("both finalizers", func() error {
+		if f := w.store("shop").Finalizers; len(f) != 2 {
+			return fmt.Errorf("there are %v", f)
+		}
+		return nil
+	})
+	if err := w.client.Delete(t.Context(), w.store("shop")); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("our finalizer to go and the other to stay", func() error {
+		if f := w.store("shop").Finalizers; len(f) != 1 || f[0] != "example.com/backup" {
+			return fmt.Errorf("there are %v", f)
+		}
+		return nil
+	})
+}
+
+func TestAStoreDeletedOnItsWayLeavesNoErrorBehind(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i, kind := range []string{"StatefulSet", "Job", "Deployment"} {
+		name := fmt.Sprintf("shop-%d", i)
+		w.machines.hold(kind)
+		s := w.create(name, withoutTLS+"deletionPolicy: Delete")
+		w.eventually("the operator to begin", func() error { return w.get(name+"-config", &corev1.ConfigMap{}) })
+		if err := w.client.Delete(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		w.untilGone(name, &v1alpha1.Store{})
+		w.collectGarbage(s)
+		w.machines.resume(t, kind)
+	}
+	if panics := w.operator.log.with(w.namespace, "panic"); len(panics) > 0 {
+		t.Error(strings.Join(panics, "\n"))
+	}
+}
+
+func TestPodsThatLoseRedisOrTheDatabaseAreBelieved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.secret("cache", map[string]string{"url": "redis://u:p@redis.example.com"})
+	seen := allIsWell
+	seen.Redis = &status.Dependency{Error: "dial tcp redis.example.com:6379: connection refused"}
+	w.machines.see(t, seen)
+	w.create("shop", withoutTLS+"redis: {external: {urlSecretRef: {name: cache, key: url}}}")
+	s := w.until("shop", v1alpha1.RedisReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonUnreachable)
+	if !strings.Contains(s.Status.Conditions[0].Message, "connection refused") {
+		t.Errorf("Ready says %s", s.Status.Conditions[0].Message)
+	}
+	w.machines.see(t, allIsWell)
+	w.nudge("shop")
+	w.untilReady("shop")
+}
+
+func (w *world) job(store string) *batchv1.Job {
+	w.t.Helper()
+	var jobs batchv1.JobList
+	w.eventually("the migration of "+store, func() error {
+		if err := w.client.List(w.t.Context(), &jobs, client.InNamespace(w.namespace), client.MatchingLabels(plan.StoreSelector(store))); err != nil {
+			return err
+		}
+		if len(jobs.Items) != 1 {
+			return fmt.Errorf("there are %d Jobs", len(jobs.Items))
+		}
+		return nil
+	})
+	return &jobs.Items[0]
+}
+
+func first(m map[string]string) string {
+	for k := range m {
+		return k
+	}
+	return ""
+}
