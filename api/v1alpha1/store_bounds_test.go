@@ -421,8 +421,8 @@ func set(object map[string]any, path []string, value any) {
 
 // value makes what a bound speaks of: a number, or a string, a list or a map of a size.
 func value(b bound, n int64) any {
-	if make, ok := sized[b.field]; ok {
-		return make(n)
+	if sizer, ok := sized[b.field]; ok {
+		return sizer(n)
 	}
 	switch b.keyword {
 	case "minimum", "maximum":

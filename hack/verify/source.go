@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -42,7 +42,7 @@ func lint(ctx context.Context, root string) error {
 
 // generatedIsFresh generates in a copy of the checkout and compares.
 func generatedIsFresh(ctx context.Context, root string) error {
-	before, err := ownFiles(ctx, root)
+	files, err := ownFiles(ctx, root)
 	if err != nil {
 		return err
 	}
@@ -51,43 +51,56 @@ func generatedIsFresh(ctx context.Context, root string) error {
 		return err
 	}
 	defer os.RemoveAll(twin)
-	for _, name := range before {
+	for _, name := range files {
 		if err := copyFile(filepath.Join(root, name), filepath.Join(twin, name)); err != nil {
 			return err
 		}
 	}
+	given, err := sums(twin)
+	if err != nil {
+		return err
+	}
 	if _, err := output(ctx, twin, "go", "run", "./hack/generate"); err != nil {
 		return err
 	}
-	after, err := filesUnder(twin)
+	generated, err := sums(twin)
 	if err != nil {
 		return err
 	}
 	var stale []string
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(before, after)))) {
-		committed, errCommitted := os.ReadFile(filepath.Join(root, name))
-		fresh, errFresh := os.ReadFile(filepath.Join(twin, name))
-		if (errCommitted == nil) != (errFresh == nil) || !bytes.Equal(committed, fresh) {
+	for name, sum := range given {
+		if generated[name] != sum {
+			stale = append(stale, name)
+		}
+	}
+	for name := range generated {
+		if _, ok := given[name]; !ok {
 			stale = append(stale, name)
 		}
 	}
 	if len(stale) > 0 {
+		slices.Sort(stale)
 		return fmt.Errorf("run make generate and commit:\n%s", strings.Join(stale, "\n"))
 	}
 	return nil
 }
 
-func filesUnder(root string) ([]string, error) {
-	var files []string
+// sums is a checksum of every file under a folder, by name.
+func sums(root string) (map[string][sha256.Size]byte, error) {
+	found := map[string][sha256.Size]byte{}
 	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		name, err := filepath.Rel(root, path)
-		files = append(files, name)
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		found[name] = sha256.Sum256(data)
 		return err
 	})
-	return files, err
+	return found, err
 }
 
 func copyFile(from, to string) error {
@@ -114,7 +127,7 @@ func vulnerabilities(ctx context.Context, root string) error {
 	if database == "" {
 		database = vulnerabilityDatabase
 		if err := reachable(ctx, database+"/index/db.json"); err != nil {
-			return fmt.Errorf("%w: NOTHING WAS CHECKED, for %s can not be reached from here (%v); name a copy of the database in GOVULNDB, or run this where it can",
+			return fmt.Errorf("%w: NOTHING WAS CHECKED, for %s can not be reached from here (%w); name a copy of the database in GOVULNDB, or run this where it can",
 				errSkipped, database, err)
 		}
 	}
