@@ -106,6 +106,8 @@ func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.Store, desired clie
 	if planned.GetKind() == "Job" {
 		return a.applyJob(ctx, planned, live, digest)
 	}
+	// Not every reader tells the kind.
+	live.GetObjectKind().SetGroupVersionKind(planned.GroupVersionKind())
 	found, err := toUnstructured(live)
 	if err != nil {
 		return false, err
