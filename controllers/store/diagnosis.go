@@ -85,7 +85,7 @@ func clip(s string) string {
 	const most = 400
 	s = strings.TrimSpace(s)
 	if len(s) > most {
-		return "..." + s[len(s)-most:]
+		return "..." + strings.ToValidUTF8(s[len(s)-most:], "")
 	}
 	return s
 }

@@ -4,6 +4,7 @@
 package conditions
 
 import (
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -76,10 +77,16 @@ func (s *Set) IsTrue(condition string) bool {
 }
 
 func (s *Set) put(condition string, status metav1.ConditionStatus, reason, message string) {
-	if len(message) > 1024 {
-		message = message[:1021] + "..."
+	s.found[condition] = metav1.Condition{Type: condition, Status: status, Reason: reason, Message: shorten(message)}
+}
+
+// shorten has a message fit an event's note: 1024 bytes.
+func shorten(message string) string {
+	const most = 1024
+	if len(message) <= most {
+		return message
 	}
-	s.found[condition] = metav1.Condition{Type: condition, Status: status, Reason: reason, Message: message}
+	return strings.ToValidUTF8(message[:most-3], "") + "..."
 }
 
 // Write computes Ready, Reconciling and Stalled, and replaces the conditions
@@ -87,6 +94,7 @@ func (s *Set) put(condition string, status metav1.ConditionStatus, reason, messa
 // apply to this Store. A transition gets the time now.
 func (s *Set) Write(conditions *[]metav1.Condition, generation int64, paused bool, url string, now time.Time) {
 	ready := s.ready(paused, url)
+	ready.Message = shorten(ready.Message)
 	s.found[v1alpha1.ReadyCondition] = ready
 	switch {
 	case paused || ready.Status == metav1.ConditionTrue:
