@@ -12,10 +12,6 @@ import (
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 )
 
-// preStopSeconds is how long a pod that is going away still takes new
-// connections, for endpoints are removed everywhere only after a moment.
-const preStopSeconds = 5
-
 func apiDeployment(in Input, configHash string) *appsv1.Deployment {
 	pod := withRedisAndKeys(in, runtimePod(in, ComponentAPI, in.Images.Serving, []string{"api"}))
 	c := &pod.Containers[0]
@@ -27,7 +23,6 @@ func apiDeployment(in Input, configHash string) *appsv1.Deployment {
 			corev1.KeyToPath{Key: corev1.TLSCertKey, Path: corev1.TLSCertKey},
 			corev1.KeyToPath{Key: corev1.TLSPrivateKeyKey, Path: corev1.TLSPrivateKeyKey}))
 	}
-	c.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: preStopSeconds}}}
 	return deployment(in, ComponentAPI, configHash, in.Store.Spec.API.WorkloadSpec, pod)
 }
 
@@ -40,7 +35,9 @@ func workerDeployment(in Input, configHash string) *appsv1.Deployment {
 func deployment(in Input, component, configHash string, spec v1alpha1.WorkloadSpec, pod corev1.PodSpec) *appsv1.Deployment {
 	selector := Selector(in.Store.Name, component)
 	pod = schedule(pod, spec.Scheduling, selector)
-	pod.TerminationGracePeriodSeconds = ptr(int64(drainTimeout.Seconds()) + preStopSeconds + 10)
+	// The runtime itself goes on taking connections while endpoints are
+	// removed everywhere, and then drains: no hook is needed.
+	pod.TerminationGracePeriodSeconds = ptr(int64(drainTimeout.Seconds()) + 10)
 	c := &pod.Containers[0]
 	c.Resources = resources(spec.Resources, "100m", "128Mi", "512Mi")
 	c.StartupProbe = httpProbe("/healthz", 1, 60)
