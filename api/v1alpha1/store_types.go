@@ -340,8 +340,10 @@ type TLSSpec struct {
 type LetsEncryptEnvironment string
 
 const (
+	// LetsEncryptProduction is trusted by browsers, and limits how often a name may be asked for.
 	LetsEncryptProduction LetsEncryptEnvironment = "Production"
-	LetsEncryptStaging    LetsEncryptEnvironment = "Staging"
+	// LetsEncryptStaging is trusted by no browser, and is there to try things out.
+	LetsEncryptStaging LetsEncryptEnvironment = "Staging"
 )
 
 // LetsEncryptSpec is an ACME account with Let's Encrypt.
