@@ -57,7 +57,8 @@ e2e: ## Run the end-to-end suite on a real cluster
 
 .PHONY: verify
 verify: ## Check format, lint, generated code, vulnerabilities, rendered manifests, reproducible images
-	@hack/verify/verify.sh
+	@go run ./hack/verify
+	@go run ./hack/build image --verify-reproducible gocart-operator gocart-runtime
 
 ##@ To build it
 
@@ -72,7 +73,7 @@ images: ## Build the container images into dist/images, and print their digests
 
 .PHONY: generate
 generate: ## Write all generated code, manifests and reference pages anew
-	@hack/verify/generate.sh
+	@go run ./hack/generate
 
 ##@ To run it
 

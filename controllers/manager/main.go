@@ -36,7 +36,6 @@ type options struct {
 	metricsAddress, probeAddress string
 	leaderElect                  bool
 	namespaces, selector         string
-	runtimeImage                 string
 	images                       plan.Images
 	acme                         plan.ACME
 	acmeCAFile                   string

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,7 +17,9 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -92,8 +95,8 @@ func TestAppliedStoreServesHTTPSWithACertificateOfTheACMEServer(t *testing.T) {
 		}
 	})
 	t.Run("and is scaled by the scale subresource", func(t *testing.T) {
-		scale := &unstructuredScale
-		if err := cluster.SubResource("scale").Patch(t.Context(), newStore(ns, "shop"), client.RawPatch(types.MergePatchType, []byte(*scale))); err != nil {
+		two := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"replicas":2}}`))
+		if err := cluster.SubResource("scale").Patch(t.Context(), newStore(ns, "shop"), two); err != nil {
 			t.Fatal(err)
 		}
 		ready(t, ns, "shop")
@@ -102,8 +105,6 @@ func TestAppliedStoreServesHTTPSWithACertificateOfTheACMEServer(t *testing.T) {
 		}
 	})
 }
-
-var unstructuredScale = `{"spec":{"replicas":2}}`
 
 func TestAcknowledgedDataSurvivesKilledPods(t *testing.T) {
 	t.Parallel()
@@ -333,50 +334,12 @@ func leftOf(t *testing.T, ns string) map[string][]string {
 			t.Fatal(err)
 		}
 		kind := strings.TrimSuffix(fmt.Sprintf("%T", list)[4:], "List")
-		for _, name := range names(list) {
-			left[kind] = append(left[kind], name)
-		}
+		_ = meta.EachListItem(list, func(o runtime.Object) error {
+			left[kind] = append(left[kind], o.(client.Object).GetName())
+			return nil
+		})
 	}
 	return left
-}
-
-func names(list client.ObjectList) []string {
-	var out []string
-	switch l := list.(type) {
-	case *appsv1.DeploymentList:
-		for _, o := range l.Items {
-			out = append(out, o.Name)
-		}
-	case *appsv1.StatefulSetList:
-		for _, o := range l.Items {
-			out = append(out, o.Name)
-		}
-	case *batchv1.JobList:
-		for _, o := range l.Items {
-			out = append(out, o.Name)
-		}
-	case *corev1.ServiceList:
-		for _, o := range l.Items {
-			out = append(out, o.Name)
-		}
-	case *corev1.PodList:
-		for _, o := range l.Items {
-			out = append(out, o.Name)
-		}
-	case *networkingv1.NetworkPolicyList:
-		for _, o := range l.Items {
-			out = append(out, o.Name)
-		}
-	case *corev1.PersistentVolumeClaimList:
-		for _, o := range l.Items {
-			out = append(out, o.Name)
-		}
-	case *corev1.SecretList:
-		for _, o := range l.Items {
-			out = append(out, o.Name)
-		}
-	}
-	return out
 }
 
 func TestDeletedStoreLeavesItsDataAndFindsItAgain(t *testing.T) {
@@ -433,7 +396,7 @@ func TestDeletedStoreWithPolicyDeleteLeavesNothingButItsCertificate(t *testing.T
 	eventually(t, patience, "nothing is left but the certificate", func() error {
 		err := cluster.Get(t.Context(), types.NamespacedName{Namespace: ns, Name: "shop"}, &v1alpha1.Store{})
 		if !apierrors.IsNotFound(err) {
-			return fmt.Errorf("the Store is still there: %v", err)
+			return errors.New("the Store is still there")
 		}
 		left := leftOf(t, ns)
 		secrets := left["Secret"]
