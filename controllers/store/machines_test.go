@@ -53,7 +53,7 @@ type machines struct {
 
 var byNamespace sync.Map // namespace -> *machines
 
-func newMachines(t *testing.T, namespace string) *machines {
+func newMachines(t testing.TB, namespace string) *machines {
 	m := &machines{
 		client: cluster.Client(t, schemes...), namespace: namespace, address: pods(t).address(),
 		held: map[string]bool{}, migrations: map[string]status.Migration{},

@@ -90,10 +90,11 @@ const privateLabel = "test.gocart/operator"
 
 // operator is a running manager, with what it said and what it asked.
 type operator struct {
-	log      *journal
-	requests *traffic
-	cache    client.Reader
-	stop     func()
+	log        *journal
+	requests   *traffic
+	cache      client.Reader
+	reconciler *store.Reconciler
+	stop       func()
 }
 
 type operatorOptions struct {
@@ -149,7 +150,7 @@ func startOperator(t testing.TB, o operatorOptions) *operator {
 	if err := r.SetupWithManager(mgr, 4); err != nil {
 		t.Fatal(err)
 	}
-	op.cache = mgr.GetCache()
+	op.cache, op.reconciler = mgr.GetCache(), r
 	ctx, cancel := context.WithCancel(background)
 	done := make(chan struct{})
 	go func() {
@@ -383,7 +384,7 @@ var allIsWell = status.Status{
 
 // world is a test's namespace, and the machines that run what is in it.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	namespace string
 	client    client.WithWatch
 	operator  *operator
@@ -391,14 +392,14 @@ type world struct {
 	label     string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	installAPIs.Do(func() { cluster.Install(t, testenv.CertManager, testenv.GatewayAPI, testenv.ServiceMonitor) })
 	return bareWorld(t)
 }
 
 // bareWorld is one in a cluster that may lack the optional APIs.
-func bareWorld(t *testing.T) *world {
+func bareWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, client: cluster.Client(t, schemes...), operator: sharedOperator(t), namespace: cluster.Namespace(t)}
 	w.machines = newMachines(t, w.namespace)

@@ -22,6 +22,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -55,12 +56,14 @@ type Applier struct {
 	// written remembers the resource version that a write returned, until the
 	// cache has caught up with it.
 	written map[string]uint64
+	// agreements spare what did not change since from being compared again.
+	agreements map[client.ObjectKey]map[string]agreement
 }
 
 // New returns an Applier that reads from c's cache and, before it creates
 // something, from live.
 func New(c client.Client, live client.Reader, recorder events.EventRecorder) *Applier {
-	return &Applier{client: c, live: live, events: recorder, written: map[string]uint64{}}
+	return &Applier{client: c, live: live, events: recorder, written: map[string]uint64{}, agreements: map[client.ObjectKey]map[string]agreement{}}
 }
 
 // Apply makes one object exist as planned, owned by the Store. It returns true
@@ -76,32 +79,47 @@ func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.Store, desired clie
 	if err := controllerutil.SetControllerReference(owner, desired, a.client.Scheme()); err != nil {
 		return false, fmt.Errorf("owning %s: %w", describe(desired), err)
 	}
-	planned, err := toUnstructured(desired)
+	digest, err := digestOf(desired)
 	if err != nil {
 		return false, err
 	}
-	digest, err := stamp(planned)
+	live, err := a.cached(ctx, desired)
 	if err != nil {
 		return false, err
 	}
-
-	live := desired.DeepCopyObject().(client.Object)
-	err = a.client.Get(ctx, client.ObjectKeyFromObject(desired), live)
-	switch {
-	case apierrors.IsNotFound(err):
-		if err := a.checkFree(ctx, owner, planned); err != nil {
+	if live == nil {
+		if err := a.checkFree(ctx, owner, desired); err != nil {
 			return false, err
 		}
-		_, err := a.write(ctx, planned, fieldOwner)
+		planned, err := stamped(desired, digest)
+		if err != nil {
+			return false, err
+		}
+		_, err = a.write(ctx, planned, fieldOwner)
 		return false, err
-	case err != nil:
-		return false, fmt.Errorf("reading %s: %w", describe(planned), err)
 	}
-	if err := checkOwned(owner, live, planned); err != nil {
+	if err := checkOwned(owner, live, desired); err != nil {
 		return false, err
 	}
-	if a.cacheLagsBehind(planned, live) {
+	if a.cacheLagsBehind(desired, live) {
 		return false, nil
+	}
+	now := agreement{resourceVersion: live.GetResourceVersion(), digest: digest}
+	if a.agreed(owner, desired, now) {
+		return true, nil
+	}
+	current, err = a.compare(ctx, owner, desired, live, digest)
+	if current && err == nil {
+		a.agree(owner, desired, now)
+	}
+	return current, err
+}
+
+// compare writes the object where the plan or somebody else changed it.
+func (a *Applier) compare(ctx context.Context, owner *v1alpha1.Store, desired, live client.Object, digest string) (current bool, err error) {
+	planned, err := stamped(desired, digest)
+	if err != nil {
+		return false, err
 	}
 	if planned.GetKind() == "Job" {
 		return a.applyJob(ctx, planned, live, digest)
@@ -132,6 +150,50 @@ func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.Store, desired clie
 			"put back %s of %s, which somebody else had changed", strings.Join(shorten(changed), ", "), describe(planned))
 	}
 	return false, nil
+}
+
+// cached reads an object as it is; nil when there is none. It is shared with
+// the cache and only to be looked at.
+func (a *Applier) cached(ctx context.Context, desired client.Object) (client.Object, error) {
+	made, err := a.client.Scheme().New(desired.GetObjectKind().GroupVersionKind())
+	if err != nil {
+		return nil, err
+	}
+	live := made.(client.Object)
+	err = a.client.Get(ctx, client.ObjectKeyFromObject(desired), live, client.UnsafeDisableDeepCopy)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", describe(desired), err)
+	}
+	return live, nil
+}
+
+// agreement: the object of this version is as the plan of this digest says.
+type agreement struct{ resourceVersion, digest string }
+
+func (a *Applier) agreed(owner *v1alpha1.Store, o client.Object, now agreement) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.agreements[client.ObjectKeyFromObject(owner)][identity(o)] == now
+}
+
+func (a *Applier) agree(owner *v1alpha1.Store, o client.Object, now agreement) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	key := client.ObjectKeyFromObject(owner)
+	if a.agreements[key] == nil {
+		a.agreements[key] = map[string]agreement{}
+	}
+	a.agreements[key][identity(o)] = now
+}
+
+// Forget drops what was remembered for a Store that is gone.
+func (a *Applier) Forget(store client.ObjectKey) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.agreements, store)
 }
 
 // applyJob: a Job's template can not be changed. One that ended well stays,
@@ -180,7 +242,7 @@ func (a *Applier) write(ctx context.Context, o *unstructured.Unstructured, owner
 
 // cacheLagsBehind tells whether the cached object is older than our last
 // write of it; the watch event that is on its way will have it compared.
-func (a *Applier) cacheLagsBehind(planned *unstructured.Unstructured, live client.Object) bool {
+func (a *Applier) cacheLagsBehind(planned, live client.Object) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	id := identity(planned)
@@ -198,9 +260,9 @@ func (a *Applier) cacheLagsBehind(planned *unstructured.Unstructured, live clien
 
 // checkFree looks past the cache, which holds only what carries our labels,
 // for an object of that name that is not ours.
-func (a *Applier) checkFree(ctx context.Context, owner *v1alpha1.Store, planned *unstructured.Unstructured) error {
+func (a *Applier) checkFree(ctx context.Context, owner *v1alpha1.Store, planned client.Object) error {
 	existing := &metav1.PartialObjectMetadata{}
-	existing.SetGroupVersionKind(planned.GroupVersionKind())
+	existing.SetGroupVersionKind(planned.GetObjectKind().GroupVersionKind())
 	err := a.live.Get(ctx, client.ObjectKeyFromObject(planned), existing)
 	if apierrors.IsNotFound(err) {
 		return nil
@@ -211,7 +273,7 @@ func (a *Applier) checkFree(ctx context.Context, owner *v1alpha1.Store, planned 
 	return checkOwned(owner, existing, planned)
 }
 
-func checkOwned(owner *v1alpha1.Store, live client.Object, planned *unstructured.Unstructured) error {
+func checkOwned(owner *v1alpha1.Store, live, planned client.Object) error {
 	if !live.GetDeletionTimestamp().IsZero() {
 		return outcome.Waiting(v1alpha1.ReasonWaiting, 5*time.Second, "%s is being deleted; it is made anew afterwards", describe(planned))
 	}
@@ -270,21 +332,28 @@ func (a *Applier) Prune(ctx context.Context, owner *v1alpha1.Store, keep []clien
 		kept[identity(o)] = true
 	}
 	for _, list := range lists {
-		if err := a.client.List(ctx, list, client.InNamespace(owner.Namespace), client.MatchingLabels(plan.StoreSelector(owner.Name))); err != nil {
-			return fmt.Errorf("listing what %s owns: %w", owner.Name, err)
-		}
-		items, err := extract(list, a.client.Scheme())
+		gvk, err := apiutil.GVKForObject(list, a.client.Scheme())
 		if err != nil {
 			return err
 		}
-		for _, o := range items {
+		gvk.Kind = strings.TrimSuffix(gvk.Kind, "List")
+		// The items are shared with the cache and only to be looked at.
+		err = a.client.List(ctx, list, client.InNamespace(owner.Namespace), client.MatchingLabels(plan.StoreSelector(owner.Name)), client.UnsafeDisableDeepCopy)
+		if err != nil {
+			return fmt.Errorf("listing what %s owns: %w", owner.Name, err)
+		}
+		err = meta.EachListItem(list, func(item runtime.Object) error {
+			o := item.(client.Object)
 			controller := metav1.GetControllerOf(o)
-			if controller == nil || controller.UID != owner.UID || kept[identity(o)] || !o.GetDeletionTimestamp().IsZero() {
-				continue
+			if controller == nil || controller.UID != owner.UID || kept[gvk.Kind+"/"+o.GetNamespace()+"/"+o.GetName()] || !o.GetDeletionTimestamp().IsZero() {
+				return nil
 			}
-			if err := a.Delete(ctx, o); err != nil {
-				return err
-			}
+			doomed := o.DeepCopyObject().(client.Object)
+			doomed.GetObjectKind().SetGroupVersionKind(gvk)
+			return a.Delete(ctx, doomed)
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -342,35 +411,27 @@ func toUnstructured(o client.Object) (*unstructured.Unstructured, error) {
 	return u, nil
 }
 
-// stamp puts the digest of the planned object into its annotations.
-func stamp(planned *unstructured.Unstructured) (string, error) {
-	raw, err := json.Marshal(planned.Object)
+func digestOf(desired client.Object) (string, error) {
+	raw, err := json.Marshal(desired)
 	if err != nil {
-		return "", fmt.Errorf("encoding %s: %w", describe(planned), err)
+		return "", fmt.Errorf("encoding %s: %w", describe(desired), err)
 	}
-	digest := plan.Hash(string(raw))[:16]
+	return plan.Hash(string(raw))[:16], nil
+}
+
+// stamped is the planned object with its digest among its annotations.
+func stamped(desired client.Object, digest string) (*unstructured.Unstructured, error) {
+	planned, err := toUnstructured(desired)
+	if err != nil {
+		return nil, err
+	}
 	annotations := planned.GetAnnotations()
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
 	annotations[annotationApplied] = digest
 	planned.SetAnnotations(annotations)
-	return digest, nil
-}
-
-func extract(list client.ObjectList, scheme *runtime.Scheme) ([]client.Object, error) {
-	var items []client.Object
-	err := metaEachListItem(list, func(o runtime.Object) error {
-		item := o.(client.Object)
-		gvk, err := apiutil.GVKForObject(item, scheme)
-		if err != nil {
-			return err
-		}
-		item.GetObjectKind().SetGroupVersionKind(gvk)
-		items = append(items, item)
-		return nil
-	})
-	return items, err
+	return planned, nil
 }
 
 func identity(o client.Object) string {

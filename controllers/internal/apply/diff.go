@@ -4,11 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"sort"
-
-	"k8s.io/apimachinery/pkg/api/meta"
 )
-
-var metaEachListItem = meta.EachListItem
 
 // merged are the lists that Kubernetes merges by a key, so that others may add
 // items of their own: sidecars and what they need. Other lists are one value.
