@@ -15,9 +15,8 @@ import (
 // the program's fingerprint and returns the name and the archive.
 func systemImage(l layout, s settings, tool string) (name, archive string, err error) {
 	program := s.bin[tool]
-	tag := filepath.Base(filepath.Dir(program)) // NAME@VERSION-FINGERPRINT
-	tag = tag[strings.Index(tag, "@")+1:]
-	name = "gocart.local/" + tool + ":" + strings.ReplaceAll(tag, "+", "_")
+	name = systemImageName(tool, program)
+	tag := name[strings.LastIndex(name, ":")+1:]
 	archive = l.path("images", tool+"-"+tag+".tar")
 	if exists(archive) {
 		return name, archive, nil
@@ -32,6 +31,12 @@ func systemImage(l layout, s settings, tool string) (name, archive string, err e
 		User:       "65532:65532",
 		Labels:     map[string]string{"org.opencontainers.image.title": tool, "org.opencontainers.image.version": tag},
 	})
+}
+
+func systemImageName(tool, program string) string {
+	tag := filepath.Base(filepath.Dir(program)) // NAME@VERSION-FINGERPRINT
+	tag = tag[strings.Index(tag, "@")+1:]
+	return "gocart.local/" + tool + ":" + strings.ReplaceAll(tag, "+", "_")
 }
 
 // loadImage imports an archive into a node's containerd.

@@ -54,7 +54,14 @@ func (c native) up(ctx context.Context, nodes int) error {
 	if err != nil {
 		return err
 	}
-	if found && made.Nodes == nodes && made.Boot == bootID() && c.healthy(ctx, l, s) == nil {
+	wrong := errNoCluster
+	switch {
+	case found && made.Nodes == nodes && made.Boot != bootID():
+		wrong = errors.New("the machine was started anew")
+	case found && made.Nodes == nodes:
+		wrong = c.healthy(ctx, l, s)
+	}
+	if wrong == nil {
 		say("the cluster is up: %d node(s), KUBECONFIG=%s", nodes, l.kubeconfig())
 		return nil
 	}
@@ -66,7 +73,7 @@ func (c native) up(ctx context.Context, nodes int) error {
 		}
 		found = false
 	case found:
-		say("the cluster is not whole: repairing it")
+		say("the cluster is not whole (%v): repairing it", wrong)
 	case c.traces():
 		say("a half-made cluster is in the way: removing it")
 		if err := c.remove(ctx); err != nil {
@@ -74,7 +81,7 @@ func (c native) up(ctx context.Context, nodes int) error {
 		}
 	}
 	err = c.bring(ctx, l, s, made)
-	if err != nil && found && ctx.Err() == nil {
+	if err != nil && found && ctx.Err() == nil && !c.serves(ctx, l) {
 		say("it cannot be repaired (%v): making it anew", err)
 		if err := c.remove(ctx); err != nil {
 			return err
@@ -291,40 +298,45 @@ func (c native) loadSystemImages(ctx context.Context, l layout, s settings) erro
 	return nil
 }
 
-// install applies the cluster's own workloads.
+// install applies the cluster's own workloads and remembers which.
 func (c native) install(ctx context.Context, l layout, s settings) error {
-	encoded := map[string]string{}
-	for name, file := range map[string]string{"ca": "ca.crt", "crt": "metrics-server.crt", "key": "metrics-server.key"} {
+	text, err := workloads(l, s)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, s.bin["kubectl"], "--kubeconfig="+l.kubeconfig(),
+		"apply", "--server-side", "--force-conflicts", "--field-manager=gocart-cluster", "-f", "-")
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("applying the cluster's own workloads: %w: %s", err, out)
+	}
+	return writeFile(l.path("installed.yaml"), []byte(text), 0o600)
+}
+
+// workloads renders what runs in the cluster to make it one: DNS, metrics and
+// storage.
+func workloads(l layout, s settings) (string, error) {
+	values := []string{"{{domain}}", domain, "{{dns}}", dnsService, "{{provisioner}}", storageProvisionerName}
+	for name, file := range map[string]string{"{{ca}}": "ca.crt", "{{crt}}": "metrics-server.crt", "{{key}}": "metrics-server.key"} {
 		data, err := os.ReadFile(l.pki(file))
 		if err != nil {
-			return err
+			return "", err
 		}
-		encoded[name] = base64.StdEncoding.EncodeToString(data)
+		values = append(values, name, base64.StdEncoding.EncodeToString(data))
 	}
 	var all []string
 	for _, file := range []string{"coredns", "metrics-server", "storage"} {
 		text, err := manifests.ReadFile("manifests/" + file + ".yaml")
 		if err != nil {
-			return err
+			return "", err
 		}
-		image := ""
-		if file != "storage" {
-			if image, _, err = systemImage(l, s, file); err != nil {
-				return err
-			}
+		own := values
+		if program := s.bin[file]; program != "" {
+			own = append(slices.Clone(values), "{{image}}", systemImageName(file, program))
 		}
-		all = append(all, strings.NewReplacer(
-			"{{image}}", image, "{{domain}}", domain, "{{dns}}", dnsService, "{{provisioner}}", storageProvisionerName,
-			"{{ca}}", encoded["ca"], "{{crt}}", encoded["crt"], "{{key}}", encoded["key"],
-		).Replace(string(text)))
+		all = append(all, strings.NewReplacer(own...).Replace(string(text)))
 	}
-	cmd := exec.CommandContext(ctx, s.bin["kubectl"], "--kubeconfig="+l.kubeconfig(),
-		"apply", "--server-side", "--force-conflicts", "--field-manager=gocart-cluster", "-f", "-")
-	cmd.Stdin = strings.NewReader(strings.Join(all, "\n---\n"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("applying the cluster's own workloads: %w: %s", err, out)
-	}
-	return nil
+	return strings.Join(all, "\n---\n"), nil
 }
 
 // answers asks the cluster whether it is ready.
@@ -343,6 +355,21 @@ func (c native) answers(ctx context.Context, l layout, server api) error {
 		}
 	}
 	return server.serviceAPIReady(ctx, "v1beta1.metrics.k8s.io")
+}
+
+// serves says whether the API server and the nodes work: then whatever else is
+// wrong is no reason to throw away what people keep in the cluster.
+func (c native) serves(ctx context.Context, l layout) bool {
+	server, err := newAPI(l)
+	if err != nil || server.ready(ctx) != nil {
+		return false
+	}
+	for _, n := range l.Nodes {
+		if server.nodeReady(ctx, n.Name) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // healthy says what is wrong with the cluster, or nil. It changes nothing but
@@ -367,6 +394,13 @@ func (c native) healthy(ctx context.Context, l layout, s settings) error {
 	}
 	if !networkStands(ctx, l) {
 		return errors.New("the network is not whole")
+	}
+	wanted, err := workloads(l, s)
+	if err != nil {
+		return err
+	}
+	if have, err := os.ReadFile(l.path("installed.yaml")); err != nil || string(have) != wanted {
+		return errors.New("its own workloads are out of date")
 	}
 	server, err := newAPI(l)
 	if err != nil {
