@@ -4,6 +4,10 @@
 // master with workers (-master-worker).
 package main
 
+// A check of the controller's has blanks in its path, which the patterns of
+// newer Go take for a method.
+//go:debug httpmuxgo121=1
+
 import (
 	"fmt"
 	"os"
