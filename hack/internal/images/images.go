@@ -152,8 +152,9 @@ var table = []Image{
 			{In: "haproxy-ingress", Module: "github.com/jcmoraisjr/haproxy-ingress", From: "rootfs/etc/templates", Target: "/etc/templates"},
 		},
 		Debian: &Debian{
-			Packages: []string{"haproxy"},
-			Files:    []string{"usr/sbin/haproxy"},
+			Packages: []string{"haproxy", "lua-json"},
+			// The controller's Lua files read JSON.
+			Files: []string{"usr/sbin/haproxy", "usr/share/lua/5.3", "usr/lib/$TRIPLET/lua/5.3"},
 		},
 	},
 	{
