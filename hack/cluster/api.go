@@ -98,13 +98,16 @@ func (c conditioned) require(kind, name string) error {
 }
 
 // nodeReady says why a node cannot be used, or nil. A node whose kubelet died
-// stays Ready for a while, so its processes are looked at as well, elsewhere.
+// stays Ready for a while, so the kubelet is asked as well.
 func (a api) nodeReady(ctx context.Context, name string) error {
 	var n conditioned
 	if err := a.get(ctx, "/api/v1/nodes/"+name, &n); err != nil {
 		return err
 	}
-	return n.require("node", "Ready")
+	if err := n.require("node", "Ready"); err != nil {
+		return err
+	}
+	return a.get(ctx, "/api/v1/nodes/"+name+"/proxy/healthz", nil)
 }
 
 func (a api) deploymentReady(ctx context.Context, namespace, name string) error {

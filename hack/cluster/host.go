@@ -57,6 +57,9 @@ type footprint struct {
 	// Absent are paths that programs of the cluster make and that were not there
 	// before it.
 	Absent []string `json:"absent"`
+	// Namespaces says that "ip netns" had already been used: the first use mounts
+	// its folder on itself.
+	Namespaces bool `json:"namespaces"`
 	// Tunables are kernel settings that a kubelet changes, with their old values.
 	Tunables map[string]string `json:"tunables"`
 }
@@ -71,12 +74,14 @@ var (
 	}
 )
 
+const namespaceDir = "/run/netns"
+
 func rememberFootprint(l layout) error {
 	file := l.path("footprint.json")
 	if exists(file) {
 		return nil
 	}
-	f := footprint{Tunables: map[string]string{}}
+	f := footprint{Namespaces: len(mountsBelow(namespaceDir)) > 0, Tunables: map[string]string{}}
 	for _, path := range visitedPaths {
 		if !exists(path) {
 			f.Absent = append(f.Absent, path)
@@ -91,7 +96,7 @@ func rememberFootprint(l layout) error {
 }
 
 // restoreFootprint undoes what the cluster did to the host outside its folder.
-func restoreFootprint(l layout) error {
+func restoreFootprint(ctx context.Context, l layout) error {
 	var f footprint
 	if err := readJSON(l.path("footprint.json"), &f); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -100,6 +105,9 @@ func restoreFootprint(l layout) error {
 		return err
 	}
 	var errs []error
+	if left, err := os.ReadDir(namespaceDir); err == nil && len(left) == 0 && !f.Namespaces {
+		errs = append(errs, unmountBelow(ctx, namespaceDir), os.Remove(namespaceDir))
+	}
 	for _, path := range f.Absent {
 		if len(mountsBelow(path)) > 0 {
 			errs = append(errs, fmt.Errorf("%s still holds mounts", path))

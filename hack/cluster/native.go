@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"gitee.com/captainjez/gocart/hack/internal/apt"
@@ -213,11 +214,12 @@ func (c native) configure(l layout, s *settings) error {
 			return err
 		}
 	}
-	pause, _, err := systemImage(l, *s, "pause")
-	if err != nil {
-		return err
+	for _, tool := range []string{"pause", "coredns", "metrics-server"} {
+		if _, _, err := systemImage(l, *s, tool); err != nil {
+			return err
+		}
 	}
-	s.pauseImage = pause
+	s.pauseImage = systemImageName("pause", s.bin["pause"])
 	for _, n := range l.Nodes {
 		if err := ensureCgroup(n); err != nil {
 			return err
@@ -275,7 +277,7 @@ func (c native) wait(ctx context.Context, p processes, limit time.Duration, all 
 
 func (c native) loadSystemImages(ctx context.Context, l layout, s settings) error {
 	p := newProcesses(l)
-	for _, n := range l.Nodes {
+	return onEach(l, func(n node) error {
 		err := c.wait(ctx, p, time.Minute, []daemon{containerd(n, s)}, func() error {
 			return execute(ctx, s.bin["ctr"], "--address="+n.containerdSocket(), "version")
 		})
@@ -294,8 +296,19 @@ func (c native) loadSystemImages(ctx context.Context, l layout, s settings) erro
 				return err
 			}
 		}
+		return nil
+	})
+}
+
+// onEach does the same to all nodes at once.
+func onEach(l layout, do func(node) error) error {
+	errs := make([]error, len(l.Nodes))
+	var all sync.WaitGroup
+	for i, n := range l.Nodes {
+		all.Go(func() { errs[i] = do(n) })
 	}
-	return nil
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // install applies the cluster's own workloads and remembers which.
@@ -457,7 +470,7 @@ func (c native) remove(ctx context.Context) error {
 		{"deleting the network", func() error { return deleteNetwork(ctx) }},
 		{"unmounting", func() error { return unmountBelow(ctx, l.State) }},
 		{"deleting cgroups", func() error { return poll(ctx, 10*time.Second, deleteCgroups) }},
-		{"putting the host back", func() error { return restoreFootprint(l) }},
+		{"putting the host back", func() error { return restoreFootprint(ctx, l) }},
 		{"deleting the state", func() error {
 			if left := mountsBelow(l.State); len(left) > 0 { // never delete through a mount
 				return fmt.Errorf("%s is still mounted", left[0])
@@ -570,10 +583,8 @@ func (c native) load(ctx context.Context, archives []string) error {
 		if err != nil {
 			return err
 		}
-		for _, n := range l.Nodes {
-			if err := loadImage(ctx, n, s, archive); err != nil {
-				return err
-			}
+		if err := onEach(l, func(n node) error { return loadImage(ctx, n, s, archive) }); err != nil {
+			return err
 		}
 		say("loaded %s into %d node(s)", strings.Join(names, " "), len(l.Nodes))
 	}
