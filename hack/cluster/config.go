@@ -273,7 +273,9 @@ func containerd(n node, s settings) daemon {
 		name: n.Name + "-containerd", program: s.bin["containerd"], namespace: n.Name,
 		reads: []string{n.path("containerd.toml")},
 		args:  []string{"--config=" + n.path("containerd.toml"), "--log-level=warn"},
-		env:   []string{"PATH=" + filepath.Dir(s.runc) + ":" + searchPath},
+		// A containerd that is started again looks for its shims' program on the
+		// PATH, whatever runtime_path says, and gives up on its pods without it.
+		env: []string{"PATH=" + filepath.Dir(s.shim) + ":" + searchPath},
 	}
 }
 
