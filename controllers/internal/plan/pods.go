@@ -139,6 +139,17 @@ func execProbe(period, failures int32, command ...string) *corev1.Probe {
 	}
 }
 
+// connectProbe restarts a server that takes no connections for two minutes. It
+// runs no program, as an exec probe does, so that a small node can hold many.
+func connectProbe(port int) *corev1.Probe {
+	return &corev1.Probe{
+		ProbeHandler:     corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(int32(port))}},
+		PeriodSeconds:    20,
+		FailureThreshold: 6,
+		TimeoutSeconds:   5,
+	}
+}
+
 // place puts a pod where the spec says.
 func place(pod corev1.PodSpec, p *v1alpha1.PlacementSpec) corev1.PodSpec {
 	if p != nil {

@@ -71,8 +71,8 @@ func postgresStatefulSet(in Input) *appsv1.StatefulSet {
 			Ports:          []corev1.ContainerPort{{Name: ComponentPostgres, ContainerPort: postgresPort}},
 			Resources:      resources(spec.Resources, "100m", "256Mi", "1Gi"),
 			StartupProbe:   execProbe(2, 150, ready...),
-			LivenessProbe:  execProbe(20, 6, ready...),
-			ReadinessProbe: execProbe(5, 3, ready...),
+			LivenessProbe:  connectProbe(postgresPort),
+			ReadinessProbe: execProbe(10, 3, ready...),
 			VolumeMounts: []corev1.VolumeMount{
 				{Name: "data", MountPath: "/var/lib/postgresql/data"},
 				{Name: "credentials", MountPath: "/etc/postgres-credentials", ReadOnly: true},
@@ -115,8 +115,8 @@ func redisStatefulSet(in Input) *appsv1.StatefulSet {
 			Ports:          []corev1.ContainerPort{{Name: ComponentRedis, ContainerPort: redisPort}},
 			Resources:      res,
 			StartupProbe:   execProbe(2, 60, ping...),
-			LivenessProbe:  execProbe(20, 6, ping...),
-			ReadinessProbe: execProbe(5, 3, ping...),
+			LivenessProbe:  connectProbe(redisPort),
+			ReadinessProbe: execProbe(10, 3, ping...),
 			VolumeMounts: []corev1.VolumeMount{
 				{Name: "data", MountPath: "/data"},
 				{Name: "credentials", MountPath: "/etc/redis-credentials", ReadOnly: true},
