@@ -90,6 +90,8 @@ func (p processes) start(d daemon, hash string) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", d.name, err)
 	}
+	// A cluster brought up from a low-priority shell is not to stay slow.
+	_ = syscall.Setpriority(syscall.PRIO_PROCESS, cmd.Process.Pid, 0)
 	status, err := readStat(cmd.Process.Pid)
 	if err != nil {
 		return fmt.Errorf("starting %s: %w", d.name, err)
