@@ -63,7 +63,8 @@ func (p *HTTPProber) Status(ctx context.Context, podIP string) (status.Status, e
 func (r *Reconciler) askPods(ctx context.Context, run *run) error {
 	seen, err := r.ask(ctx, run)
 	if err != nil || seen == nil {
-		if !run.conditions.Has(v1alpha1.RedisReadyCondition) {
+		// Of a store that is to have no pods, nobody ever tells.
+		if !run.conditions.Has(v1alpha1.RedisReadyCondition) && !scaledToZero(run.store) {
 			why := "no pod is ready to tell"
 			if err != nil {
 				why = err.Error()
@@ -98,6 +99,11 @@ func (r *Reconciler) askPods(ctx context.Context, run *run) error {
 		run.conditions.True(v1alpha1.RedisReadyCondition, v1alpha1.ReasonReady, "the pods reach Redis")
 	}
 	return nil
+}
+
+func scaledToZero(s *v1alpha1.Store) bool {
+	api, worker := s.Status.API, s.Status.Worker
+	return api != nil && worker != nil && api.DesiredReplicas == 0 && worker.DesiredReplicas == 0
 }
 
 // ask asks the ready pods in turn until one answers; nil when none is ready.

@@ -386,3 +386,14 @@ func first(m map[string]string) string {
 	}
 	return ""
 }
+
+func TestAStoreWithoutPodsIsReadyThoughNobodyCanAskItsRedis(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.secret("cache", map[string]string{"url": "redis://u:p@redis.example.com"})
+	w.create("shop", withoutTLS+"redis: {external: {urlSecretRef: {name: cache, key: url}}}\napi: {replicas: 0}\nworker: {replicas: 0}")
+	s := w.untilReady("shop")
+	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.RedisReadyCondition); c != nil {
+		t.Errorf("nobody knows of Redis, and yet %+v", c)
+	}
+}
