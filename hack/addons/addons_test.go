@@ -63,3 +63,20 @@ func TestTheListenersCertificateIsOfItsCA(t *testing.T) {
 		t.Error("the certificate is not renewed when it should be")
 	}
 }
+
+func TestOnlyWhatIsRolledOutOrReadyCounts(t *testing.T) {
+	ready, err := readyObjects([]byte(`{"items":[
+		{"metadata":{"namespace":"dns","name":"bind9","generation":2},"status":{"observedGeneration":2,"replicas":1,"updatedReplicas":1,"availableReplicas":1}},
+		{"metadata":{"namespace":"acme","name":"rolling","generation":2},"status":{"observedGeneration":2,"replicas":2,"updatedReplicas":1,"availableReplicas":1}},
+		{"metadata":{"namespace":"acme","name":"old","generation":3},"status":{"observedGeneration":2,"replicas":1,"updatedReplicas":1,"availableReplicas":1}},
+		{"metadata":{"name":"pebble-dns01","generation":1},"status":{"conditions":[{"type":"Ready","status":"True"}]}},
+		{"metadata":{"name":"pebble-http01","generation":1},"status":{"conditions":[{"type":"Ready","status":"False"}]}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"dns/bind9": true, "acme/rolling": false, "acme/old": false, "/pebble-dns01": true, "/pebble-http01": false, "dns/none": false} {
+		if ready[name] != want {
+			t.Errorf("%s: ready is %t", name, ready[name])
+		}
+	}
+}

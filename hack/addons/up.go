@@ -53,7 +53,21 @@ func up(ctx context.Context, c cluster) error {
 	if err := loadImages(ctx, c, &v); err != nil {
 		return err
 	}
-	if err := applyCRDs(ctx, c); err != nil {
+	crds, err := crdFiles(ctx, c)
+	if err != nil {
+		return err
+	}
+	applied, err := fingerprint(v, crds)
+	if err != nil {
+		return err
+	}
+	if same, err := isUp(ctx, c, applied); err != nil || same {
+		if err == nil {
+			say("the add-ons are as they should be (%.0fs)", time.Since(start).Seconds())
+		}
+		return err
+	}
+	if err := applyCRDs(ctx, c, crds); err != nil {
 		return err
 	}
 	if err := applyFile(ctx, c, "00-services.yaml", &v); err != nil {
@@ -92,7 +106,10 @@ func up(ctx context.Context, c cluster) error {
 	if _, err := rememberRoots(ctx, c); err != nil {
 		return err
 	}
-	if _, err := c.run(ctx, "", "wait", "--for=condition=Ready", "--timeout=60s", "clusterissuer/pebble-dns01", "clusterissuer/pebble-http01"); err != nil {
+	if err := waitIssuers(ctx, c); err != nil {
+		return err
+	}
+	if err := remember(ctx, c, applied); err != nil {
 		return err
 	}
 	say("the add-ons are ready after %.0fs: ClusterIssuers pebble-dns01 and pebble-http01, ACME directory %s", time.Since(start).Seconds(), directory)
@@ -113,22 +130,22 @@ func loadImages(ctx context.Context, c cluster, v *values) error {
 		v.Images[name] = image.ByContent()
 		built = append(built, image)
 	}
-	return images.Load(ctx, c.root, os.Stderr, built...)
+	return images.Load(ctx, c.root, c.config, os.Stderr, built...)
 }
 
-// applyCRDs applies those that cert-manager's module ships, so that they are of
-// the version that runs.
-func applyCRDs(ctx context.Context, c cluster) error {
+// crdFiles are those that cert-manager's module ships, so that they are of the
+// version that runs.
+func crdFiles(ctx context.Context, c cluster) ([]string, error) {
 	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager")
 	list.Dir = filepath.Join(c.root, "hack", "tools", "cert-manager")
 	out, err := list.Output()
 	if err != nil {
-		return fmt.Errorf("finding cert-manager's module: %w", err)
+		return nil, fmt.Errorf("finding cert-manager's module: %w", err)
 	}
-	files, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "deploy", "crds", "*.yaml"))
-	if err != nil {
-		return err
-	}
+	return filepath.Glob(filepath.Join(strings.TrimSpace(string(out)), "deploy", "crds", "*.yaml"))
+}
+
+func applyCRDs(ctx context.Context, c cluster, files []string) error {
 	var all strings.Builder
 	for _, file := range files {
 		data, err := os.ReadFile(file)
@@ -140,7 +157,7 @@ func applyCRDs(ctx context.Context, c cluster) error {
 	if err := c.apply(ctx, all.String()); err != nil {
 		return err
 	}
-	_, err = c.run(ctx, all.String(), "wait", "--for=condition=Established", "--timeout=60s", "--filename=-")
+	_, err := c.run(ctx, all.String(), "wait", "--for=condition=Established", "--timeout=60s", "--filename=-")
 	return err
 }
 

@@ -62,7 +62,11 @@ func buildImages(ctx context.Context, args []string) error {
 		}
 	}
 	if *load {
-		return images.Load(ctx, builder.Root, os.Stderr, built...)
+		config, err := images.Kubeconfig(ctx, builder.Root)
+		if err != nil {
+			return err
+		}
+		return images.Load(ctx, builder.Root, config, os.Stderr, built...)
 	}
 	return nil
 }

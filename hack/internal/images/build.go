@@ -149,7 +149,7 @@ func (b *Builder) plan(ctx context.Context, image Image, tag string) (plan, erro
 	}
 	if image.Debian != nil {
 		var err error
-		if p.debs, err = resolve(ctx, image.Debian.Packages); err != nil {
+		if p.debs, err = resolve(ctx, image.Debian.Packages, filepath.Join(b.Cache, "debs")); err != nil {
 			return plan{}, err
 		}
 		for _, d := range p.debs {

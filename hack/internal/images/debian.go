@@ -36,28 +36,52 @@ var skippedPackage = regexp.MustCompile(`^(libllvm|libperl|libpam-(runtime|modul
 
 // resolve names the package files for packages and the libraries they need, as
 // the package lists on this machine have them. It does not touch the network,
-// but reads the lists anew once when they lack a package.
-func resolve(ctx context.Context, packages []string) ([]deb, error) {
-	debs, err := resolveOnce(ctx, packages)
-	if err == nil {
-		return debs, nil
+// but reads the lists anew once when they lack a package. The answer is kept
+// in the cache until the lists change.
+func resolve(ctx context.Context, packages []string, cache string) ([]deb, error) {
+	kept := filepath.Join(cache, "resolved-"+listsKey(packages)+".txt")
+	if out, err := os.ReadFile(kept); err == nil {
+		return parseURIs(string(out))
 	}
-	if _, err := output(ctx, "", "apt-get", "-qq", "update"); err != nil {
+	out, err := resolveOnce(ctx, packages)
+	if err != nil {
+		if _, err := output(ctx, "", "apt-get", "-qq", "update"); err != nil {
+			return nil, err
+		}
+		if out, err = resolveOnce(ctx, packages); err != nil {
+			return nil, err
+		}
+		kept = filepath.Join(cache, "resolved-"+listsKey(packages)+".txt")
+	}
+	debs, err := parseURIs(out)
+	if err != nil {
 		return nil, err
 	}
-	return resolveOnce(ctx, packages)
+	return debs, writeFile(kept, []byte(out), 0o644)
 }
 
-func resolveOnce(ctx context.Context, packages []string) ([]deb, error) {
+// listsKey changes with the packages asked for and with apt's lists.
+func listsKey(packages []string) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %v %v\n", packages, libraryPackage, skippedPackage)
+	lists, err := os.ReadDir("/var/lib/apt/lists")
+	if err != nil {
+		return "none"
+	}
+	for _, list := range lists {
+		if info, err := list.Info(); err == nil && !info.IsDir() && list.Name() != "lock" {
+			fmt.Fprintln(h, info.Name(), info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+func resolveOnce(ctx context.Context, packages []string) (string, error) {
 	names, err := withLibraries(ctx, packages)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	out, err := output(ctx, "", "apt-get", append([]string{"download", "--print-uris"}, names...)...)
-	if err != nil {
-		return nil, err
-	}
-	return parseURIs(out)
+	return output(ctx, "", "apt-get", append([]string{"download", "--print-uris"}, names...)...)
 }
 
 func withLibraries(ctx context.Context, packages []string) ([]string, error) {

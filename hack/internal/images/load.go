@@ -16,10 +16,11 @@ import (
 	"gitee.com/captainjez/gocart/hack/internal/tools"
 )
 
-// Load puts the images into the cluster that "hack/cluster kubeconfig" names,
-// leaving out those that were put into that same cluster before.
-func Load(ctx context.Context, root string, progress io.Writer, built ...Built) error {
-	cluster, err := clusterID(ctx, root)
+// Load puts the images into the cluster of the kubeconfig, which is the one of
+// "hack/cluster kubeconfig", leaving out those that were put into that same
+// cluster before.
+func Load(ctx context.Context, root, config string, progress io.Writer, built ...Built) error {
+	cluster, err := clusterID(ctx, config)
 	if err != nil {
 		return fmt.Errorf("loading images: %w", err)
 	}
@@ -76,16 +77,12 @@ func readLoaded(file string) (map[string]map[string]string, error) {
 
 // clusterID is different for each cluster that was ever made and for each set
 // of its nodes: an image has to be on all of them.
-func clusterID(ctx context.Context, root string) (string, error) {
+func clusterID(ctx context.Context, config string) (string, error) {
 	kubectl, err := tools.Path(ctx, "kubectl")
 	if err != nil {
 		return "", err
 	}
-	config, err := Kubeconfig(ctx, root)
-	if err != nil {
-		return "", err
-	}
-	return output(ctx, root, kubectl, "--kubeconfig="+config, "get", "nodes", "--sort-by=.metadata.name",
+	return output(ctx, "", kubectl, "--kubeconfig="+config, "get", "nodes", "--sort-by=.metadata.name",
 		"--output=jsonpath={.items[*].metadata.uid}")
 }
 
