@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -288,7 +289,7 @@ func TestPollReturnsTheLastAnswer(t *testing.T) {
 	if err != nil || calls != 3 {
 		t.Errorf("%d calls, %v", calls, err)
 	}
-	if err := poll(context.Background(), time.Millisecond, func() error { return os.ErrPermission }); err != os.ErrPermission {
+	if err := poll(context.Background(), time.Millisecond, func() error { return os.ErrPermission }); !errors.Is(err, os.ErrPermission) {
 		t.Errorf("got %v", err)
 	}
 }
