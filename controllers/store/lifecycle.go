@@ -95,9 +95,13 @@ func (r *Reconciler) prune(ctx context.Context, run *run) error {
 		return nil
 	}
 	lists := []client.ObjectList{
-		&appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &batchv1.JobList{},
-		&corev1.ServiceList{}, &corev1.ConfigMapList{}, &networkingv1.IngressList{}, &networkingv1.NetworkPolicyList{},
+		&appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &corev1.ConfigMapList{},
+		&networkingv1.IngressList{}, &networkingv1.NetworkPolicyList{},
 		&autoscalingv2.HorizontalPodAutoscalerList{}, &policyv1.PodDisruptionBudgetList{},
+	}
+	if run.databaseHash != "" {
+		// Which migration is wanted is known only with the database's Secret.
+		lists = append(lists, &batchv1.JobList{})
 	}
 	if r.Capabilities.Has(capability.CertManager) {
 		lists = append(lists, &certmanagerv1.CertificateList{}, &certmanagerv1.IssuerList{})

@@ -46,6 +46,26 @@ func TestAMissingSecretIsNamedAndLookedForNoMoreOnceThere(t *testing.T) {
 	}
 }
 
+func TestAVanishedDatabaseSecretTakesNoFinishedMigrationWithIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	data := map[string]string{"uri": "postgresql://u:p@db.example.com/shop"}
+	w.secret("database", data)
+	w.create("shop", withoutTLS+`
+database: {external: {uriSecretRef: {name: database, key: uri}}}`)
+	w.untilReady("shop")
+	finished := w.job("shop").UID
+	if err := w.client.Delete(t.Context(), fetch(w, "database", &corev1.Secret{})); err != nil {
+		t.Fatal(err)
+	}
+	w.stalls("shop", v1alpha1.ReasonSecretNotFound, "database")
+	w.secret("database", data)
+	w.untilReady("shop")
+	if w.job("shop").UID != finished {
+		t.Error("the migration ran again although its Secret came back as it was")
+	}
+}
+
 func TestAnOwnCertificateIsLookedAt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"gitee.com/captainjez/gocart/hack/internal/images"
 )
@@ -71,34 +70,40 @@ func buildImages(ctx context.Context, args []string) error {
 	return nil
 }
 
-// verifyReproducible builds into two new folders and compares.
+// verifyReproducible builds twice into new folders and compares.
 func verifyReproducible(ctx context.Context, names []string, tag string) error {
 	for _, name := range names {
-		var digests []string
-		for range 2 {
-			builder, err := images.NewBuilder(os.Stderr)
-			if err != nil {
-				return err
-			}
-			if err := os.MkdirAll(builder.Out, 0o755); err != nil {
-				return err
-			}
-			dir, err := os.MkdirTemp(filepath.Dir(builder.Out), "reproduce-")
-			if err != nil {
-				return err
-			}
-			defer os.RemoveAll(dir)
-			builder.Out, builder.Force = dir, true
-			image, err := builder.Build(ctx, name, tag)
-			if err != nil {
-				return err
-			}
-			digests = append(digests, image.Digest)
+		first, err := buildAfresh(ctx, name, tag)
+		if err != nil {
+			return err
 		}
-		if len(slices.Compact(digests)) != 1 {
-			return fmt.Errorf("two builds of %s differ: %v", name, digests)
+		second, err := buildAfresh(ctx, name, tag)
+		if err != nil {
+			return err
 		}
-		fmt.Println(name, "is the same twice:", digests[0])
+		if first != second {
+			return fmt.Errorf("two builds of %s differ: %s and %s", name, first, second)
+		}
+		fmt.Println(name, "is the same twice:", first)
 	}
 	return nil
+}
+
+// buildAfresh builds into a folder that is removed again, and returns the digest.
+func buildAfresh(ctx context.Context, name, tag string) (string, error) {
+	builder, err := images.NewBuilder(os.Stderr)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(builder.Out, 0o755); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(builder.Out), "reproduce-")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	builder.Out, builder.Force = dir, true
+	image, err := builder.Build(ctx, name, tag)
+	return image.Digest, err
 }

@@ -89,7 +89,7 @@ func TestIssuerThatRefusesIsQuoted(t *testing.T) {
 	ns := namespace(t)
 	create(t, newStore(ns, "shop", func(s *v1alpha1.Store) { s.Spec.Domains = []string{"refused.shop.test"} }))
 	condition(t, ns, "shop", v1alpha1.CertificateReadyCondition, func(c metav1.Condition) bool {
-		return c.Reason == v1alpha1.ReasonIssueFailed && strings.Contains(c.Message, "pebble-dns01") && strings.Contains(c.Message, "rejectedIdentifier")
+		return c.Reason == v1alpha1.ReasonIssueFailed && strings.Contains(c.Message, "pebble-http01") && strings.Contains(c.Message, "rejectedIdentifier")
 	})
 	operatorIsWell(t)
 }

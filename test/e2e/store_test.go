@@ -29,7 +29,7 @@ import (
 func TestAppliedStoreServesHTTPSWithACertificateOfTheACMEServer(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	create(t, newStore(ns, "shop"))
+	create(t, newStore(ns, "shop", byDNS))
 	s := ready(t, ns, "shop")
 
 	if s.Status.URL != "https://"+domain(ns, "shop") {
