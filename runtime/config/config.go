@@ -7,9 +7,11 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -235,8 +237,46 @@ func Parse(raw []byte) (Config, error) {
 	return c, nil
 }
 
-// Marshal renders the configuration as YAML with keys in a fixed order.
-func (c Config) Marshal() ([]byte, error) { return yaml.Marshal(c) }
+// Marshal renders what differs from Default, as YAML with keys in a fixed
+// order. What is left out is up to the runtime that reads it: an operator of a
+// newer release, with other defaults or further keys, so renders the same
+// bytes for the same wishes, and a runtime of an older one can read them.
+func (c Config) Marshal() ([]byte, error) {
+	wanted, err := tree(c)
+	if err != nil {
+		return nil, err
+	}
+	defaults, err := tree(Default())
+	if err != nil {
+		return nil, err
+	}
+	leaveOut(wanted, defaults)
+	return yaml.Marshal(wanted)
+}
+
+func tree(c Config) (map[string]any, error) {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return nil, err
+	}
+	var t map[string]any
+	return t, json.Unmarshal(raw, &t)
+}
+
+// leaveOut removes from wanted what is equal in defaults.
+func leaveOut(wanted, defaults map[string]any) {
+	for key, value := range wanted {
+		if reflect.DeepEqual(value, defaults[key]) {
+			delete(wanted, key)
+			continue
+		}
+		inner, isMap := value.(map[string]any)
+		innerDefaults, both := defaults[key].(map[string]any)
+		if isMap && both {
+			leaveOut(inner, innerDefaults)
+		}
+	}
+}
 
 // Validate reports every broken rule at once, each with the key it is about.
 func (c Config) Validate() error {

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func valid() Config {
+	c := Default()
+	c.Store = Store{Name: "demo", Namespace: "shop", URL: "https://shop.example.com", Domains: []string{"shop.example.com"}}
+	c.Database.URIFile = "/etc/gocart/database/uri"
+	return c
+}
+
+func TestARenderedConfigurationIsReadBackAsItWas(t *testing.T) {
+	t.Parallel()
+	changed := valid()
+	changed.Server.Public.TLS = &TLS{Address: ":8443", CertFile: "c", KeyFile: "k", MinVersion: "1.2"}
+	changed.Security.Headers.FrameOptions = ""
+	changed.Security.CORS = &CORS{AllowedOrigins: []string{"https://a.example.com"}, MaxAge: Duration(time.Minute)}
+	changed.Cache = Cache{Enabled: false, TTL: Duration(90 * time.Second)}
+	changed.Worker = Worker{Concurrency: 7, Queues: []string{"low"}}
+	changed.Redis = &Redis{URLFile: "u"}
+	for name, c := range map[string]Config{"with defaults": valid(), "with everything changed": changed} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			raw, err := c.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Parse(raw)
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, raw)
+			}
+			if !reflect.DeepEqual(got, c) {
+				t.Errorf("read back\n%+v\nfor\n%+v\nfrom\n%s", got, c, raw)
+			}
+		})
+	}
+}
+
+func TestARenderedConfigurationHoldsNoDefault(t *testing.T) {
+	t.Parallel()
+	raw, err := valid().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"worker", "cache", "log", "security", "server", "drainTimeout", "maxConnections"} {
+		if strings.Contains(string(raw), key) {
+			t.Errorf("a new default of %s would change what is rendered:\n%s", key, raw)
+		}
+	}
+}
+
+func TestReadingIsStrictAndNamesTheKey(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ yaml, words string }{
+		"an unknown key":          {"stor: {}", `unknown field "stor"`},
+		"an unknown nested key":   {"log: {levle: info}", `unknown field "levle"`},
+		"a repeated key":          {"log: {level: info}\nlog: {level: warn}", `"log" already set`},
+		"a wrong value":           {"log: {level: loud}", "log.level"},
+		"a duration without unit": {"cache: {ttl: 30}", `such as "30s"`},
+		"a missing name":          {"{}", "store.name"},
+		"a star with credentials": {"security: {cors: {allowedOrigins: ['*'], allowCredentials: true}}", "security.cors"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := Parse([]byte(c.yaml))
+			if err == nil || !strings.Contains(err.Error(), c.words) {
+				t.Errorf("the error is %v, without %q", err, c.words)
+			}
+		})
+	}
+}
