@@ -111,7 +111,7 @@ type StoreSpec struct {
 	Security *SecuritySpec `json:"security,omitempty"`
 
 	// database is PostgreSQL: exactly one of managed, external, cloudNativePG.
-	// Its kind can not be changed afterwards: moving data is not the operator's to guess.
+	// It can not move to or from managed afterwards: moving data is not the operator's to guess.
 	// +optional
 	// +kubebuilder:default={managed: {}}
 	Database DatabaseSpec `json:"database,omitempty,omitzero"`

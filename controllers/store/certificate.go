@@ -31,7 +31,7 @@ func (r *Reconciler) certificate(ctx context.Context, run *run) error {
 	status := &v1alpha1.CertificateStatus{SecretName: run.refs.Certificate}
 	if facts != nil && facts.sums[corev1.TLSCertKey] != "" && facts.sums[corev1.TLSPrivateKeyKey] != "" {
 		run.certificate = facts
-		status.NotAfter = facts.notAfter
+		status.NotAfter = facts.notAfter()
 	}
 	run.store.Status.Certificate = status
 	if len(run.objects.Certificate) == 0 {
@@ -42,15 +42,26 @@ func (r *Reconciler) certificate(ctx context.Context, run *run) error {
 
 func (r *Reconciler) ownCertificate(run *run) error {
 	where := run.store.Namespace + "/" + run.refs.Certificate
-	switch {
-	case run.certificate == nil:
+	if run.certificate == nil {
 		return outcome.Terminal(v1alpha1.ReasonSecretNotFound, "Secret %s, which spec.tls.secretName names, does not exist or lacks tls.crt or tls.key: create it with kubectl create secret tls", where)
-	case run.certificate.notAfter == nil:
-		return outcome.Terminal(v1alpha1.ReasonSecretInvalid, "tls.crt of Secret %s holds no certificate in PEM: replace it", where)
-	case run.certificate.notAfter.Time.Before(r.Now()):
-		return outcome.Terminal(v1alpha1.ReasonExpired, "the certificate in Secret %s expired at %s: replace it", where, run.certificate.notAfter.UTC().Format(time.RFC3339))
 	}
-	run.conditions.True(v1alpha1.CertificateReadyCondition, v1alpha1.ReasonServed, "the certificate in Secret "+where+" is valid until "+run.certificate.notAfter.UTC().Format(time.RFC3339))
+	c := run.certificate.certificate
+	if c == nil {
+		return outcome.Terminal(v1alpha1.ReasonSecretInvalid, "tls.crt of Secret %s holds no certificate in PEM: replace it", where)
+	}
+	until := c.NotAfter.UTC().Format(time.RFC3339)
+	switch {
+	case !run.certificate.paired:
+		return outcome.Terminal(v1alpha1.ReasonSecretInvalid, "tls.key of Secret %s is not the key of the certificate in tls.crt: replace one of them", where)
+	case c.NotAfter.Before(r.Now()):
+		return outcome.Terminal(v1alpha1.ReasonExpired, "the certificate in Secret %s expired at %s: replace it", where, until)
+	}
+	for _, d := range run.store.Spec.Domains {
+		if c.VerifyHostname(d) != nil {
+			return outcome.Terminal(v1alpha1.ReasonSecretInvalid, "the certificate in Secret %s is not for %s: replace it by one for every domain of the store, or remove the domain", where, d)
+		}
+	}
+	run.conditions.True(v1alpha1.CertificateReadyCondition, v1alpha1.ReasonServed, "the certificate in Secret "+where+" is valid until "+until)
 	return nil
 }
 

@@ -95,7 +95,7 @@ func (r *Reconciler) prune(ctx context.Context, run *run) error {
 		return nil
 	}
 	lists := []client.ObjectList{
-		&appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &corev1.ConfigMapList{},
+		&appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &corev1.ServiceList{}, &corev1.ConfigMapList{},
 		&networkingv1.IngressList{}, &networkingv1.NetworkPolicyList{},
 		&autoscalingv2.HorizontalPodAutoscalerList{}, &policyv1.PodDisruptionBudgetList{},
 	}

@@ -325,22 +325,8 @@ func (m *machines) issue(c *certmanagerv1.Certificate) error {
 }
 
 // certificate is self-signed and good for 90 days.
-var certificate = sync.OnceValues(func() (made pair, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return pair{}, err
-	}
-	made.notAfter = time.Now().Add(90 * 24 * time.Hour).Truncate(time.Second)
-	made.crt, err = selfSigned(key, made.notAfter)
-	if err != nil {
-		return pair{}, err
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return pair{}, err
-	}
-	made.key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	return made, nil
+var certificate = sync.OnceValues(func() (pair, error) {
+	return selfSigned(time.Now().Add(90*24*time.Hour), "shop.example.com")
 })
 
 type pair struct {
@@ -348,16 +334,26 @@ type pair struct {
 	notAfter time.Time
 }
 
-func selfSigned(key *ecdsa.PrivateKey, notAfter time.Time) ([]byte, error) {
+func selfSigned(notAfter time.Time, host string) (made pair, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return pair{}, err
+	}
+	made.notAfter = notAfter.Truncate(time.Second)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "shop.example.com"}, DNSNames: []string{"shop.example.com"},
-		NotBefore: time.Now().Add(-365 * 24 * time.Hour), NotAfter: notAfter,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		NotBefore: time.Now().Add(-365 * 24 * time.Hour), NotAfter: made.notAfter,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		return nil, err
+		return pair{}, err
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), nil
+	made.crt = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if der, err = x509.MarshalPKCS8PrivateKey(key); err != nil {
+		return pair{}, err
+	}
+	made.key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return made, nil
 }
 
 func childLists() []client.ObjectList {
@@ -391,12 +387,3 @@ func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v)
 }
-
-// expired is a certificate whose time is over.
-var expired = sync.OnceValues(func() ([]byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	return selfSigned(key, time.Now().Add(-time.Hour))
-})

@@ -74,13 +74,18 @@ func (r *Reconciler) migrationFailed(ctx context.Context, run *run, last status.
 		run.conditions.False(v1alpha1.DatabaseReadyCondition, v1alpha1.ReasonUnreachable, message)
 		return outcome.Waiting(v1alpha1.ReasonUnreachable, 5*time.Second, "%s; it is tried again, and %s", message, meanwhile)
 	case "AuthenticationFailed", "DatabaseMissing", "PermissionDenied":
-		err := outcome.Terminal(last.Reason, "%s (Secret %s/%s); %s", message, run.store.Namespace, run.refs.Database[0].Name, meanwhile)
+		err := outcome.Terminal(last.Reason, "%s (Secret %s/%s); %s. Change the Secret, or mend it in the database and %s",
+			message, run.store.Namespace, run.refs.Database[0].Name, meanwhile, tryAgain(run.store))
 		run.conditions.Fail(v1alpha1.DatabaseReadyCondition, err)
 		return err
 	}
 	return outcome.Terminal(v1alpha1.ReasonMigrationFailed,
-		"the migration of image %s failed: %s; %s. Change spec.image, or mend the cause and try again with kubectl annotate store %s %s=$(date +%%s) --overwrite",
-		run.input.Images.Runtime, message, meanwhile, run.store.Name, plan.AnnotationReconcile)
+		"the migration of image %s failed: %s; %s. Change spec.image, or mend the cause and %s",
+		run.input.Images.Runtime, message, meanwhile, tryAgain(run.store))
+}
+
+func tryAgain(s *v1alpha1.Store) string {
+	return fmt.Sprintf("try again with kubectl annotate store %s %s=$(date +%%s) --overwrite", s.Name, plan.AnnotationReconcile)
 }
 
 // lastMigration is what the newest pod of the Job that ended said.

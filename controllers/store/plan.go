@@ -32,6 +32,7 @@ func (r *Reconciler) plan(ctx context.Context, run *run) error {
 	run.input = plan.Input{
 		Store:             s,
 		DatabaseHash:      run.databaseHash,
+		RedisHash:         run.redisHash,
 		SecretsHash:       plan.Hash(run.salt, run.databaseHash, run.redisHash)[:16],
 		ACME:              r.Options.ACME,
 		OperatorNamespace: r.Options.Namespace,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
@@ -29,8 +30,10 @@ type secretFacts struct {
 	resourceVersion string
 	// sums are the SHA-256 of each key's value.
 	sums map[string]string
-	// notAfter is when the certificate in tls.crt expires.
-	notAfter *metav1.Time
+	// certificate is the one in tls.crt, nil when there is none; paired tells
+	// whether tls.key is its key.
+	certificate *x509.Certificate
+	paired      bool
 }
 
 // secretReader reads a Secret only when its metadata, which is all that is
@@ -94,13 +97,24 @@ func (r *Reconciler) secret(ctx context.Context, s *v1alpha1.Store, name string)
 		sum := sha256.Sum256(v)
 		f.sums[k] = hex.EncodeToString(sum[:])
 	}
-	f.notAfter = expiry(secret.Data[corev1.TLSCertKey])
+	f.certificate = firstCertificate(secret.Data[corev1.TLSCertKey])
+	_, err = tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
+	f.paired = err == nil
 	r.secrets.remember(key, name, f)
 	return f, nil
 }
 
-// expiry is when the first certificate of a PEM file expires; nil when there is none.
-func expiry(raw []byte) *metav1.Time {
+// notAfter is when the certificate expires; nil without one.
+func (f *secretFacts) notAfter() *metav1.Time {
+	if f.certificate == nil {
+		return nil
+	}
+	t := metav1.NewTime(f.certificate.NotAfter)
+	return &t
+}
+
+// firstCertificate of a PEM file; nil when there is none.
+func firstCertificate(raw []byte) *x509.Certificate {
 	block, _ := pem.Decode(raw)
 	if block == nil {
 		return nil
@@ -109,8 +123,7 @@ func expiry(raw []byte) *metav1.Time {
 	if err != nil {
 		return nil
 	}
-	t := metav1.NewTime(c.NotAfter)
-	return &t
+	return c
 }
 
 // resolve checks that the named keys are there and returns a salted hash of them.

@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -73,21 +76,73 @@ func TestAnOwnCertificateIsLookedAt(t *testing.T) {
 	w.stalls("shop", v1alpha1.ReasonSecretNotFound, w.namespace+"/mine", "kubectl create secret tls")
 	w.secret("mine", map[string]string{"tls.crt": "not a certificate", "tls.key": "x"})
 	w.stalls("shop", v1alpha1.ReasonSecretInvalid, "tls.crt")
-	old, err := expired()
-	if err != nil {
-		t.Fatal(err)
+	give := func(notAfter time.Time, host string) pair {
+		t.Helper()
+		made, err := selfSigned(notAfter, host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.patch(&corev1.Secret{}, "mine", fmt.Sprintf("{stringData: {tls.crt: %q, tls.key: %q}}", made.crt, made.key))
+		return made
 	}
-	w.patch(&corev1.Secret{}, "mine", fmt.Sprintf("{stringData: {tls.crt: %q, tls.key: x}}", old))
+	give(time.Now().Add(-time.Hour), "shop.example.com")
 	w.stalls("shop", v1alpha1.ReasonExpired, "expired at")
-	good, err := certificate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.patch(&corev1.Secret{}, "mine", fmt.Sprintf("{stringData: {tls.crt: %q, tls.key: %q}}", good.crt, good.key))
+	give(time.Now().Add(time.Hour), "other.example.com")
+	w.stalls("shop", v1alpha1.ReasonSecretInvalid, "not for shop.example.com")
+	good := give(time.Now().Add(time.Hour), "shop.example.com")
 	s := w.untilReady("shop")
 	if got := s.Status.Certificate.NotAfter; !got.Time.Equal(good.notAfter) {
 		t.Errorf("the certificate's end is %s, want %s", got, good.notAfter)
 	}
+}
+
+func TestAKeyOfAnotherCertificateIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, err := certificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := selfSigned(time.Now().Add(time.Hour), "shop.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.secret("mine", map[string]string{"tls.crt": string(one.crt), "tls.key": string(other.key)})
+	w.create("shop", "domains: [shop.example.com]\ntls: {secretName: mine}")
+	w.stalls("shop", v1alpha1.ReasonSecretInvalid, "tls.key", "is not the key")
+}
+
+func TestWhatAnEarlierSpecWantedIsRemoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.secret("cache", map[string]string{"url": "redis://u:p@redis.example.com"})
+	w.create("shop", withoutTLS+"redis: {managed: {}}")
+	w.untilReady("shop")
+	w.change("shop", func(s *v1alpha1.Store) {
+		s.Spec.Redis = v1alpha1.RedisSpec{External: &v1alpha1.ExternalRedisSpec{URLSecretRef: v1alpha1.SecretKey{Name: "cache", Key: "url"}}}
+	})
+	w.untilReady("shop")
+	for _, o := range []client.Object{&appsv1.StatefulSet{}, &corev1.Service{}, &networkingv1.NetworkPolicy{}} {
+		w.untilGone("shop-redis", o)
+	}
+}
+
+func TestALostRedisPasswordIsReplacedAndRedisStartedAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("shop", withoutTLS)
+	w.untilReady("shop")
+	before := fetch(w, "shop-redis", &appsv1.StatefulSet{}).Spec.Template.Annotations
+	if err := w.client.Delete(t.Context(), fetch(w, "shop-redis", &corev1.Secret{})); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("Redis to be started anew with the new password", func() error {
+		if reflect.DeepEqual(fetch(w, "shop-redis", &appsv1.StatefulSet{}).Spec.Template.Annotations, before) {
+			return errors.New("its pod template is as before")
+		}
+		return nil
+	})
+	w.untilReady("shop")
 }
 
 func TestAnIssuerThatRefusesIsQuoted(t *testing.T) {

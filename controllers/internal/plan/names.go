@@ -22,6 +22,8 @@ const (
 	Manager = "gocart-operator"
 	// labelInternal marks pods whose internal port is worth scraping.
 	labelInternal = "commerce.rcommerce.app/internal"
+	// labelComponent marks the operator's own pods, whatever their release is called.
+	labelComponent = "commerce.rcommerce.app/component"
 )
 
 // Annotations.

@@ -58,7 +58,7 @@ func networkPolicy(in Input, component string, rules ...networkingv1.NetworkPoli
 func internalRule(in Input) networkingv1.NetworkPolicyIngressRule {
 	from := []networkingv1.NetworkPolicyPeer{{
 		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: in.OperatorNamespace}},
-		PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{LabelName: Manager}},
+		PodSelector:       &metav1.LabelSelector{MatchLabels: map[string]string{labelComponent: "operator"}},
 	}}
 	if p := in.Store.Spec.NetworkPolicy; p != nil {
 		from = append(from, p.MetricsFrom...)

@@ -23,9 +23,12 @@ type Input struct {
 	// SecretsHash changes when a credential that pods hold changes, so that
 	// they are rolled; the certificate, reloaded in place, is not part of it.
 	SecretsHash string
-	// DatabaseHash changes when the database's credentials or the runtime's
-	// pull secrets change, so that a migration is tried again.
+	// DatabaseHash changes when the database's credentials change, so that a
+	// migration is tried again.
 	DatabaseHash string
+	// RedisHash changes when Redis' credentials change, so that a managed one
+	// is started anew with them.
+	RedisHash string
 	// ACME tells where Let's Encrypt is.
 	ACME ACME
 	// OperatorNamespace is where the operator runs: its pods may read the

@@ -98,7 +98,7 @@ func redisStatefulSet(in Input) *appsv1.StatefulSet {
 	res := resources(spec.Resources, "50m", "64Mi", "256Mi")
 	// -e: an error answer, such as LOADING, is a failure.
 	ping := []string{"redis-cli", "-e", "ping"}
-	return serverStatefulSet(in, ComponentRedis, spec.ManagedServerSpec, "1Gi", corev1.PodSpec{
+	set := serverStatefulSet(in, ComponentRedis, spec.ManagedServerSpec, "1Gi", corev1.PodSpec{
 		TerminationGracePeriodSeconds: ptr(int64(30)),
 		Containers: []corev1.Container{{
 			Image: in.Images.Redis,
@@ -126,6 +126,10 @@ func redisStatefulSet(in Input) *appsv1.StatefulSet {
 			secretVolume("credentials", RedisSecret(in.Store.Name), corev1.KeyToPath{Key: redisAuthKey, Path: redisAuthKey}),
 		},
 	})
+	// Redis reads its password as it starts; what it holds may be lost, so a
+	// lost password is replaced.
+	set.Spec.Template.Annotations = map[string]string{annotationSecretsHash: in.RedisHash}
+	return set
 }
 
 // redisMemory leaves a quarter of the container's memory for buffers and for
