@@ -3,11 +3,16 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,7 +120,8 @@ func TestAcknowledgedDataSurvivesKilledPods(t *testing.T) {
 	web.answers()
 	key := web.adminKey()
 
-	// A writer goes on while every kind of pod is killed at once, without grace.
+	// A writer goes on while each server is killed: first its process, so that its
+	// container starts again, then its pod, without grace.
 	var acknowledged []string
 	write := func(slug string) {
 		if code, err := web.addProduct(key, slug); err == nil && code == http.StatusCreated {
@@ -129,13 +135,19 @@ func TestAcknowledgedDataSurvivesKilledPods(t *testing.T) {
 		t.Fatalf("only %d of 20 products were acknowledged before the kill", len(acknowledged))
 	}
 	for _, component := range []string{"postgres", "redis", "api"} {
-		err := cluster.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(ns),
-			client.MatchingLabels{"app.kubernetes.io/instance": "shop", "app.kubernetes.io/component": component}, client.GracePeriodSeconds(0))
+		kill(t, ns, component)
+		for i := range 10 {
+			write(fmt.Sprintf("during-%s-%d", component, i))
+		}
+	}
+	eventually(t, 2*time.Minute, "the killed containers run again", func() error { return restarted(t, ns) })
+	for _, component := range []string{"postgres", "redis", "api"} {
+		err := cluster.DeleteAllOf(t.Context(), &corev1.Pod{}, client.InNamespace(ns), podsOf(component), client.GracePeriodSeconds(0))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for i := range 10 {
-			write(fmt.Sprintf("during-%s-%d", component, i))
+			write(fmt.Sprintf("gone-%s-%d", component, i))
 		}
 	}
 	ready(t, ns, "shop")
@@ -151,6 +163,60 @@ func TestAcknowledgedDataSurvivesKilledPods(t *testing.T) {
 			t.Errorf("an acknowledged product is lost: %v", err)
 		}
 	}
+}
+
+func podsOf(component string) client.MatchingLabels {
+	return client.MatchingLabels{"app.kubernetes.io/instance": "shop", "app.kubernetes.io/component": component}
+}
+
+// kill sends SIGKILL to every process of a component's containers. The native
+// cluster's are processes of this machine, in a cgroup that names their pod.
+func kill(t *testing.T, ns, component string) {
+	t.Helper()
+	var pods corev1.PodList
+	if err := cluster.List(t.Context(), &pods, client.InNamespace(ns), podsOf(component)); err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for _, p := range pods.Items {
+		_, container, _ := strings.Cut(p.Status.ContainerStatuses[0].ContainerID, "://")
+		groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, group := range groups {
+			raw, err := os.ReadFile(group)
+			if err != nil || !bytes.Contains(raw, []byte(container)) {
+				continue // It has ended meanwhile, or is somebody else's.
+			}
+			pid, err := strconv.Atoi(strings.Split(group, "/")[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if syscall.Kill(pid, syscall.SIGKILL) == nil {
+				killed++
+			}
+		}
+	}
+	if killed == 0 {
+		t.Fatalf("no process of the %s pods was found to kill", component)
+	}
+}
+
+// restarted: each killed container was started again in its pod and is ready.
+func restarted(t *testing.T, ns string) error {
+	for _, component := range []string{"postgres", "redis", "api"} {
+		var pods corev1.PodList
+		if err := cluster.List(t.Context(), &pods, client.InNamespace(ns), podsOf(component)); err != nil {
+			return err
+		}
+		for _, p := range pods.Items {
+			if c := p.Status.ContainerStatuses[0]; c.RestartCount == 0 || !c.Ready {
+				return fmt.Errorf("%s was restarted %d times, ready: %v", p.Name, c.RestartCount, c.Ready)
+			}
+		}
+	}
+	return nil
 }
 
 func runtimeImage(repository, tag string) func(*v1alpha1.Store) {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -57,10 +58,24 @@ func devDir() (string, error) {
 	return filepath.Join(cache, "gocart-dev"), err
 }
 
+// ownFolder refuses a folder that somebody else made, as anybody can where
+// all may write: passwords are kept in it.
+func ownFolder(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || !ok || int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s is not a folder of this user: remove it, or name another with --dir", dir)
+	}
+	return nil
+}
+
 func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	secrets := filepath.Join(o.dir, "secrets")
-	if err := errors.Join(os.MkdirAll(o.dir, 0o755), os.MkdirAll(secrets, 0o700)); err != nil { //nolint:gosec // PostgreSQL's user passes through
+	if err := errors.Join(os.MkdirAll(o.dir, 0o755), ownFolder(o.dir), os.MkdirAll(secrets, 0o700)); err != nil { //nolint:gosec // PostgreSQL's user passes through
 		return err
 	}
 	if o.databaseURL == "" {

@@ -217,6 +217,34 @@ func TestRedisAwayDoesNotMakeAStoreUnready(t *testing.T) {
 	}
 }
 
+func TestAStoreThatCachesNothingStillTellsWhetherRedisAnswers(t *testing.T) {
+	t.Parallel()
+	c := storeConfig(t, testbed.Database(t))
+	c.Cache.Enabled = false
+	c.Redis = &config.Redis{URLFile: testbed.File(t, "redis://"+testbed.BlackHole(t))}
+	store := start(t, c, roles{api: true})
+	for range 2 {
+		if code, body := store.get(1, "/products"); code != http.StatusOK {
+			t.Errorf("%d %s", code, body)
+		}
+	}
+	if redis := store.status().Redis; redis == nil || redis.Reachable {
+		t.Errorf("status tells %+v of a Redis that does not answer", redis)
+	}
+}
+
+func TestDevRefusesAFolderThatSomebodyElseMade(t *testing.T) {
+	t.Parallel()
+	planted := filepath.Join(t.TempDir(), "gocart-dev")
+	if err := os.Symlink(t.TempDir(), planted); err != nil {
+		t.Fatal(err)
+	}
+	err := dev(t.Context(), devOptions{addr: "127.0.0.1:0", internalAddr: "127.0.0.1:0", dir: planted}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "--dir") {
+		t.Errorf("dev answered %v", err)
+	}
+}
+
 // pair writes a self-signed certificate with a serial number into dir, as
 // Kubernetes does: a new folder, then one rename of the symlink ..data.
 func pair(t *testing.T, dir string, serial int64) {

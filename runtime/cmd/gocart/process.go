@@ -73,7 +73,7 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 }
 
 func (p *process) serveAPI(c config.Config, log *slog.Logger, metrics prometheus.Registerer) (_ http.Handler, err error) {
-	if c.Redis != nil && c.Cache.Enabled {
+	if c.Redis != nil {
 		if p.answers, err = cache.Open(c, log, metrics); err != nil {
 			return nil, err
 		}
@@ -81,7 +81,11 @@ func (p *process) serveAPI(c config.Config, log *slog.Logger, metrics prometheus
 	if t := c.Server.Public.TLS; t != nil {
 		p.certificate = httpserver.NewCertificate(*t, log)
 	}
-	p.catalog = catalog.New(p.pools.Main, p.answers)
+	var kept *cache.Cache // none, where the store caches nothing; whether Redis answers is told all the same
+	if c.Cache.Enabled {
+		kept = p.answers
+	}
+	p.catalog = catalog.New(p.pools.Main, kept)
 	return api.New(c, p.catalog, log, metrics)
 }
 
