@@ -93,7 +93,6 @@ func TestValuesThatAreWrongAreRefused(t *testing.T) {
 		"A nested value that does not exist":      {"--set", "image.name=a"},
 		"Replicas that are not a number":          {"--set-string", "replicas=two"},
 		"Two replicas without leader election":    {"--set", "replicas=2,leaderElection.enabled=false"},
-		"A monitor without the Service":           {"--set", "metrics.serviceMonitor.enabled=true,metrics.service.enabled=false"},
 		"A log level that does not exist":         {"--set", "logLevel=loud"},
 		"A namespace that can not be":             {"--set", "watchNamespaces={Shop}"},
 		"A CA bundle that holds no certificate":   {"--set", "acme.caBundle=x"},
@@ -108,6 +107,13 @@ func TestValuesThatAreWrongAreRefused(t *testing.T) {
 				t.Errorf("refused for another reason: %v", err)
 			}
 		})
+	}
+}
+
+func TestAMonitorWithoutTheServiceIsRefusedInWords(t *testing.T) {
+	_, err := template("--set", "metrics.serviceMonitor.enabled=true,metrics.service.enabled=false")
+	if err == nil || !strings.Contains(err.Error(), "metrics.serviceMonitor.enabled needs metrics.service.enabled") {
+		t.Errorf("got %v", err)
 	}
 }
 
