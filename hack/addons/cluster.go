@@ -46,8 +46,7 @@ func (c cluster) run(ctx context.Context, in string, args ...string) (string, er
 	return out.String(), nil
 }
 
-// apply makes the objects of a manifest so and returns the kubectl lines of
-// those that it changed.
+// apply makes the objects of a manifest so, whoever owned a field before.
 func (c cluster) apply(ctx context.Context, manifest string) error {
 	_, err := c.run(ctx, manifest, "apply", "--server-side", "--force-conflicts", "--field-manager=gocart-addons", "--filename=-")
 	return err

@@ -16,6 +16,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"gitee.com/captainjez/gocart/hack/internal/images"
+	"gitee.com/captainjez/gocart/hack/internal/tools"
 )
 
 func main() {
@@ -27,9 +30,26 @@ func main() {
 	}
 }
 
+// refuseOthers keeps the add-ons off a cluster that somebody else keeps: they
+// would replace its cert-manager and the configuration of its DNS.
+func refuseOthers(ctx context.Context) error {
+	root, err := tools.Root()
+	if err != nil {
+		return err
+	}
+	backend, err := images.Backend(ctx, root)
+	if err == nil && backend == "current" {
+		err = errors.New("the add-ons are for clusters made here (CLUSTER=native or kind): on this one, use its own cert-manager, DNS and Ingress controller")
+	}
+	return err
+}
+
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return errors.New("name a command: up, acme-ca, env or dns NAME ADDRESS")
+	}
+	if err := refuseOthers(ctx); err != nil {
+		return err
 	}
 	c, err := connect(ctx)
 	if err != nil {

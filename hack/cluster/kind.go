@@ -14,6 +14,8 @@ type kind struct{ state string }
 
 const kindName = "gocart"
 
+func (kind) name() string { return "kind" }
+
 func (k kind) layout() layout { return layout{State: k.state} }
 
 func (k kind) up(ctx context.Context, nodes int) error {

@@ -6,11 +6,13 @@
 //	go run ./hack/cluster status          say what runs; fails when something does not
 //	go run ./hack/cluster load FILE...    give every node the images of OCI or docker archives
 //	go run ./hack/cluster kubeconfig      print the path of its kubeconfig
+//	go run ./hack/cluster backend         print which kind it is: native, kind or current
 //
 // CLUSTER says which kind: native (real programs on this machine, inside network
 // namespaces; needs Linux and root), kind, current (whatever KUBECONFIG names) or
 // auto, the default: the first of these that this machine can do. NODES is 1, 2
-// or 3. GOCART_CLUSTER_STATE moves the state folder.
+// or 3. GOCART_CLUSTER_STATE moves the state folder. REGISTRY, such as
+// registry.example.com/team, is where load pushes to for CLUSTER=current.
 package main
 
 import (
@@ -25,6 +27,7 @@ import (
 
 // backend is one way to have a cluster.
 type backend interface {
+	name() string
 	up(ctx context.Context, nodes int) error
 	down(ctx context.Context) error
 	status(ctx context.Context) error
@@ -43,7 +46,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("name a command: up, down, status, load FILE... or kubeconfig")
+		return errors.New("name a command: up, down, status, load FILE..., kubeconfig or backend")
 	}
 	b, err := choose(ctx)
 	if err != nil {
@@ -72,8 +75,11 @@ func run(ctx context.Context, args []string) error {
 			fmt.Println(path)
 		}
 		return err
+	case "backend":
+		fmt.Println(b.name())
+		return nil
 	}
-	return fmt.Errorf("there is no command %q: up, down, status, load and kubeconfig are", args[0])
+	return fmt.Errorf("there is no command %q: up, down, status, load, kubeconfig and backend are", args[0])
 }
 
 func absolute(files []string) ([]string, error) {

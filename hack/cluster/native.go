@@ -22,6 +22,8 @@ import (
 // native is a cluster of real programs on this machine.
 type native struct{ state string }
 
+func (native) name() string { return "native" }
+
 //go:embed manifests/*.yaml
 var manifests embed.FS
 

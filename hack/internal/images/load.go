@@ -24,6 +24,9 @@ func Load(ctx context.Context, root, config string, progress io.Writer, built ..
 	if err != nil {
 		return fmt.Errorf("loading images: %w", err)
 	}
+	if registry := os.Getenv("REGISTRY"); registry != "" {
+		cluster += " " + registry // what one registry has, another lacks
+	}
 	file := filepath.Join(root, "dist", "images", ".loaded.json")
 	loaded, err := readLoaded(file)
 	if err != nil {
@@ -89,5 +92,11 @@ func clusterID(ctx context.Context, config string) (string, error) {
 // Kubeconfig is the file that reaches the cluster.
 func Kubeconfig(ctx context.Context, root string) (string, error) {
 	out, err := output(ctx, root, "go", "run", "./hack/cluster", "kubeconfig")
+	return strings.TrimSpace(out), err
+}
+
+// Backend is the kind of cluster that there is or would be: native, kind or current.
+func Backend(ctx context.Context, root string) (string, error) {
+	out, err := output(ctx, root, "go", "run", "./hack/cluster", "backend")
 	return strings.TrimSpace(out), err
 }
