@@ -58,7 +58,7 @@ func TestReadingIsStrictAndNamesTheKey(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ yaml, words string }{
 		"an unknown key":          {"stor: {}", `unknown field "stor"`},
-		"an unknown nested key":   {"log: {levle: info}", `unknown field "levle"`},
+		"an unknown nested key":   {"log: {volume: info}", `unknown field "volume"`},
 		"a repeated key":          {"log: {level: info}\nlog: {level: warn}", `"log" already set`},
 		"a wrong value":           {"log: {level: loud}", "log.level"},
 		"a duration without unit": {"cache: {ttl: 30}", `such as "30s"`},
