@@ -15,7 +15,7 @@ tool = $$(go run ./hack/build tool $(1))
 .PHONY: help
 help: ## Print this help
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nCLUSTER=native|kind|current chooses the cluster, NODES=3 its size (native).\n'
+	@printf '\nCLUSTER=native|kind|current chooses the cluster, NODES=3 its size (native).\nWith current: REGISTRY=host/path takes the images; make demo also needs ISSUER=<ClusterIssuer> and HOST=<domain>.\n'
 
 .PHONY: demo
 demo: ## Bring up a cluster, the operator and a demo store over HTTPS, and show it
@@ -47,6 +47,7 @@ test-programs: # The servers that tests talk to, from Debian's packages
 
 .PHONY: e2e
 e2e: ## Run the end-to-end suite on a real cluster
+	@[ "$$(go run ./hack/cluster backend)" = native ] || { echo "make e2e needs CLUSTER=native: the suite dials addresses of Services, which this machine reaches on no other cluster" >&2; exit 1; }
 	@mkdir -p $(DIST)
 	@hack/demo/up.sh
 	@go run ./hack/build image --load gocart-runtime-badmigration >/dev/null

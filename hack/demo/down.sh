@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
 # Removes the demo store and the operator; the cluster too, if it is ours.
 source "$(dirname "$0")/lib.sh"
-if [ -e "$folder/forward.pid" ]; then
-	kill "$(cat "$folder/forward.pid")" 2>/dev/null || true
-	rm -f "$folder/forward.pid"
-fi
-if [ "${CLUSTER:-}" = current ]; then
+unforward
+if [ "$(go run ./hack/cluster backend)" = current ]; then
 	connect
-	"$kubectl" delete -f config/samples/store-demo.yaml --ignore-not-found
-	"$(go run ./hack/build tool helm)" uninstall gocart-operator --namespace gocart-system --ignore-not-found --wait
+	if [ -n "$("$kubectl" get namespaces --selector "$mark" -o name)" ]; then
+		"$kubectl" -n "$namespace" delete stores --all
+		"$kubectl" delete namespaces --selector "$mark"
+	fi
+	if [ -n "$("$kubectl" get stores --all-namespaces -o name 2>/dev/null)" ]; then
+		echo "the operator stays: this cluster has other Stores" >&2
+	else
+		"$(go run ./hack/build tool helm)" uninstall gocart-operator --namespace gocart-system --ignore-not-found --wait
+		echo "the CustomResourceDefinitions and the namespace gocart-system stay; docs/deployment/install.md says how to remove them" >&2
+	fi
 else
 	go run ./hack/cluster down
 fi

@@ -4,11 +4,14 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 store=demo
 namespace=shop
-host=demo.shop.test
 folder=dist/demo
+# The namespace that the demo made, and so may delete, has this label.
+mark=commerce.rcommerce.app/demo=true
 
-# connect sets KUBECONFIG and kubectl, or says that there is no cluster.
+# connect sets backend, KUBECONFIG and kubectl, or says that there is no cluster.
 connect() {
+	go run ./hack/build apt curl=curl
+	backend=$(go run ./hack/cluster backend)
 	KUBECONFIG=$(go run ./hack/cluster kubeconfig)
 	export KUBECONFIG
 	kubectl=$(go run ./hack/build tool kubectl)
@@ -26,28 +29,52 @@ address() {
 		echo "443:$ip"
 		return
 	fi
-	# No route to Services, as with kind: through a forwarded port.
-	if ! { [ -e "$folder/forward.pid" ] && kill -0 "$(cat "$folder/forward.pid")" 2>/dev/null; }; then
+	# No route to Services, as with kind: through a forwarded port. It ends with
+	# the pod that it leads to.
+	if ! forwarded; then
+		unforward
 		nohup "$kubectl" -n "$namespace" port-forward "service/$store-api" 8443:443 >"$folder/forward.log" 2>&1 &
 		echo $! >"$folder/forward.pid"
+		local deadline=$((SECONDS + 20))
+		until forwarded; do
+			if [ "$SECONDS" -ge "$deadline" ]; then
+				echo "the store does not answer through the forwarded port 8443; see $folder/forward.log" >&2
+				return 1
+			fi
+			sleep 0.2
+		done
 	fi
-	timeout 20 bash -c 'until : >/dev/tcp/127.0.0.1/8443; do read -rt 0.2 <> <(:) || :; done' 2>/dev/null
 	echo "8443:127.0.0.1"
 }
 
-# shop sets url, resolve, ca and key.
+forwarded() {
+	[ -e "$folder/forward.pid" ] && kill -0 "$(cat "$folder/forward.pid")" 2>/dev/null &&
+		curl --insecure --silent --max-time 3 --output /dev/null --resolve "$host:8443:127.0.0.1" "https://$host:8443/api/health"
+}
+
+unforward() {
+	[ -e "$folder/forward.pid" ] || return 0
+	kill "$(cat "$folder/forward.pid")" 2>/dev/null || true
+	rm -f "$folder/forward.pid"
+}
+
+# shop sets host, url, resolve, ca and key. Without ca, the system's CAs count.
 shop() {
 	mkdir -p "$folder"
 	local at port
+	host=$("$kubectl" -n "$namespace" get store "$store" -o 'jsonpath={.spec.domains[0]}')
 	at=$(address)
 	port=${at%%:*}
 	url=https://$host
 	[ "$port" = 443 ] || url=$url:$port
 	resolve=$host:$at
-	ca=$PWD/$folder/ca.pem
-	go run ./hack/addons acme-ca >"$ca"
+	ca=
+	if [ "$backend" != current ]; then
+		ca=$PWD/$folder/ca.pem
+		go run ./hack/addons acme-ca >"$ca"
+	fi
 	key=$("$kubectl" -n "$namespace" get secret "$store-credentials" -o 'jsonpath={.data.adminKey}' | base64 -d)
 }
 
 # call is curl with the store's address, CA and certificate check.
-call() { curl --silent --show-error --max-time 20 --cacert "$ca" --resolve "$resolve" "$@"; }
+call() { curl --silent --show-error --max-time 20 ${ca:+--cacert "$ca"} --resolve "$resolve" "$@"; }
