@@ -1,12 +1,13 @@
+// A check of the controller's has blanks in its path, which the patterns of
+// newer Go take for a method. The directive counts only above the package.
+
+//go:debug httpmuxgo121=1
+
 // Command haproxy-ingress is the HAProxy Ingress controller with what its
 // image's shell script did: it puts the Lua files where HAProxy reads them and
 // then runs the controller. HAProxy itself is started by the controller, as a
 // master with workers (-master-worker).
 package main
-
-// A check of the controller's has blanks in its path, which the patterns of
-// newer Go take for a method.
-//go:debug httpmuxgo121=1
 
 import (
 	"fmt"
