@@ -4,18 +4,12 @@ import (
 	"context"
 	"fmt"
 
-	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	appsv1 "k8s.io/api/apps/v1"
-	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
@@ -94,23 +88,35 @@ func (r *Reconciler) prune(ctx context.Context, run *run) error {
 	if run.store.Spec.Paused {
 		return nil
 	}
-	lists := []client.ObjectList{
-		&appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &corev1.ServiceList{}, &corev1.ConfigMapList{},
-		&networkingv1.IngressList{}, &networkingv1.NetworkPolicyList{},
-		&autoscalingv2.HorizontalPodAutoscalerList{}, &policyv1.PodDisruptionBudgetList{},
+	owned := children()
+	for _, api := range capability.All() {
+		if r.Capabilities.Has(api) {
+			owned = append(owned, optionalChildren(api)...)
+		}
 	}
-	if run.databaseHash != "" {
-		// Which migration is wanted is known only with the database's Secret.
-		lists = append(lists, &batchv1.JobList{})
-	}
-	if r.Capabilities.Has(capability.CertManager) {
-		lists = append(lists, &certmanagerv1.CertificateList{}, &certmanagerv1.IssuerList{})
-	}
-	if r.Capabilities.Has(capability.GatewayAPI) {
-		lists = append(lists, &gatewayv1.HTTPRouteList{})
-	}
-	if r.Capabilities.Has(capability.Prometheus) {
-		lists = append(lists, &monitoringv1.ServiceMonitorList{})
+	var lists []client.ObjectList
+	for _, o := range owned {
+		if _, isJob := o.(*batchv1.Job); isJob && run.databaseHash == "" {
+			continue // Which migration is wanted is known only with the database's Secret.
+		}
+		list, err := r.listOf(o)
+		if err != nil {
+			return err
+		}
+		lists = append(lists, list)
 	}
 	return r.Applier.Prune(ctx, run.store, run.objects.All(), lists...)
+}
+
+// listOf is an empty list of an object's kind.
+func (r *Reconciler) listOf(o client.Object) (client.ObjectList, error) {
+	gvk, err := r.Client.GroupVersionKindFor(o)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.Client.Scheme().New(gvk.GroupVersion().WithKind(gvk.Kind + "List"))
+	if err != nil {
+		return nil, err
+	}
+	return list.(client.ObjectList), nil
 }

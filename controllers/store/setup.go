@@ -58,8 +58,6 @@ func optionalChildren(api capability.API) []client.Object {
 	return nil
 }
 
-var optionalAPIs = []capability.API{capability.CertManager, capability.GatewayAPI, capability.Prometheus}
-
 // CacheOptions is the shape of the cache: of everything that is not a Store or
 // a Secret only what carries our label, of Secrets only metadata. stores, when
 // not nil, is the shard of Stores that this operator looks after.
@@ -120,7 +118,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 	for _, o := range children() {
 		b = b.Owns(o)
 	}
-	for _, api := range optionalAPIs {
+	for _, api := range capability.All() {
 		if r.Capabilities.Has(api) {
 			for _, o := range optionalChildren(api) {
 				b = b.Owns(o)

@@ -46,7 +46,7 @@ func New(d discovery.DiscoveryInterface, interval time.Duration) *Set {
 
 // Prime looks once, before the controllers are built.
 func (s *Set) Prime() error {
-	for _, api := range all() {
+	for _, api := range All() {
 		found, err := s.served(api)
 		if err != nil {
 			return fmt.Errorf("asking the API server for %s: %w", api.GroupVersion, err)
@@ -62,7 +62,8 @@ func (s *Set) OnAppear(watch func(API) error, notify func(context.Context)) {
 	s.watch, s.notify = watch, notify
 }
 
-func all() []API { return []API{CertManager, GatewayAPI, Prometheus} }
+// All are the optional APIs.
+func All() []API { return []API{CertManager, GatewayAPI, Prometheus} }
 
 // Has tells whether the cluster has the API.
 func (s *Set) Has(a API) bool {
@@ -86,7 +87,7 @@ func (s *Set) Start(ctx context.Context) error {
 }
 
 func (s *Set) look(ctx context.Context) {
-	for _, api := range all() {
+	for _, api := range All() {
 		if s.Has(api) {
 			continue
 		}

@@ -72,7 +72,7 @@ func postgresBin(t *testing.T) string {
 	t.Helper()
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if len(found) == 0 {
-		t.Skip("no PostgreSQL on this machine: apt-get install postgresql")
+		t.Fatal("no PostgreSQL on this machine: apt-get install postgresql")
 	}
 	return filepath.Dir(found[len(found)-1])
 }
