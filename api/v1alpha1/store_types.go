@@ -60,8 +60,20 @@ const (
 	DeletionPolicyDelete DeletionPolicy = "Delete"
 )
 
+// StoreMode says whether a store is for real buyers.
+// +kubebuilder:validation:Enum=Production;Development
+type StoreMode string
+
+const (
+	// StoreModeProduction takes nothing that is only for trying.
+	StoreModeProduction StoreMode = "Production"
+	// StoreModeDevelopment takes test API keys and the test payment provider.
+	StoreModeDevelopment StoreMode = "Development"
+)
+
 // StoreSpec is the store that is wanted.
 //
+// +kubebuilder:validation:XValidation:rule="!has(self.payments) || !has(self.payments.test) || !self.payments.test.enabled || (has(self.mode) && self.mode == 'Development')",message="payments.test.enabled takes no money and is refused in production: remove payments.test, or set mode: Development"
 // +kubebuilder:validation:XValidation:rule="!has(self.exposure) || (!has(self.exposure.ingress) && !has(self.exposure.gateway)) || (has(self.tls.disabled) && self.tls.disabled) || (has(self.security) && has(self.security.trustedProxies) && self.security.trustedProxies.size() > 0)",message="security.trustedProxies must name the addresses of the proxy behind exposure.ingress or exposure.gateway: add the CIDR of its pods, or its requests would all be redirected to HTTPS"
 // +kubebuilder:validation:XValidation:rule="!has(self.tls.letsEncrypt) || !has(self.tls.letsEncrypt.solver.http01) || !has(self.tls.letsEncrypt.solver.http01.gateway) || (has(self.exposure) && has(self.exposure.gateway))",message="tls.letsEncrypt.solver.http01.gateway needs exposure.gateway: set exposure.gateway.parentRefs, or solve by http01.ingress or dns01"
 type StoreSpec struct {
@@ -76,6 +88,12 @@ type StoreSpec struct {
 	// +optional
 	// +kubebuilder:default=Retain
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// mode is Production, or Development, in which test API keys and the test
+	// payment provider are taken. By default Production.
+	// +optional
+	// +kubebuilder:default=Production
+	Mode StoreMode `json:"mode,omitempty"`
 
 	// image is the runtime's image. When left out, the operator chooses its own
 	// release's image as the store is created, and keeps to that choice: an
@@ -128,6 +146,10 @@ type StoreSpec struct {
 	// cache keeps answers to catalogue queries in Redis.
 	// +optional
 	Cache *CacheSpec `json:"cache,omitempty"`
+
+	// payments says how buyers may pay, beside what is paid outside of the store.
+	// +optional
+	Payments *PaymentsSpec `json:"payments,omitempty"`
 
 	// observability is logs and metrics.
 	// +optional
@@ -732,6 +754,20 @@ type CacheSpec struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="cache.ttl must be between 1s and 24h: set cache.enabled: false to cache nothing"
 	TTL *metav1.Duration `json:"ttl,omitempty"`
+}
+
+// PaymentsSpec says how buyers may pay.
+type PaymentsSpec struct {
+	// test is a provider that takes no money, for stores in mode Development.
+	// +optional
+	Test *TestPaymentsSpec `json:"test,omitempty"`
+}
+
+// TestPaymentsSpec is the payment provider for trying.
+type TestPaymentsSpec struct {
+	// enabled loads it.
+	// +required
+	Enabled *bool `json:"enabled"`
 }
 
 // ObservabilitySpec is logs and metrics.

@@ -319,6 +319,11 @@ var rules = []rule{
 		accepted: `exposure: {service: {type: NodePort, externalTrafficPolicy: Local}}`, refused: `exposure: {service: {type: ClusterIP, externalTrafficPolicy: Local}}`,
 		says: []string{"exposure.service.externalTrafficPolicy", "type: LoadBalancer or NodePort", "remove the policy"},
 	}, {
+		name:     "The test payment provider is for stores in development",
+		field:    "spec",
+		accepted: `mode: Development, payments: {test: {enabled: true}}`, refused: `payments: {test: {enabled: true}}`,
+		says: []string{"payments.test.enabled", "refused in production", "mode: Development"},
+	}, {
 		name:     "A cached answer lives for a second at least",
 		field:    "spec.cache.ttl",
 		accepted: `cache: {ttl: 1s}`, refused: `cache: {ttl: 0s}`,
@@ -439,6 +444,7 @@ func TestDefaults(t *testing.T) {
 		want        any
 	}{
 		{"Data is kept", ``, "deletionPolicy", "Retain"},
+		{"A store is for real buyers", ``, "mode", "Production"},
 		{"A database left out is managed", ``, "database", map[string]any{"managed": map[string]any{"storage": map[string]any{}}}},
 		{"A Redis left out is managed", ``, "redis", map[string]any{"managed": map[string]any{"storage": map[string]any{}}}},
 		{"An external database is not managed too", `database: {external: ` + uri + `}`, "database", map[string]any{"external": map[string]any{"uriSecretRef": map[string]any{"name": "database", "key": "uri"}}}},

@@ -163,7 +163,7 @@ func (r *Reconciler) generateCredentials(ctx context.Context, run *run) error {
 		secret *corev1.Secret
 		claim  string
 	}{
-		{plan.Credentials(s, "sk_live_"+randomText()), ""},
+		{plan.Credentials(s, "sk_live_"+randomText(), randomText()), ""},
 		{plan.PostgresCredentials(s, randomText()), plan.PostgresClaim(s.Name)},
 		{plan.RedisCredentials(s, randomText()), ""},
 	}

@@ -180,12 +180,12 @@ func TestNothingOfASecretIsToldAnywhere(t *testing.T) {
 	words := []string{password}
 	for _, name := range []string{"shop-credentials", "shop-redis"} {
 		for key, value := range fetch(w, name, &corev1.Secret{}).Data {
-			if key == "adminKey" || key == "password" {
+			if key == "adminKey" || key == "tokenKey" || key == "password" {
 				words = append(words, string(value))
 			}
 		}
 	}
-	if len(words) != 3 {
+	if len(words) != 4 {
 		t.Fatalf("%d secrets to look for", len(words))
 	}
 	said := strings.Join(w.operator.log.with(w.namespace), "\n") + strings.Join(w.events(), "\n") + told(w.store("shop"))

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/mail"
 	"os"
 	"reflect"
 	"time"
@@ -28,7 +29,11 @@ type Config struct {
 	Cache  Cache  `json:"cache"`
 	Worker Worker `json:"worker"`
 	Auth   Auth   `json:"auth"`
-	Log    Log    `json:"log"`
+	// Payments says how buyers may pay, beside what is paid outside of the store.
+	Payments Payments `json:"payments"`
+	// Mail is optional: without it the store tells nobody anything by mail.
+	Mail *Mail `json:"mail,omitempty"`
+	Log  Log   `json:"log"`
 }
 
 // Store says whose runtime this is.
@@ -41,7 +46,16 @@ type Store struct {
 	URL string `json:"url"`
 	// Domains are the hosts that the store answers to, the canonical one first.
 	Domains []string `json:"domains,omitempty"`
+	// Mode is ModeProduction, or ModeDevelopment in which test API keys and
+	// test payments are taken.
+	Mode string `json:"mode"`
 }
+
+// The modes of a store.
+const (
+	ModeProduction  = "production"
+	ModeDevelopment = "development"
+)
 
 // Server holds the listeners.
 type Server struct {
@@ -165,6 +179,24 @@ func Queues() []string { return []string{"high", "normal", "low"} }
 type Auth struct {
 	// AdminKeyFile holds the first API key, which may do everything.
 	AdminKeyFile string `json:"adminKeyFile"`
+	// TokenKeyFile holds the secret, 32 characters or more, that signs access
+	// tokens and cart tokens. Another one ends every session.
+	TokenKeyFile string `json:"tokenKeyFile"`
+}
+
+// Payments are the providers that the store loads.
+type Payments struct {
+	// Test loads the provider that takes no money; in ModeDevelopment only.
+	Test bool `json:"test,omitempty"`
+}
+
+// Mail says how the store sends mail.
+type Mail struct {
+	// URLFile holds smtp://user:password@host:587, which must offer STARTTLS
+	// unless the URL ends with ?tls=none, or smtps://user:password@host:465.
+	URLFile string `json:"urlFile"`
+	// From is the sender, such as "Demo shop <shop@example.com>".
+	From string `json:"from"`
 }
 
 // Log says how much is written to standard error, as JSON lines.
@@ -198,6 +230,7 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 // deployment knows (the store, files) is empty.
 func Default() Config {
 	return Config{
+		Store: Store{Mode: ModeProduction},
 		Server: Server{
 			Public:       PublicListener{Address: ":8080"},
 			Internal:     Listener{Address: ":9090"},
@@ -288,6 +321,7 @@ func (c Config) Validate() error {
 	}
 	require(c.Store.Name != "", "store.name: must not be empty")
 	require(c.Store.URL != "", "store.url: must not be empty")
+	require(c.Store.Mode == ModeProduction || c.Store.Mode == ModeDevelopment, "store.mode: must be production or development, not %q", c.Store.Mode)
 	require(c.Server.Public.Address != "", "server.public.address: must not be empty")
 	require(c.Server.Internal.Address != "", "server.internal.address: must not be empty")
 	require(c.Server.DrainTimeout > 0, "server.drainTimeout: must be above zero")
@@ -316,6 +350,13 @@ func (c Config) Validate() error {
 			known = known || k == q
 		}
 		require(known, "worker.queues: %q is not one of %v", q, Queues())
+	}
+	require(!c.Payments.Test || c.Store.Mode == ModeDevelopment, "payments.test: the test provider takes no money and is refused in production; "+
+		"leave it out, or set store.mode to development")
+	if m := c.Mail; m != nil {
+		require(m.URLFile != "", "mail.urlFile: must not be empty")
+		_, err := mail.ParseAddress(m.From)
+		require(err == nil, "mail.from: %q is not an address such as shop@example.com", m.From)
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

@@ -9,7 +9,7 @@ import (
 
 func valid() Config {
 	c := Default()
-	c.Store = Store{Name: "demo", Namespace: "shop", URL: "https://shop.example.com", Domains: []string{"shop.example.com"}}
+	c.Store = Store{Mode: ModeProduction, Name: "demo", Namespace: "shop", URL: "https://shop.example.com", Domains: []string{"shop.example.com"}}
 	c.Database.URIFile = "/etc/gocart/database/uri"
 	return c
 }
@@ -23,6 +23,9 @@ func TestARenderedConfigurationIsReadBackAsItWas(t *testing.T) {
 	changed.Cache = Cache{Enabled: false, TTL: Duration(90 * time.Second)}
 	changed.Worker = Worker{Concurrency: 7, Queues: []string{"low"}}
 	changed.Redis = &Redis{URLFile: "u"}
+	changed.Store.Mode = ModeDevelopment
+	changed.Auth = Auth{AdminKeyFile: "a", TokenKeyFile: "t"}
+	changed.Mail = &Mail{URLFile: "u", From: "Shop <shop@example.com>"}
 	for name, c := range map[string]Config{"with defaults": valid(), "with everything changed": changed} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -47,7 +50,7 @@ func TestARenderedConfigurationHoldsNoDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"worker", "cache", "log", "security", "server", "drainTimeout", "maxConnections"} {
+	for _, key := range []string{"worker", "cache", "log", "security", "server", "mode", "mail:", "drainTimeout", "maxConnections"} {
 		if strings.Contains(string(raw), key) {
 			t.Errorf("a new default of %s would change what is rendered:\n%s", key, raw)
 		}
@@ -63,6 +66,8 @@ func TestReadingIsStrictAndNamesTheKey(t *testing.T) {
 		"a wrong value":           {"log: {level: loud}", "log.level"},
 		"a duration without unit": {"cache: {ttl: 30}", `such as "30s"`},
 		"a missing name":          {"{}", "store.name"},
+		"an unknown mode":         {"store: {mode: staging}", "store.mode"},
+		"mail without a sender":   {"mail: {urlFile: f, from: nobody}", "mail.from"},
 		"a star with credentials": {"security: {cors: {allowedOrigins: ['*'], allowCredentials: true}}", "security.cors"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,21 +13,207 @@ import (
 	openapi_types "github.com/oapi-codegen/runtime/types"
 )
 
+// Defines values for AdjustmentInputReason.
+const (
+	AdjustmentInputReasonAnnounce   AdjustmentInputReason = "announce"
+	AdjustmentInputReasonCorrection AdjustmentInputReason = "correction"
+	AdjustmentInputReasonCount      AdjustmentInputReason = "count"
+	AdjustmentInputReasonDelivery   AdjustmentInputReason = "delivery"
+	AdjustmentInputReasonLoss       AdjustmentInputReason = "loss"
+)
+
+// Valid indicates whether the value is a known member of the AdjustmentInputReason enum.
+func (e AdjustmentInputReason) Valid() bool {
+	switch e {
+	case AdjustmentInputReasonAnnounce:
+		return true
+	case AdjustmentInputReasonCorrection:
+		return true
+	case AdjustmentInputReasonCount:
+		return true
+	case AdjustmentInputReasonDelivery:
+		return true
+	case AdjustmentInputReasonLoss:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MovementReason.
+const (
+	MovementReasonAnnounce   MovementReason = "announce"
+	MovementReasonCorrection MovementReason = "correction"
+	MovementReasonCount      MovementReason = "count"
+	MovementReasonDelivery   MovementReason = "delivery"
+	MovementReasonLoss       MovementReason = "loss"
+	MovementReasonRelease    MovementReason = "release"
+	MovementReasonReserve    MovementReason = "reserve"
+	MovementReasonReturn     MovementReason = "return"
+	MovementReasonShip       MovementReason = "ship"
+)
+
+// Valid indicates whether the value is a known member of the MovementReason enum.
+func (e MovementReason) Valid() bool {
+	switch e {
+	case MovementReasonAnnounce:
+		return true
+	case MovementReasonCorrection:
+		return true
+	case MovementReasonCount:
+		return true
+	case MovementReasonDelivery:
+		return true
+	case MovementReasonLoss:
+		return true
+	case MovementReasonRelease:
+		return true
+	case MovementReasonReserve:
+		return true
+	case MovementReasonReturn:
+		return true
+	case MovementReasonShip:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OrderState.
+const (
+	OrderStateCancelled  OrderState = "cancelled"
+	OrderStateCompleted  OrderState = "completed"
+	OrderStateConfirmed  OrderState = "confirmed"
+	OrderStateDelivered  OrderState = "delivered"
+	OrderStateOnHold     OrderState = "on_hold"
+	OrderStatePending    OrderState = "pending"
+	OrderStateProcessing OrderState = "processing"
+	OrderStateRefunded   OrderState = "refunded"
+	OrderStateShipped    OrderState = "shipped"
+)
+
+// Valid indicates whether the value is a known member of the OrderState enum.
+func (e OrderState) Valid() bool {
+	switch e {
+	case OrderStateCancelled:
+		return true
+	case OrderStateCompleted:
+		return true
+	case OrderStateConfirmed:
+		return true
+	case OrderStateDelivered:
+		return true
+	case OrderStateOnHold:
+		return true
+	case OrderStatePending:
+		return true
+	case OrderStateProcessing:
+		return true
+	case OrderStateRefunded:
+		return true
+	case OrderStateShipped:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PaymentState.
+const (
+	PaymentStateAuthorized PaymentState = "authorized"
+	PaymentStateCaptured   PaymentState = "captured"
+	PaymentStateFailed     PaymentState = "failed"
+	PaymentStatePending    PaymentState = "pending"
+	PaymentStateRefunded   PaymentState = "refunded"
+	PaymentStateVoided     PaymentState = "voided"
+)
+
+// Valid indicates whether the value is a known member of the PaymentState enum.
+func (e PaymentState) Valid() bool {
+	switch e {
+	case PaymentStateAuthorized:
+		return true
+	case PaymentStateCaptured:
+		return true
+	case PaymentStateFailed:
+		return true
+	case PaymentStatePending:
+		return true
+	case PaymentStateRefunded:
+		return true
+	case PaymentStateVoided:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ProductInclude.
+const (
+	ProductIncludeFacets ProductInclude = "facets"
+	ProductIncludeStock  ProductInclude = "stock"
+	ProductIncludeTax    ProductInclude = "tax"
+)
+
+// Valid indicates whether the value is a known member of the ProductInclude enum.
+func (e ProductInclude) Valid() bool {
+	switch e {
+	case ProductIncludeFacets:
+		return true
+	case ProductIncludeStock:
+		return true
+	case ProductIncludeTax:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ProductSort.
+const (
+	ProductSortMinusPrice ProductSort = "-price"
+	ProductSortMinusTitle ProductSort = "-title"
+	ProductSortNewest     ProductSort = "newest"
+	ProductSortOldest     ProductSort = "oldest"
+	ProductSortPrice      ProductSort = "price"
+	ProductSortTitle      ProductSort = "title"
+)
+
+// Valid indicates whether the value is a known member of the ProductSort enum.
+func (e ProductSort) Valid() bool {
+	switch e {
+	case ProductSortMinusPrice:
+		return true
+	case ProductSortMinusTitle:
+		return true
+	case ProductSortNewest:
+		return true
+	case ProductSortOldest:
+		return true
+	case ProductSortPrice:
+		return true
+	case ProductSortTitle:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProductStatus.
 const (
-	Active   ProductStatus = "active"
-	Archived ProductStatus = "archived"
-	Draft    ProductStatus = "draft"
+	ProductStatusActive   ProductStatus = "active"
+	ProductStatusArchived ProductStatus = "archived"
+	ProductStatusDraft    ProductStatus = "draft"
 )
 
 // Valid indicates whether the value is a known member of the ProductStatus enum.
 func (e ProductStatus) Valid() bool {
 	switch e {
-	case Active:
+	case ProductStatusActive:
 		return true
-	case Archived:
+	case ProductStatusArchived:
 		return true
-	case Draft:
+	case ProductStatusDraft:
 		return true
 	default:
 		return false
@@ -36,20 +222,422 @@ func (e ProductStatus) Valid() bool {
 
 // Defines values for ProductType.
 const (
-	Simple   ProductType = "simple"
-	Variable ProductType = "variable"
+	ProductTypeBundle   ProductType = "bundle"
+	ProductTypeDigital  ProductType = "digital"
+	ProductTypeSimple   ProductType = "simple"
+	ProductTypeVariable ProductType = "variable"
 )
 
 // Valid indicates whether the value is a known member of the ProductType enum.
 func (e ProductType) Valid() bool {
 	switch e {
-	case Simple:
+	case ProductTypeBundle:
 		return true
-	case Variable:
+	case ProductTypeDigital:
+		return true
+	case ProductTypeSimple:
+		return true
+	case ProductTypeVariable:
 		return true
 	default:
 		return false
 	}
+}
+
+// Defines values for PromotionKind.
+const (
+	PromotionKindBuyXGetY     PromotionKind = "buy_x_get_y"
+	PromotionKindFixedAmount  PromotionKind = "fixed_amount"
+	PromotionKindFreeShipping PromotionKind = "free_shipping"
+	PromotionKindPercentage   PromotionKind = "percentage"
+)
+
+// Valid indicates whether the value is a known member of the PromotionKind enum.
+func (e PromotionKind) Valid() bool {
+	switch e {
+	case PromotionKindBuyXGetY:
+		return true
+	case PromotionKindFixedAmount:
+		return true
+	case PromotionKindFreeShipping:
+		return true
+	case PromotionKindPercentage:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Role.
+const (
+	RoleAdmin    Role = "admin"
+	RoleCustomer Role = "customer"
+	RoleManager  Role = "manager"
+)
+
+// Valid indicates whether the value is a known member of the Role enum.
+func (e Role) Valid() bool {
+	switch e {
+	case RoleAdmin:
+		return true
+	case RoleCustomer:
+		return true
+	case RoleManager:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StockPolicy.
+const (
+	StockPolicyContinue StockPolicy = "continue"
+	StockPolicyDeny     StockPolicy = "deny"
+)
+
+// Valid indicates whether the value is a known member of the StockPolicy enum.
+func (e StockPolicy) Valid() bool {
+	switch e {
+	case StockPolicyContinue:
+		return true
+	case StockPolicyDeny:
+		return true
+	default:
+		return false
+	}
+}
+
+// Accepted defines model for Accepted.
+type Accepted struct {
+	// Message What happens now.
+	Message string `json:"message"`
+}
+
+// Address defines model for Address.
+type Address struct {
+	City    string  `json:"city"`
+	Company *string `json:"company,omitempty"`
+
+	// Country An ISO 3166-1 code.
+	Country    string  `json:"country"`
+	Line1      string  `json:"line1"`
+	Line2      *string `json:"line2,omitempty"`
+	Name       string  `json:"name"`
+	Phone      *string `json:"phone,omitempty"`
+	PostalCode *string `json:"postalCode,omitempty"`
+
+	// Region The second part of an ISO 3166-2 code, such as CA.
+	Region *string `json:"region,omitempty"`
+}
+
+// AddressList defines model for AddressList.
+type AddressList struct {
+	Addresses []SavedAddress `json:"addresses"`
+}
+
+// AdjustmentInput defines model for AdjustmentInput.
+type AdjustmentInput struct {
+	Changes []StockChange `json:"changes"`
+	Note    *string       `json:"note,omitempty"`
+
+	// Reason count sets what is there; delivery takes from incoming; announce adds to incoming; loss and correction change what is there.
+	Reason AdjustmentInputReason `json:"reason"`
+}
+
+// AdjustmentInputReason count sets what is there; delivery takes from incoming; announce adds to incoming; loss and correction change what is there.
+type AdjustmentInputReason string
+
+// ApiKey defines model for ApiKey.
+type ApiKey struct {
+	CreatedAt time.Time  `json:"createdAt"`
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+
+	// Hint How the key begins, to tell keys apart.
+	Hint string             `json:"hint"`
+	Id   openapi_types.UUID `json:"id"`
+
+	// LastUsedAt To the minute.
+	LastUsedAt *time.Time `json:"lastUsedAt,omitempty"`
+	Name       string     `json:"name"`
+	RevokedAt  *time.Time `json:"revokedAt,omitempty"`
+	Scopes     []string   `json:"scopes"`
+}
+
+// ApiKeyInput defines model for ApiKeyInput.
+type ApiKeyInput struct {
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	Name      string     `json:"name"`
+
+	// Scopes Such as products:read, orders:write.
+	Scopes []string `json:"scopes"`
+
+	// Test A key sk_test_…, which only a store in development takes.
+	Test *bool `json:"test,omitempty"`
+}
+
+// ApiKeyPage defines model for ApiKeyPage.
+type ApiKeyPage struct {
+	ApiKeys    []ApiKey `json:"apiKeys"`
+	NextCursor *string  `json:"nextCursor,omitempty"`
+}
+
+// AppliedDiscount defines model for AppliedDiscount.
+type AppliedDiscount struct {
+	Amount      string              `json:"amount"`
+	Code        *string             `json:"code,omitempty"`
+	PromotionId *openapi_types.UUID `json:"promotionId,omitempty"`
+	Title       string              `json:"title"`
+}
+
+// Attribute defines model for Attribute.
+type Attribute struct {
+	// Name Without a colon.
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// BundleItem defines model for BundleItem.
+type BundleItem struct {
+	Quantity  int64              `json:"quantity"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
+// CancelInput defines model for CancelInput.
+type CancelInput struct {
+	Reason *string `json:"reason,omitempty"`
+}
+
+// Cart defines model for Cart.
+type Cart struct {
+	BillingAddress *Address            `json:"billingAddress,omitempty"`
+	Coupons        []CouponState       `json:"coupons"`
+	Currency       string              `json:"currency"`
+	CustomerId     *openapi_types.UUID `json:"customerId,omitempty"`
+	Email          *string             `json:"email,omitempty"`
+
+	// ExpiresAt When it is forgotten unless touched.
+	ExpiresAt time.Time          `json:"expiresAt"`
+	Id        openapi_types.UUID `json:"id"`
+	Lines     []CartLine         `json:"lines"`
+
+	// OrderId The order that was placed from it.
+	OrderId *openapi_types.UUID `json:"orderId,omitempty"`
+
+	// ReservedUntil Until when its stock is held.
+	ReservedUntil    *time.Time          `json:"reservedUntil,omitempty"`
+	ShippingAddress  *Address            `json:"shippingAddress,omitempty"`
+	ShippingMethodId *openapi_types.UUID `json:"shippingMethodId,omitempty"`
+	Totals           Totals              `json:"totals"`
+	VatId            *string             `json:"vatId,omitempty"`
+}
+
+// CartInput defines model for CartInput.
+type CartInput struct {
+	BillingAddress *Address  `json:"billingAddress,omitempty"`
+	Coupons        *[]string `json:"coupons,omitempty"`
+
+	// Currency The store's own when left out.
+	Currency         *string             `json:"currency,omitempty"`
+	Email            *string             `json:"email,omitempty"`
+	Lines            *[]CartLineInput    `json:"lines,omitempty"`
+	ShippingAddress  *Address            `json:"shippingAddress,omitempty"`
+	ShippingMethodId *openapi_types.UUID `json:"shippingMethodId,omitempty"`
+	VatId            *string             `json:"vatId,omitempty"`
+}
+
+// CartKey defines model for CartKey.
+type CartKey struct {
+	Id    openapi_types.UUID `json:"id"`
+	Token string             `json:"token"`
+}
+
+// CartLine defines model for CartLine.
+type CartLine struct {
+	Discount string            `json:"discount"`
+	Options  map[string]string `json:"options"`
+
+	// Problem Why it cannot be bought as it is: out_of_stock, not_for_sale or no_price.
+	Problem   *string            `json:"problem,omitempty"`
+	ProductId openapi_types.UUID `json:"productId"`
+	Quantity  int64              `json:"quantity"`
+	Sku       string             `json:"sku"`
+
+	// Subtotal unitPrice by quantity.
+	Subtotal string `json:"subtotal"`
+	Tax      string `json:"tax"`
+	Title    string `json:"title"`
+
+	// Total What is paid for the line.
+	Total     string             `json:"total"`
+	UnitPrice Money              `json:"unitPrice"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
+// CartLineInput defines model for CartLineInput.
+type CartLineInput struct {
+	Quantity  int64              `json:"quantity"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
+// CartUpdate defines model for CartUpdate.
+type CartUpdate struct {
+	BillingAddress   *Address            `json:"billingAddress,omitempty"`
+	Email            *string             `json:"email,omitempty"`
+	ShippingAddress  *Address            `json:"shippingAddress,omitempty"`
+	ShippingMethodId *openapi_types.UUID `json:"shippingMethodId,omitempty"`
+
+	// VatId Empty takes it out.
+	VatId *string `json:"vatId,omitempty"`
+}
+
+// Category defines model for Category.
+type Category struct {
+	Description string              `json:"description"`
+	Id          openapi_types.UUID  `json:"id"`
+	Name        string              `json:"name"`
+	ParentId    *openapi_types.UUID `json:"parentId,omitempty"`
+
+	// Path The slugs from the top of the tree to this one.
+	Path     []string `json:"path"`
+	Position int      `json:"position"`
+	Seo      Seo      `json:"seo"`
+	Slug     string   `json:"slug"`
+}
+
+// CategoryInput defines model for CategoryInput.
+type CategoryInput struct {
+	Description *string `json:"description,omitempty"`
+	Name        string  `json:"name"`
+
+	// ParentId Absent at the top of the tree.
+	ParentId *openapi_types.UUID `json:"parentId,omitempty"`
+
+	// Position Its place among its siblings.
+	Position *int `json:"position,omitempty"`
+	Seo      *Seo `json:"seo,omitempty"`
+
+	// Slug Unique among categories; made from the name when left out.
+	Slug *string `json:"slug,omitempty"`
+}
+
+// CategoryPage defines model for CategoryPage.
+type CategoryPage struct {
+	Categories []Category `json:"categories"`
+	NextCursor *string    `json:"nextCursor,omitempty"`
+}
+
+// Collection defines model for Collection.
+type Collection struct {
+	Description  string             `json:"description"`
+	Id           openapi_types.UUID `json:"id"`
+	Name         string             `json:"name"`
+	ProductCount int64              `json:"productCount"`
+	Seo          Seo                `json:"seo"`
+	Slug         string             `json:"slug"`
+}
+
+// CollectionInput defines model for CollectionInput.
+type CollectionInput struct {
+	Description *string `json:"description,omitempty"`
+	Name        string  `json:"name"`
+
+	// ProductIds Its products.
+	ProductIds *[]openapi_types.UUID `json:"productIds,omitempty"`
+	Seo        *Seo                  `json:"seo,omitempty"`
+
+	// Slug Unique among collections; made from the name when left out.
+	Slug *string `json:"slug,omitempty"`
+}
+
+// CollectionPage defines model for CollectionPage.
+type CollectionPage struct {
+	Collections []Collection `json:"collections"`
+	NextCursor  *string      `json:"nextCursor,omitempty"`
+}
+
+// Cost defines model for Cost.
+type Cost struct {
+	Cost      Money              `json:"cost"`
+	Sku       string             `json:"sku"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
+// CostList defines model for CostList.
+type CostList struct {
+	Costs []Cost `json:"costs"`
+}
+
+// CouponInput defines model for CouponInput.
+type CouponInput struct {
+	Code string `json:"code"`
+}
+
+// CouponState defines model for CouponState.
+type CouponState struct {
+	Applies bool   `json:"applies"`
+	Code    string `json:"code"`
+
+	// Reason Why it does not: unknown, inactive, not_started, expired, used_up, wrong_currency, minimum_not_met, nothing_eligible or not_combinable.
+	Reason *string `json:"reason,omitempty"`
+}
+
+// CreatedApiKey defines model for CreatedApiKey.
+type CreatedApiKey struct {
+	ApiKey ApiKey `json:"apiKey"`
+
+	// Secret The key itself, sk_live_… or sk_test_….
+	Secret string `json:"secret"`
+}
+
+// CreatedCart defines model for CreatedCart.
+type CreatedCart struct {
+	Cart Cart `json:"cart"`
+
+	// Token A guest's key to the cart; send it as X-Cart-Token.
+	Token *string `json:"token,omitempty"`
+}
+
+// Customer defines model for Customer.
+type Customer struct {
+	CreatedAt     time.Time          `json:"createdAt"`
+	Email         string             `json:"email"`
+	EmailVerified bool               `json:"emailVerified"`
+	Id            openapi_types.UUID `json:"id"`
+
+	// Locked Whether signing in is refused.
+	Locked bool   `json:"locked"`
+	Name   string `json:"name"`
+	Role   Role   `json:"role"`
+}
+
+// CustomerPage defines model for CustomerPage.
+type CustomerPage struct {
+	Customers  []Customer `json:"customers"`
+	NextCursor *string    `json:"nextCursor,omitempty"`
+}
+
+// CustomerUpdate defines model for CustomerUpdate.
+type CustomerUpdate struct {
+	Locked *bool `json:"locked,omitempty"`
+	Role   *Role `json:"role,omitempty"`
+}
+
+// EmailInput defines model for EmailInput.
+type EmailInput struct {
+	Email string `json:"email"`
+}
+
+// Facet defines model for Facet.
+type Facet struct {
+	// Name category, tag, type, or attribute:NAME.
+	Name   string       `json:"name"`
+	Values []FacetValue `json:"values"`
+}
+
+// FacetValue defines model for FacetValue.
+type FacetValue struct {
+	Count int64  `json:"count"`
+	Value string `json:"value"`
 }
 
 // FieldError defines model for FieldError.
@@ -75,6 +663,80 @@ type Health struct {
 	Version string `json:"version"`
 }
 
+// Image defines model for Image.
+type Image struct {
+	Alt *string `json:"alt,omitempty"`
+
+	// Url An https URL
+	Url string `json:"url"`
+}
+
+// InventoryPage defines model for InventoryPage.
+type InventoryPage struct {
+	Levels     []Level `json:"levels"`
+	NextCursor *string `json:"nextCursor,omitempty"`
+}
+
+// Level defines model for Level.
+type Level struct {
+	// Available onHand less reserved.
+	Available int64 `json:"available"`
+
+	// Incoming What is on its way.
+	Incoming   int64              `json:"incoming"`
+	LocationId openapi_types.UUID `json:"locationId"`
+
+	// OnHand What is there.
+	OnHand int64 `json:"onHand"`
+
+	// Reserved What of it belongs to orders and held carts.
+	Reserved  int64              `json:"reserved"`
+	Sku       string             `json:"sku"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
+// LevelList defines model for LevelList.
+type LevelList struct {
+	Levels []Level `json:"levels"`
+}
+
+// Location defines model for Location.
+type Location struct {
+	Active   bool               `json:"active"`
+	Id       openapi_types.UUID `json:"id"`
+	Name     string             `json:"name"`
+	Priority int                `json:"priority"`
+}
+
+// LocationInput defines model for LocationInput.
+type LocationInput struct {
+	// Active Whether orders may take from it; true when left out.
+	Active *bool `json:"active,omitempty"`
+
+	// Name Unique.
+	Name string `json:"name"`
+
+	// Priority Orders take from the lowest first.
+	Priority *int `json:"priority,omitempty"`
+}
+
+// LocationList defines model for LocationList.
+type LocationList struct {
+	Locations []Location `json:"locations"`
+}
+
+// LoginInput defines model for LoginInput.
+type LoginInput struct {
+	Cart     *CartKey `json:"cart,omitempty"`
+	Email    string   `json:"email"`
+	Password string   `json:"password"`
+}
+
+// MeInput defines model for MeInput.
+type MeInput struct {
+	Name *string `json:"name,omitempty"`
+}
+
 // Money defines model for Money.
 type Money struct {
 	// Amount A decimal with at most as many digits after the point as the currency has.
@@ -85,6 +747,164 @@ type Money struct {
 	// Currency An ISO 4217 code.
 	//
 	// Example: EUR
+	Currency string `json:"currency"`
+}
+
+// Movement defines model for Movement.
+type Movement struct {
+	CreatedAt  time.Time          `json:"createdAt"`
+	Id         openapi_types.UUID `json:"id"`
+	Incoming   int64              `json:"incoming"`
+	LocationId openapi_types.UUID `json:"locationId"`
+	Note       *string            `json:"note,omitempty"`
+
+	// OnHand The change of what is there.
+	OnHand    int64               `json:"onHand"`
+	OrderId   *openapi_types.UUID `json:"orderId,omitempty"`
+	Reason    MovementReason      `json:"reason"`
+	Reserved  int64               `json:"reserved"`
+	Sku       string              `json:"sku"`
+	VariantId openapi_types.UUID  `json:"variantId"`
+}
+
+// MovementPage defines model for MovementPage.
+type MovementPage struct {
+	Movements  []Movement `json:"movements"`
+	NextCursor *string    `json:"nextCursor,omitempty"`
+}
+
+// MovementReason defines model for MovementReason.
+type MovementReason string
+
+// NoteInput defines model for NoteInput.
+type NoteInput struct {
+	Text              string `json:"text"`
+	VisibleToCustomer *bool  `json:"visibleToCustomer,omitempty"`
+}
+
+// Order defines model for Order.
+type Order struct {
+	BillingAddress *Address            `json:"billingAddress,omitempty"`
+	CreatedAt      time.Time           `json:"createdAt"`
+	CustomerId     *openapi_types.UUID `json:"customerId,omitempty"`
+	Email          string              `json:"email"`
+	Id             openapi_types.UUID  `json:"id"`
+	Lines          []OrderLine         `json:"lines"`
+	Note           *string             `json:"note,omitempty"`
+
+	// Number Example: 1001
+	Number string `json:"number"`
+
+	// PaymentDueAt Until when a pending order holds its stock.
+	PaymentDueAt    *time.Time `json:"paymentDueAt,omitempty"`
+	Payments        []Payment  `json:"payments"`
+	ShippingAddress *Address   `json:"shippingAddress,omitempty"`
+	ShippingMethod  *string    `json:"shippingMethod,omitempty"`
+	State           OrderState `json:"state"`
+	Totals          Totals     `json:"totals"`
+	UpdatedAt       time.Time  `json:"updatedAt"`
+	VatId           *string    `json:"vatId,omitempty"`
+}
+
+// OrderInput defines model for OrderInput.
+type OrderInput struct {
+	CartId openapi_types.UUID `json:"cartId"`
+
+	// ExpectedTotal What the buyer was shown; another total is refused with 409.
+	ExpectedTotal *string `json:"expectedTotal,omitempty"`
+
+	// Note From the buyer.
+	Note    *string      `json:"note,omitempty"`
+	Payment PaymentInput `json:"payment"`
+}
+
+// OrderLine defines model for OrderLine.
+type OrderLine struct {
+	Discount  string             `json:"discount"`
+	Id        openapi_types.UUID `json:"id"`
+	Options   map[string]string  `json:"options"`
+	ProductId openapi_types.UUID `json:"productId"`
+	Quantity  int64              `json:"quantity"`
+	Sku       string             `json:"sku"`
+	Subtotal  string             `json:"subtotal"`
+	Tax       string             `json:"tax"`
+	Title     string             `json:"title"`
+	Total     string             `json:"total"`
+	UnitPrice string             `json:"unitPrice"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
+// OrderPage defines model for OrderPage.
+type OrderPage struct {
+	NextCursor *string        `json:"nextCursor,omitempty"`
+	Orders     []OrderSummary `json:"orders"`
+}
+
+// OrderState defines model for OrderState.
+type OrderState string
+
+// OrderSummary defines model for OrderSummary.
+type OrderSummary struct {
+	CreatedAt  time.Time           `json:"createdAt"`
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+	Email      string              `json:"email"`
+	Id         openapi_types.UUID  `json:"id"`
+	ItemCount  int64               `json:"itemCount"`
+	Number     string              `json:"number"`
+	State      OrderState          `json:"state"`
+	Total      Money               `json:"total"`
+}
+
+// PasswordInput defines model for PasswordInput.
+type PasswordInput struct {
+	Current  string `json:"current"`
+	Password string `json:"password"`
+}
+
+// Payment defines model for Payment.
+type Payment struct {
+	Amount   Money              `json:"amount"`
+	Id       openapi_types.UUID `json:"id"`
+	Provider string             `json:"provider"`
+	State    PaymentState       `json:"state"`
+}
+
+// PaymentInput defines model for PaymentInput.
+type PaymentInput struct {
+	// Provider manual (paid outside of the store), or test in a store in development.
+	Provider string `json:"provider"`
+
+	// Token What the provider's form gave.
+	Token *string `json:"token,omitempty"`
+}
+
+// PaymentState defines model for PaymentState.
+type PaymentState string
+
+// Price defines model for Price.
+type Price struct {
+	// Amount Example: 19.99
+	Amount string `json:"amount"`
+
+	// CompareAt What it cost before.
+	CompareAt *string `json:"compareAt,omitempty"`
+
+	// Currency Example: EUR
+	Currency string `json:"currency"`
+}
+
+// PriceInput defines model for PriceInput.
+type PriceInput struct {
+	// Amount Example: 19.99
+	Amount string `json:"amount"`
+
+	// CompareAt What it cost before; above amount.
+	CompareAt *string `json:"compareAt,omitempty"`
+
+	// Cost What it costs the merchant; staff only.
+	Cost *string `json:"cost,omitempty"`
+
+	// Currency Example: EUR
 	Currency string `json:"currency"`
 }
 
@@ -106,110 +926,1086 @@ type Problem struct {
 
 // Product defines model for Product.
 type Product struct {
-	CreatedAt   time.Time          `json:"createdAt"`
-	Description string             `json:"description"`
-	Id          openapi_types.UUID `json:"id"`
-	Options     []string           `json:"options"`
-	Slug        string             `json:"slug"`
+	Attributes  []Attribute          `json:"attributes"`
+	Bundle      []BundleItem         `json:"bundle"`
+	CategoryIds []openapi_types.UUID `json:"categoryIds"`
+	CreatedAt   time.Time            `json:"createdAt"`
+	Description string               `json:"description"`
+	Id          openapi_types.UUID   `json:"id"`
+	Images      []Image              `json:"images"`
+	Options     []string             `json:"options"`
+	Seo         Seo                  `json:"seo"`
+	Slug        string               `json:"slug"`
 
 	// Status Only active products are for sale and seen by shoppers.
 	Status ProductStatus `json:"status"`
-	Title  string        `json:"title"`
 
-	// Type A simple product has one variant and no options; a variable one has a variant for each choice of options.
+	// Stock By variant id; with include=stock.
+	Stock       *map[string]StockState `json:"stock,omitempty"`
+	Tags        []string               `json:"tags"`
+	TaxCategory string                 `json:"taxCategory"`
+	Title       string                 `json:"title"`
+
+	// Type A simple product has one variant and no options; a variable one has a variant for each choice of options; a digital one is simple, has no stock and is not shipped; a bundle is simple and made of other variants, whose stock it takes.
 	Type      ProductType `json:"type"`
 	UpdatedAt time.Time   `json:"updatedAt"`
 	Variants  []Variant   `json:"variants"`
+
+	// Version Rises with every change; for If-Match.
+	Version int64 `json:"version"`
 }
+
+// ProductInclude defines model for ProductInclude.
+type ProductInclude string
 
 // ProductInput defines model for ProductInput.
 type ProductInput struct {
-	Description *string `json:"description,omitempty"`
+	Attributes *[]Attribute `json:"attributes,omitempty"`
+
+	// Bundle What a bundle is made of.
+	Bundle      *[]BundleItem         `json:"bundle,omitempty"`
+	CategoryIds *[]openapi_types.UUID `json:"categoryIds,omitempty"`
+	Description *string               `json:"description,omitempty"`
+	Images      *[]Image              `json:"images,omitempty"`
 
 	// Options The names of what a shopper chooses, such as Size.
 	Options *[]string `json:"options,omitempty"`
+	Seo     *Seo      `json:"seo,omitempty"`
 
-	// Slug Unique in the store; made from the title when left out.
+	// Slug Unique in the store, and not like an id; when left out it stays as it is, or is made from the title.
 	Slug *string `json:"slug,omitempty"`
 
 	// Status Draft when left out.
 	Status *ProductStatus `json:"status,omitempty"`
-	Title  string         `json:"title"`
+	Tags   *[]string      `json:"tags,omitempty"`
 
-	// Type A simple product has one variant and no options; a variable one has a variant for each choice of options.
+	// TaxCategory Which tax rates hold for it, such as standard, reduced or books; standard when left out.
+	TaxCategory *string `json:"taxCategory,omitempty"`
+	Title       string  `json:"title"`
+
+	// Type A simple product has one variant and no options; a variable one has a variant for each choice of options; a digital one is simple, has no stock and is not shipped; a bundle is simple and made of other variants, whose stock it takes.
 	Type     ProductType    `json:"type"`
 	Variants []VariantInput `json:"variants"`
 }
 
 // ProductPage defines model for ProductPage.
 type ProductPage struct {
+	Facets *[]Facet `json:"facets,omitempty"`
+
 	// NextCursor Absent on the last page.
 	NextCursor *string   `json:"nextCursor,omitempty"`
 	Products   []Product `json:"products"`
+	Tax        *TaxNote  `json:"tax,omitempty"`
 }
+
+// ProductSort By price is by the lowest price of a product.
+type ProductSort string
 
 // ProductStatus Only active products are for sale and seen by shoppers.
 type ProductStatus string
 
-// ProductType A simple product has one variant and no options; a variable one has a variant for each choice of options.
+// ProductType A simple product has one variant and no options; a variable one has a variant for each choice of options; a digital one is simple, has no stock and is not shipped; a bundle is simple and made of other variants, whose stock it takes.
 type ProductType string
+
+// Promotion defines model for Promotion.
+type Promotion struct {
+	Active                bool                 `json:"active"`
+	Amount                *Money               `json:"amount,omitempty"`
+	BuyQuantity           *int64               `json:"buyQuantity,omitempty"`
+	Cap                   *Money               `json:"cap,omitempty"`
+	Code                  *string              `json:"code,omitempty"`
+	CollectionIds         []openapi_types.UUID `json:"collectionIds"`
+	Combinable            bool                 `json:"combinable"`
+	CreatedAt             time.Time            `json:"createdAt"`
+	EndsAt                *time.Time           `json:"endsAt,omitempty"`
+	GetQuantity           *int64               `json:"getQuantity,omitempty"`
+	Id                    openapi_types.UUID   `json:"id"`
+	Kind                  PromotionKind        `json:"kind"`
+	MinimumQuantity       *int64               `json:"minimumQuantity,omitempty"`
+	MinimumSubtotal       *Money               `json:"minimumSubtotal,omitempty"`
+	Percent               *string              `json:"percent,omitempty"`
+	ProductIds            []openapi_types.UUID `json:"productIds"`
+	StartsAt              *time.Time           `json:"startsAt,omitempty"`
+	Title                 string               `json:"title"`
+	UsageLimit            *int64               `json:"usageLimit,omitempty"`
+	UsageLimitPerCustomer *int64               `json:"usageLimitPerCustomer,omitempty"`
+
+	// Used How many orders used it.
+	Used int64 `json:"used"`
+}
+
+// PromotionInput defines model for PromotionInput.
+type PromotionInput struct {
+	// Active True when left out.
+	Active *bool `json:"active,omitempty"`
+
+	// Amount For fixed_amount, spread over the lines that count.
+	Amount *Money `json:"amount,omitempty"`
+
+	// BuyQuantity For buy_x_get_y: for each so many bought,
+	BuyQuantity *int64 `json:"buyQuantity,omitempty"`
+
+	// Cap The most that a percentage takes off an order.
+	Cap *Money `json:"cap,omitempty"`
+
+	// Code What a buyer types, in any case; without one the promotion applies by itself.
+	Code *string `json:"code,omitempty"`
+
+	// CollectionIds Products of these collections count too.
+	CollectionIds *[]openapi_types.UUID `json:"collectionIds,omitempty"`
+
+	// Combinable Whether it applies beside others; false when left out. Of those that are not only the one that takes off most applies.
+	Combinable *bool      `json:"combinable,omitempty"`
+	EndsAt     *time.Time `json:"endsAt,omitempty"`
+
+	// GetQuantity so many more, the cheapest, are reduced by percent.
+	GetQuantity     *int64        `json:"getQuantity,omitempty"`
+	Kind            PromotionKind `json:"kind"`
+	MinimumQuantity *int64        `json:"minimumQuantity,omitempty"`
+	MinimumSubtotal *Money        `json:"minimumSubtotal,omitempty"`
+
+	// Percent For percentage and buy_x_get_y: 0.01 to 100. 100 when left out of buy_x_get_y.
+	Percent *string `json:"percent,omitempty"`
+
+	// ProductIds Only these products count; all unless products or collections are named.
+	ProductIds *[]openapi_types.UUID `json:"productIds,omitempty"`
+	StartsAt   *time.Time            `json:"startsAt,omitempty"`
+	Title      string                `json:"title"`
+
+	// UsageLimit How many orders may use it.
+	UsageLimit *int64 `json:"usageLimit,omitempty"`
+
+	// UsageLimitPerCustomer How many orders of one customer, or of one e-mail address, may use it; needs a code.
+	UsageLimitPerCustomer *int64 `json:"usageLimitPerCustomer,omitempty"`
+}
+
+// PromotionKind defines model for PromotionKind.
+type PromotionKind string
+
+// PromotionPage defines model for PromotionPage.
+type PromotionPage struct {
+	NextCursor *string     `json:"nextCursor,omitempty"`
+	Promotions []Promotion `json:"promotions"`
+}
+
+// QuantityInput defines model for QuantityInput.
+type QuantityInput struct {
+	Quantity int64 `json:"quantity"`
+}
+
+// RefreshInput defines model for RefreshInput.
+type RefreshInput struct {
+	RefreshToken string `json:"refreshToken"`
+}
+
+// RegisterInput defines model for RegisterInput.
+type RegisterInput struct {
+	Email    string  `json:"email"`
+	Name     *string `json:"name,omitempty"`
+	Password string  `json:"password"`
+}
+
+// ResetInput defines model for ResetInput.
+type ResetInput struct {
+	Password string `json:"password"`
+	Token    string `json:"token"`
+}
+
+// Role defines model for Role.
+type Role string
+
+// SavedAddress defines model for SavedAddress.
+type SavedAddress struct {
+	Address Address            `json:"address"`
+	Default bool               `json:"default"`
+	Id      openapi_types.UUID `json:"id"`
+}
+
+// SavedAddressInput defines model for SavedAddressInput.
+type SavedAddressInput struct {
+	Address Address `json:"address"`
+	Default *bool   `json:"default,omitempty"`
+}
+
+// Seo defines model for Seo.
+type Seo struct {
+	Description *string `json:"description,omitempty"`
+	Title       *string `json:"title,omitempty"`
+}
+
+// Settings defines model for Settings.
+type Settings struct {
+	// Country Where the merchant is established; needed for the EU's reverse charge.
+	Country *string `json:"country,omitempty"`
+
+	// Currency The store's own currency.
+	Currency         string `json:"currency"`
+	PricesIncludeTax bool   `json:"pricesIncludeTax"`
+
+	// ReverseCharge Whether businesses in other member states of the EU are charged no VAT.
+	ReverseCharge *bool `json:"reverseCharge,omitempty"`
+}
+
+// ShippingMethod defines model for ShippingMethod.
+type ShippingMethod struct {
+	Active bool               `json:"active"`
+	Id     openapi_types.UUID `json:"id"`
+	Name   string             `json:"name"`
+	Prices []ShippingPrice    `json:"prices"`
+	ZoneId openapi_types.UUID `json:"zoneId"`
+}
+
+// ShippingMethodInput defines model for ShippingMethodInput.
+type ShippingMethodInput struct {
+	// Active True when left out.
+	Active *bool  `json:"active,omitempty"`
+	Name   string `json:"name"`
+
+	// Prices The first that fits the cart holds; with none the method is not offered.
+	Prices []ShippingPrice    `json:"prices"`
+	ZoneId openapi_types.UUID `json:"zoneId"`
+}
+
+// ShippingMethodList defines model for ShippingMethodList.
+type ShippingMethodList struct {
+	ShippingMethods []ShippingMethod `json:"shippingMethods"`
+}
+
+// ShippingPrice defines model for ShippingPrice.
+type ShippingPrice struct {
+	// FreeFrom Free from this subtotal after discounts on, in the price's currency.
+	FreeFrom *string `json:"freeFrom,omitempty"`
+
+	// MaxSubtotal Up to this subtotal after discounts, in the price's currency.
+	MaxSubtotal *string `json:"maxSubtotal,omitempty"`
+
+	// MaxWeightGrams Up to this weight.
+	MaxWeightGrams *int64 `json:"maxWeightGrams,omitempty"`
+	Price          Money  `json:"price"`
+}
+
+// ShippingQuote defines model for ShippingQuote.
+type ShippingQuote struct {
+	Id    openapi_types.UUID `json:"id"`
+	Name  string             `json:"name"`
+	Price Money              `json:"price"`
+}
+
+// ShippingQuoteList defines model for ShippingQuoteList.
+type ShippingQuoteList struct {
+	ShippingMethods []ShippingQuote `json:"shippingMethods"`
+}
+
+// StockChange defines model for StockChange.
+type StockChange struct {
+	LocationId openapi_types.UUID `json:"locationId"`
+
+	// Quantity The level for count, else the change; a loss is positive.
+	Quantity int64  `json:"quantity"`
+	Sku      string `json:"sku"`
+}
+
+// StockPolicy Whether more can be sold than there is.
+type StockPolicy string
+
+// StockState defines model for StockState.
+type StockState struct {
+	// Available How many can be bought at once; absent where stock is not counted or may run below zero.
+	Available *int64 `json:"available,omitempty"`
+
+	// Buyable Whether one more can be bought now.
+	Buyable bool `json:"buyable"`
+}
+
+// TaxAmount defines model for TaxAmount.
+type TaxAmount struct {
+	Amount string `json:"amount"`
+	Name   string `json:"name"`
+
+	// Rate Percent.
+	Rate string `json:"rate"`
+}
+
+// TaxNote defines model for TaxNote.
+type TaxNote struct {
+	Country          string `json:"country"`
+	PricesIncludeTax bool   `json:"pricesIncludeTax"`
+
+	// Rates Percent by tax category, such as standard: 19.
+	Rates map[string]string `json:"rates"`
+}
+
+// TaxRate defines model for TaxRate.
+type TaxRate struct {
+	Category string             `json:"category"`
+	Id       openapi_types.UUID `json:"id"`
+	Name     string             `json:"name"`
+	Percent  string             `json:"percent"`
+	ZoneId   openapi_types.UUID `json:"zoneId"`
+}
+
+// TaxRateInput defines model for TaxRateInput.
+type TaxRateInput struct {
+	// Category The products that it is for; standard when left out. Shipping is taxed as the category shipping, or else standard.
+	Category *string `json:"category,omitempty"`
+	Name     string  `json:"name"`
+
+	// Percent 0 to 100, with four digits after the point at most. Rates of one zone and category add up.
+	//
+	// Example: 19
+	Percent string             `json:"percent"`
+	ZoneId  openapi_types.UUID `json:"zoneId"`
+}
+
+// TaxRateList defines model for TaxRateList.
+type TaxRateList struct {
+	TaxRates []TaxRate `json:"taxRates"`
+}
+
+// Timeline defines model for Timeline.
+type Timeline struct {
+	Entries []TimelineEntry `json:"entries"`
+}
+
+// TimelineEntry defines model for TimelineEntry.
+type TimelineEntry struct {
+	// Actor customer, guest, store, or the staff member or API key that did it.
+	Actor *string            `json:"actor,omitempty"`
+	At    time.Time          `json:"at"`
+	From  *OrderState        `json:"from,omitempty"`
+	Id    openapi_types.UUID `json:"id"`
+	Text  *string            `json:"text,omitempty"`
+	To    *OrderState        `json:"to,omitempty"`
+
+	// Type Example: order.placed
+	Type string `json:"type"`
+}
+
+// TokenInput defines model for TokenInput.
+type TokenInput struct {
+	Token string `json:"token"`
+}
+
+// Tokens defines model for Tokens.
+type Tokens struct {
+	// AccessToken A JWT; send it as Authorization: Bearer.
+	AccessToken string `json:"accessToken"`
+
+	// CartId The customer's open cart after a cart was brought along.
+	CartId     *openapi_types.UUID `json:"cartId,omitempty"`
+	CustomerId openapi_types.UUID  `json:"customerId"`
+
+	// ExpiresIn Seconds for which the access token holds.
+	ExpiresIn int `json:"expiresIn"`
+
+	// RefreshToken Works once.
+	RefreshToken string `json:"refreshToken"`
+
+	// TokenType Example: Bearer
+	TokenType string `json:"tokenType"`
+}
+
+// Totals defines model for Totals.
+type Totals struct {
+	Currency string `json:"currency"`
+
+	// Discount Off the lines and off shipping.
+	Discount  string            `json:"discount"`
+	Discounts []AppliedDiscount `json:"discounts"`
+
+	// PricesIncludeTax Never so under reverse charge.
+	PricesIncludeTax bool `json:"pricesIncludeTax"`
+
+	// ReverseCharge The buyer accounts for the tax.
+	ReverseCharge bool `json:"reverseCharge"`
+
+	// Shipping Before discounts.
+	Shipping string `json:"shipping"`
+
+	// Subtotal The lines before discounts, with tax where prices include it.
+	Subtotal string `json:"subtotal"`
+
+	// Tax All tax; part of the prices where they include it, else added.
+	Tax   string      `json:"tax"`
+	Taxes []TaxAmount `json:"taxes"`
+
+	// Total What is to be paid.
+	Total string `json:"total"`
+}
+
+// TransitionInput defines model for TransitionInput.
+type TransitionInput struct {
+	Reason *string    `json:"reason,omitempty"`
+	To     OrderState `json:"to"`
+}
 
 // Variant defines model for Variant.
 type Variant struct {
 	Id      openapi_types.UUID `json:"id"`
 	Options map[string]string  `json:"options"`
-	Price   Money              `json:"price"`
+	Prices  []Price            `json:"prices"`
 	Sku     string             `json:"sku"`
+
+	// StockPolicy Whether more can be sold than there is.
+	StockPolicy StockPolicy `json:"stockPolicy"`
+	TrackStock  bool        `json:"trackStock"`
+	WeightGrams int64       `json:"weightGrams"`
 }
 
 // VariantInput defines model for VariantInput.
 type VariantInput struct {
 	// Options A value for each of the product's options.
 	Options *map[string]string `json:"options,omitempty"`
-	Price   Money              `json:"price"`
+
+	// Prices One for each currency in which it is sold.
+	Prices []PriceInput `json:"prices"`
 
 	// Sku Unique in the store.
 	Sku string `json:"sku"`
+
+	// StockPolicy Deny when left out.
+	StockPolicy *StockPolicy `json:"stockPolicy,omitempty"`
+
+	// TrackStock Whether its stock is counted; true when left out, save for digital products and bundles.
+	TrackStock  *bool  `json:"trackStock,omitempty"`
+	WeightGrams *int64 `json:"weightGrams,omitempty"`
+}
+
+// Zone defines model for Zone.
+type Zone struct {
+	Areas []string           `json:"areas"`
+	Id    openapi_types.UUID `json:"id"`
+	Name  string             `json:"name"`
+}
+
+// ZoneInput defines model for ZoneInput.
+type ZoneInput struct {
+	// Areas Countries such as DE, regions such as US-CA, or * for everywhere. The zone whose area is the most specific holds for an address.
+	Areas []string `json:"areas"`
+	Name  string   `json:"name"`
+}
+
+// ZoneList defines model for ZoneList.
+type ZoneList struct {
+	Zones []Zone `json:"zones"`
+}
+
+// Cursor defines model for Cursor.
+type Cursor = string
+
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
+
+// IfMatch defines model for IfMatch.
+type IfMatch = string
+
+// Limit defines model for Limit.
+type Limit = int
+
+// ListApiKeysParams defines parameters for ListApiKeys.
+type ListApiKeysParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// RegisterParams defines parameters for Register.
+type RegisterParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateCartParams defines parameters for CreateCart.
+type CreateCartParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AddCartLineParams defines parameters for AddCartLine.
+type AddCartLineParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListCategoriesParams defines parameters for ListCategories.
+type ListCategoriesParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateCategoryParams defines parameters for CreateCategory.
+type CreateCategoryParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListCollectionsParams defines parameters for ListCollections.
+type ListCollectionsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateCollectionParams defines parameters for CreateCollection.
+type CreateCollectionParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListCustomersParams defines parameters for ListCustomers.
+type ListCustomersParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Email Only the customer with this address.
+	Email *string `form:"email,omitempty" json:"email,omitempty"`
+}
+
+// ListInventoryParams defines parameters for ListInventory.
+type ListInventoryParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor     *Cursor             `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Sku        *string             `form:"sku,omitempty" json:"sku,omitempty"`
+	ProductId  *openapi_types.UUID `form:"productId,omitempty" json:"productId,omitempty"`
+	LocationId *openapi_types.UUID `form:"locationId,omitempty" json:"locationId,omitempty"`
+
+	// AtMost Only levels with at most so many available.
+	AtMost *int `form:"atMost,omitempty" json:"atMost,omitempty"`
+}
+
+// AdjustInventoryParams defines parameters for AdjustInventory.
+type AdjustInventoryParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListMovementsParams defines parameters for ListMovements.
+type ListMovementsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor     *Cursor             `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Sku        *string             `form:"sku,omitempty" json:"sku,omitempty"`
+	OrderId    *openapi_types.UUID `form:"orderId,omitempty" json:"orderId,omitempty"`
+	LocationId *openapi_types.UUID `form:"locationId,omitempty" json:"locationId,omitempty"`
+}
+
+// CreateLocationParams defines parameters for CreateLocation.
+type CreateLocationParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateAddressParams defines parameters for CreateAddress.
+type CreateAddressParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListOrdersParams defines parameters for ListOrders.
+type ListOrdersParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor     `form:"cursor,omitempty" json:"cursor,omitempty"`
+	State  *OrderState `form:"state,omitempty" json:"state,omitempty"`
+
+	// CustomerId Staff only.
+	CustomerId *openapi_types.UUID `form:"customerId,omitempty" json:"customerId,omitempty"`
+
+	// Email Staff only.
+	Email  *string `form:"email,omitempty" json:"email,omitempty"`
+	Number *string `form:"number,omitempty" json:"number,omitempty"`
+}
+
+// PlaceOrderParams defines parameters for PlaceOrder.
+type PlaceOrderParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// AddOrderNoteParams defines parameters for AddOrderNote.
+type AddOrderNoteParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // ListProductsParams defines parameters for ListProducts.
 type ListProductsParams struct {
-	// Q Words to search for in titles and descriptions.
-	Q *string `form:"q,omitempty" json:"q,omitempty"`
-
-	// Status Only products in this status; administrators only, unless it is active.
-	Status *ProductStatus `form:"status,omitempty" json:"status,omitempty"`
-
-	// Limit Products in a page.
-	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 
 	// Cursor nextCursor of the page before.
-	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Q Words to search for in titles, SKUs, tags and descriptions.
+	Q *string `form:"q,omitempty" json:"q,omitempty"`
+
+	// Status Only products in this status; staff only, unless it is active.
+	Status *ProductStatus `form:"status,omitempty" json:"status,omitempty"`
+	Type   *ProductType   `form:"type,omitempty" json:"type,omitempty"`
+
+	// Category A category by its id or slug; its whole subtree counts.
+	Category *string `form:"category,omitempty" json:"category,omitempty"`
+
+	// Collection A collection by its id or slug.
+	Collection *string `form:"collection,omitempty" json:"collection,omitempty"`
+	Tag        *string `form:"tag,omitempty" json:"tag,omitempty"`
+
+	// Attribute name:value, such as Material:Wool.
+	Attribute *string `form:"attribute,omitempty" json:"attribute,omitempty"`
+
+	// Currency The currency of minPrice, maxPrice and of sorting by price; the store's own unless set.
+	Currency *string `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// MinPrice The least lowest price of a product, as a decimal.
+	MinPrice *string `form:"minPrice,omitempty" json:"minPrice,omitempty"`
+
+	// MaxPrice The greatest lowest price of a product, as a decimal.
+	MaxPrice *string `form:"maxPrice,omitempty" json:"maxPrice,omitempty"`
+
+	// InStock Only products of which something can be bought now.
+	InStock *bool        `form:"inStock,omitempty" json:"inStock,omitempty"`
+	Sort    *ProductSort `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Include What to add: stock, tax (needs country) or facets of all pages.
+	Include *[]ProductInclude `form:"include,omitempty" json:"include,omitempty"`
+
+	// Country ISO 3166-1 code of where the tax is for.
+	Country *string `form:"country,omitempty" json:"country,omitempty"`
 }
 
 // CreateProductParams defines parameters for CreateProduct.
 type CreateProductParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
-	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
+
+// GetProductParams defines parameters for GetProduct.
+type GetProductParams struct {
+	// Include What to add: stock.
+	Include *[]ProductInclude `form:"include,omitempty" json:"include,omitempty"`
+}
+
+// ReplaceProductParams defines parameters for ReplaceProduct.
+type ReplaceProductParams struct {
+	// IfMatch The version that is to be replaced, in quotes; another one is refused with 412.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListPromotionsParams defines parameters for ListPromotions.
+type ListPromotionsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreatePromotionParams defines parameters for CreatePromotion.
+type CreatePromotionParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateShippingMethodParams defines parameters for CreateShippingMethod.
+type CreateShippingMethodParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateTaxRateParams defines parameters for CreateTaxRate.
+type CreateTaxRateParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateZoneParams defines parameters for CreateZone.
+type CreateZoneParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// CreateApiKeyJSONRequestBody defines body for CreateApiKey for application/json ContentType.
+type CreateApiKeyJSONRequestBody = ApiKeyInput
+
+// LogInJSONRequestBody defines body for LogIn for application/json ContentType.
+type LogInJSONRequestBody = LoginInput
+
+// RequestPasswordResetJSONRequestBody defines body for RequestPasswordReset for application/json ContentType.
+type RequestPasswordResetJSONRequestBody = EmailInput
+
+// ResetPasswordJSONRequestBody defines body for ResetPassword for application/json ContentType.
+type ResetPasswordJSONRequestBody = ResetInput
+
+// RefreshTokensJSONRequestBody defines body for RefreshTokens for application/json ContentType.
+type RefreshTokensJSONRequestBody = RefreshInput
+
+// RegisterJSONRequestBody defines body for Register for application/json ContentType.
+type RegisterJSONRequestBody = RegisterInput
+
+// VerifyEmailJSONRequestBody defines body for VerifyEmail for application/json ContentType.
+type VerifyEmailJSONRequestBody = TokenInput
+
+// CreateCartJSONRequestBody defines body for CreateCart for application/json ContentType.
+type CreateCartJSONRequestBody = CartInput
+
+// UpdateCartJSONRequestBody defines body for UpdateCart for application/json ContentType.
+type UpdateCartJSONRequestBody = CartUpdate
+
+// AddCouponJSONRequestBody defines body for AddCoupon for application/json ContentType.
+type AddCouponJSONRequestBody = CouponInput
+
+// AddCartLineJSONRequestBody defines body for AddCartLine for application/json ContentType.
+type AddCartLineJSONRequestBody = CartLineInput
+
+// SetCartLineJSONRequestBody defines body for SetCartLine for application/json ContentType.
+type SetCartLineJSONRequestBody = QuantityInput
+
+// CreateCategoryJSONRequestBody defines body for CreateCategory for application/json ContentType.
+type CreateCategoryJSONRequestBody = CategoryInput
+
+// ReplaceCategoryJSONRequestBody defines body for ReplaceCategory for application/json ContentType.
+type ReplaceCategoryJSONRequestBody = CategoryInput
+
+// CreateCollectionJSONRequestBody defines body for CreateCollection for application/json ContentType.
+type CreateCollectionJSONRequestBody = CollectionInput
+
+// ReplaceCollectionJSONRequestBody defines body for ReplaceCollection for application/json ContentType.
+type ReplaceCollectionJSONRequestBody = CollectionInput
+
+// UpdateCustomerJSONRequestBody defines body for UpdateCustomer for application/json ContentType.
+type UpdateCustomerJSONRequestBody = CustomerUpdate
+
+// AdjustInventoryJSONRequestBody defines body for AdjustInventory for application/json ContentType.
+type AdjustInventoryJSONRequestBody = AdjustmentInput
+
+// CreateLocationJSONRequestBody defines body for CreateLocation for application/json ContentType.
+type CreateLocationJSONRequestBody = LocationInput
+
+// ReplaceLocationJSONRequestBody defines body for ReplaceLocation for application/json ContentType.
+type ReplaceLocationJSONRequestBody = LocationInput
+
+// UpdateMeJSONRequestBody defines body for UpdateMe for application/json ContentType.
+type UpdateMeJSONRequestBody = MeInput
+
+// CreateAddressJSONRequestBody defines body for CreateAddress for application/json ContentType.
+type CreateAddressJSONRequestBody = SavedAddressInput
+
+// ReplaceAddressJSONRequestBody defines body for ReplaceAddress for application/json ContentType.
+type ReplaceAddressJSONRequestBody = SavedAddressInput
+
+// ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
+type ChangePasswordJSONRequestBody = PasswordInput
+
+// PlaceOrderJSONRequestBody defines body for PlaceOrder for application/json ContentType.
+type PlaceOrderJSONRequestBody = OrderInput
+
+// CancelOrderJSONRequestBody defines body for CancelOrder for application/json ContentType.
+type CancelOrderJSONRequestBody = CancelInput
+
+// AddOrderNoteJSONRequestBody defines body for AddOrderNote for application/json ContentType.
+type AddOrderNoteJSONRequestBody = NoteInput
+
+// MoveOrderJSONRequestBody defines body for MoveOrder for application/json ContentType.
+type MoveOrderJSONRequestBody = TransitionInput
 
 // CreateProductJSONRequestBody defines body for CreateProduct for application/json ContentType.
 type CreateProductJSONRequestBody = ProductInput
 
+// ReplaceProductJSONRequestBody defines body for ReplaceProduct for application/json ContentType.
+type ReplaceProductJSONRequestBody = ProductInput
+
+// CreatePromotionJSONRequestBody defines body for CreatePromotion for application/json ContentType.
+type CreatePromotionJSONRequestBody = PromotionInput
+
+// ReplacePromotionJSONRequestBody defines body for ReplacePromotion for application/json ContentType.
+type ReplacePromotionJSONRequestBody = PromotionInput
+
+// ReplaceSettingsJSONRequestBody defines body for ReplaceSettings for application/json ContentType.
+type ReplaceSettingsJSONRequestBody = Settings
+
+// CreateShippingMethodJSONRequestBody defines body for CreateShippingMethod for application/json ContentType.
+type CreateShippingMethodJSONRequestBody = ShippingMethodInput
+
+// ReplaceShippingMethodJSONRequestBody defines body for ReplaceShippingMethod for application/json ContentType.
+type ReplaceShippingMethodJSONRequestBody = ShippingMethodInput
+
+// CreateTaxRateJSONRequestBody defines body for CreateTaxRate for application/json ContentType.
+type CreateTaxRateJSONRequestBody = TaxRateInput
+
+// ReplaceTaxRateJSONRequestBody defines body for ReplaceTaxRate for application/json ContentType.
+type ReplaceTaxRateJSONRequestBody = TaxRateInput
+
+// CreateZoneJSONRequestBody defines body for CreateZone for application/json ContentType.
+type CreateZoneJSONRequestBody = ZoneInput
+
+// ReplaceZoneJSONRequestBody defines body for ReplaceZone for application/json ContentType.
+type ReplaceZoneJSONRequestBody = ZoneInput
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListApiKeys Lists API keys; never the keys themselves
+	// (GET /api-keys)
+	ListApiKeys(c *gin.Context, params ListApiKeysParams)
+	// CreateApiKey Makes an API key, which is shown this once
+	// (POST /api-keys)
+	CreateApiKey(c *gin.Context)
+	// RevokeApiKey Revokes an API key at once
+	// (DELETE /api-keys/{id})
+	RevokeApiKey(c *gin.Context, id openapi_types.UUID)
+	// LogIn Signs in
+	// (POST /auth/login)
+	LogIn(c *gin.Context)
+	// LogOut Ends this session
+	// (POST /auth/logout)
+	LogOut(c *gin.Context)
+	// RequestPasswordReset Mails a token for a new password, if there is such an account
+	// (POST /auth/password-reset)
+	RequestPasswordReset(c *gin.Context)
+	// ResetPassword Sets a new password by the token that was mailed, and ends every session
+	// (POST /auth/password-reset/confirm)
+	ResetPassword(c *gin.Context)
+	// RefreshTokens Exchanges a refresh token for new tokens; each works once
+	// (POST /auth/refresh)
+	RefreshTokens(c *gin.Context)
+	// Register Opens a customer account
+	// (POST /auth/register)
+	Register(c *gin.Context, params RegisterParams)
+	// VerifyEmail Confirms an e-mail address by the token that was mailed
+	// (POST /auth/verify-email)
+	VerifyEmail(c *gin.Context)
+	// CreateCart Opens a cart
+	// (POST /carts)
+	CreateCart(c *gin.Context, params CreateCartParams)
+	// DeleteCart Throws a cart away
+	// (DELETE /carts/{id})
+	DeleteCart(c *gin.Context, id openapi_types.UUID)
+	// GetCart Reads a cart, with prices, stock and totals as they are now
+	// (GET /carts/{id})
+	GetCart(c *gin.Context, id openapi_types.UUID)
+	// UpdateCart Sets who buys, where to, and how it is shipped
+	// (PATCH /carts/{id})
+	UpdateCart(c *gin.Context, id openapi_types.UUID)
+	// AddCoupon Applies a coupon
+	// (POST /carts/{id}/coupons)
+	AddCoupon(c *gin.Context, id openapi_types.UUID)
+	// RemoveCoupon Takes a coupon off
+	// (DELETE /carts/{id}/coupons/{code})
+	RemoveCoupon(c *gin.Context, id openapi_types.UUID, code string)
+	// AddCartLine Puts something into the cart
+	// (POST /carts/{id}/lines)
+	AddCartLine(c *gin.Context, id openapi_types.UUID, params AddCartLineParams)
+	// SetCartLine Sets a line's quantity; 0 takes it out
+	// (PUT /carts/{id}/lines/{variantId})
+	SetCartLine(c *gin.Context, id openapi_types.UUID, variantId openapi_types.UUID)
+	// ReserveCart Holds the cart's stock for 30 minutes
+	// (POST /carts/{id}/reservation)
+	ReserveCart(c *gin.Context, id openapi_types.UUID)
+	// ListCartShippingMethods Lists the ways in which the cart can be shipped to its address, with prices
+	// (GET /carts/{id}/shipping-methods)
+	ListCartShippingMethods(c *gin.Context, id openapi_types.UUID)
+	// ListCategories Lists categories
+	// (GET /categories)
+	ListCategories(c *gin.Context, params ListCategoriesParams)
+	// CreateCategory Creates a category
+	// (POST /categories)
+	CreateCategory(c *gin.Context, params CreateCategoryParams)
+	// DeleteCategory Deletes a category; its products stay
+	// (DELETE /categories/{idOrSlug})
+	DeleteCategory(c *gin.Context, idOrSlug string)
+	// GetCategory Reads one category by its id or slug
+	// (GET /categories/{idOrSlug})
+	GetCategory(c *gin.Context, idOrSlug string)
+	// ReplaceCategory Replaces a category
+	// (PUT /categories/{idOrSlug})
+	ReplaceCategory(c *gin.Context, idOrSlug string)
+	// ListCollections Lists collections
+	// (GET /collections)
+	ListCollections(c *gin.Context, params ListCollectionsParams)
+	// CreateCollection Creates a collection
+	// (POST /collections)
+	CreateCollection(c *gin.Context, params CreateCollectionParams)
+	// DeleteCollection Deletes a collection; its products stay
+	// (DELETE /collections/{idOrSlug})
+	DeleteCollection(c *gin.Context, idOrSlug string)
+	// GetCollection Reads one collection by its id or slug
+	// (GET /collections/{idOrSlug})
+	GetCollection(c *gin.Context, idOrSlug string)
+	// ReplaceCollection Replaces a collection
+	// (PUT /collections/{idOrSlug})
+	ReplaceCollection(c *gin.Context, idOrSlug string)
+	// ListCustomers Lists customers, newest first
+	// (GET /customers)
+	ListCustomers(c *gin.Context, params ListCustomersParams)
+	// GetCustomer Reads one customer
+	// (GET /customers/{id})
+	GetCustomer(c *gin.Context, id openapi_types.UUID)
+	// UpdateCustomer Changes a customer's role, or locks the account
+	// (PATCH /customers/{id})
+	UpdateCustomer(c *gin.Context, id openapi_types.UUID)
 	// GetHealth Says that the store answers, and which store it is
 	// (GET /health)
 	GetHealth(c *gin.Context)
+	// ListInventory Lists stock levels by variant and location
+	// (GET /inventory)
+	ListInventory(c *gin.Context, params ListInventoryParams)
+	// AdjustInventory Moves stock: counts, deliveries, losses
+	// (POST /inventory/adjustments)
+	AdjustInventory(c *gin.Context, params AdjustInventoryParams)
+	// ListMovements Lists the ledger of stock, newest first
+	// (GET /inventory/movements)
+	ListMovements(c *gin.Context, params ListMovementsParams)
+	// ListLocations Lists the places that hold stock, in the order in which orders take from them
+	// (GET /locations)
+	ListLocations(c *gin.Context)
+	// CreateLocation Creates a location
+	// (POST /locations)
+	CreateLocation(c *gin.Context, params CreateLocationParams)
+	// DeleteLocation Deletes a location that has neither stock nor a movement
+	// (DELETE /locations/{id})
+	DeleteLocation(c *gin.Context, id openapi_types.UUID)
+	// ReplaceLocation Replaces a location
+	// (PUT /locations/{id})
+	ReplaceLocation(c *gin.Context, id openapi_types.UUID)
+	// GetMe Reads one's own account
+	// (GET /me)
+	GetMe(c *gin.Context)
+	// UpdateMe Changes one's own account
+	// (PATCH /me)
+	UpdateMe(c *gin.Context)
+	// ListAddresses Lists one's addresses
+	// (GET /me/addresses)
+	ListAddresses(c *gin.Context)
+	// CreateAddress Keeps an address
+	// (POST /me/addresses)
+	CreateAddress(c *gin.Context, params CreateAddressParams)
+	// DeleteAddress Forgets an address
+	// (DELETE /me/addresses/{id})
+	DeleteAddress(c *gin.Context, id openapi_types.UUID)
+	// ReplaceAddress Replaces an address
+	// (PUT /me/addresses/{id})
+	ReplaceAddress(c *gin.Context, id openapi_types.UUID)
+	// GetMyCart Reads one's open cart
+	// (GET /me/cart)
+	GetMyCart(c *gin.Context)
+	// ChangePassword Changes one's password, and ends every other session
+	// (PUT /me/password)
+	ChangePassword(c *gin.Context)
+	// LogOutEverywhere Ends every session of one's own
+	// (DELETE /me/sessions)
+	LogOutEverywhere(c *gin.Context)
+	// ListOrders Lists orders, newest first: one's own, or with orders:read everybody's
+	// (GET /orders)
+	ListOrders(c *gin.Context, params ListOrdersParams)
+	// PlaceOrder Places the order that a cart describes
+	// (POST /orders)
+	PlaceOrder(c *gin.Context, params PlaceOrderParams)
+	// GetOrder Reads an order: one's own, a guest's by the cart's token, or with orders:read anybody's
+	// (GET /orders/{id})
+	GetOrder(c *gin.Context, id openapi_types.UUID)
+	// CancelOrder Cancels an order that is not yet being prepared; staff also later
+	// (POST /orders/{id}/cancel)
+	CancelOrder(c *gin.Context, id openapi_types.UUID)
+	// AddOrderNote Writes a note on an order
+	// (POST /orders/{id}/notes)
+	AddOrderNote(c *gin.Context, id openapi_types.UUID, params AddOrderNoteParams)
+	// ListOrderTimeline Lists what happened to an order, oldest first
+	// (GET /orders/{id}/timeline)
+	ListOrderTimeline(c *gin.Context, id openapi_types.UUID)
+	// MoveOrder Moves an order to another state
+	// (POST /orders/{id}/transitions)
+	MoveOrder(c *gin.Context, id openapi_types.UUID)
 	// ListProducts Lists or searches products
 	// (GET /products)
 	ListProducts(c *gin.Context, params ListProductsParams)
 	// CreateProduct Creates a product with its variants
 	// (POST /products)
 	CreateProduct(c *gin.Context, params CreateProductParams)
+	// DeleteProduct Deletes a product; one that was ever ordered is archived instead
+	// (DELETE /products/{idOrSlug})
+	DeleteProduct(c *gin.Context, idOrSlug string)
 	// GetProduct Reads one product by its id or slug
 	// (GET /products/{idOrSlug})
-	GetProduct(c *gin.Context, idOrSlug string)
+	GetProduct(c *gin.Context, idOrSlug string, params GetProductParams)
+	// ReplaceProduct Replaces a product; variants keep their identity by SKU
+	// (PUT /products/{idOrSlug})
+	ReplaceProduct(c *gin.Context, idOrSlug string, params ReplaceProductParams)
+	// GetProductCosts Reads what the variants cost the merchant
+	// (GET /products/{idOrSlug}/costs)
+	GetProductCosts(c *gin.Context, idOrSlug string)
+	// ListPromotions Lists promotions, newest first
+	// (GET /promotions)
+	ListPromotions(c *gin.Context, params ListPromotionsParams)
+	// CreatePromotion Creates a promotion
+	// (POST /promotions)
+	CreatePromotion(c *gin.Context, params CreatePromotionParams)
+	// DeletePromotion Ends a promotion; orders keep what it gave
+	// (DELETE /promotions/{id})
+	DeletePromotion(c *gin.Context, id openapi_types.UUID)
+	// GetPromotion Reads one promotion
+	// (GET /promotions/{id})
+	GetPromotion(c *gin.Context, id openapi_types.UUID)
+	// ReplacePromotion Replaces a promotion; its uses stay counted
+	// (PUT /promotions/{id})
+	ReplacePromotion(c *gin.Context, id openapi_types.UUID)
+	// GetSettings Reads the rules that the whole store has
+	// (GET /settings)
+	GetSettings(c *gin.Context)
+	// ReplaceSettings Replaces the rules that the whole store has
+	// (PUT /settings)
+	ReplaceSettings(c *gin.Context)
+	// ListShippingMethods Lists shipping methods
+	// (GET /shipping-methods)
+	ListShippingMethods(c *gin.Context)
+	// CreateShippingMethod Creates a shipping method
+	// (POST /shipping-methods)
+	CreateShippingMethod(c *gin.Context, params CreateShippingMethodParams)
+	// DeleteShippingMethod Deletes a shipping method
+	// (DELETE /shipping-methods/{id})
+	DeleteShippingMethod(c *gin.Context, id openapi_types.UUID)
+	// ReplaceShippingMethod Replaces a shipping method
+	// (PUT /shipping-methods/{id})
+	ReplaceShippingMethod(c *gin.Context, id openapi_types.UUID)
+	// ListTaxRates Lists tax rates
+	// (GET /tax-rates)
+	ListTaxRates(c *gin.Context)
+	// CreateTaxRate Creates a tax rate
+	// (POST /tax-rates)
+	CreateTaxRate(c *gin.Context, params CreateTaxRateParams)
+	// DeleteTaxRate Deletes a tax rate
+	// (DELETE /tax-rates/{id})
+	DeleteTaxRate(c *gin.Context, id openapi_types.UUID)
+	// ReplaceTaxRate Replaces a tax rate
+	// (PUT /tax-rates/{id})
+	ReplaceTaxRate(c *gin.Context, id openapi_types.UUID)
+	// ListZones Lists zones
+	// (GET /zones)
+	ListZones(c *gin.Context)
+	// CreateZone Creates a zone
+	// (POST /zones)
+	CreateZone(c *gin.Context, params CreateZoneParams)
+	// DeleteZone Deletes a zone
+	// (DELETE /zones/{id})
+	DeleteZone(c *gin.Context, id openapi_types.UUID)
+	// ReplaceZone Replaces a zone
+	// (PUT /zones/{id})
+	ReplaceZone(c *gin.Context, id openapi_types.UUID)
 }
 
 // ServerInterfaceWrapper converts contexts to parameters.
@@ -220,6 +2016,897 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(c *gin.Context)
+
+// ListApiKeys operation middleware
+func (siw *ServerInterfaceWrapper) ListApiKeys(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListApiKeysParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListApiKeys(c, params)
+}
+
+// CreateApiKey operation middleware
+func (siw *ServerInterfaceWrapper) CreateApiKey(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateApiKey(c)
+}
+
+// RevokeApiKey operation middleware
+func (siw *ServerInterfaceWrapper) RevokeApiKey(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RevokeApiKey(c, id)
+}
+
+// LogIn operation middleware
+func (siw *ServerInterfaceWrapper) LogIn(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.LogIn(c)
+}
+
+// LogOut operation middleware
+func (siw *ServerInterfaceWrapper) LogOut(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.LogOut(c)
+}
+
+// RequestPasswordReset operation middleware
+func (siw *ServerInterfaceWrapper) RequestPasswordReset(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RequestPasswordReset(c)
+}
+
+// ResetPassword operation middleware
+func (siw *ServerInterfaceWrapper) ResetPassword(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ResetPassword(c)
+}
+
+// RefreshTokens operation middleware
+func (siw *ServerInterfaceWrapper) RefreshTokens(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RefreshTokens(c)
+}
+
+// Register operation middleware
+func (siw *ServerInterfaceWrapper) Register(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RegisterParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.Register(c, params)
+}
+
+// VerifyEmail operation middleware
+func (siw *ServerInterfaceWrapper) VerifyEmail(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.VerifyEmail(c)
+}
+
+// CreateCart operation middleware
+func (siw *ServerInterfaceWrapper) CreateCart(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateCartParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateCart(c, params)
+}
+
+// DeleteCart operation middleware
+func (siw *ServerInterfaceWrapper) DeleteCart(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteCart(c, id)
+}
+
+// GetCart operation middleware
+func (siw *ServerInterfaceWrapper) GetCart(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCart(c, id)
+}
+
+// UpdateCart operation middleware
+func (siw *ServerInterfaceWrapper) UpdateCart(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UpdateCart(c, id)
+}
+
+// AddCoupon operation middleware
+func (siw *ServerInterfaceWrapper) AddCoupon(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddCoupon(c, id)
+}
+
+// RemoveCoupon operation middleware
+func (siw *ServerInterfaceWrapper) RemoveCoupon(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "code" -------------
+	var code string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "code", c.Param("code"), &code, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter code: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RemoveCoupon(c, id, code)
+}
+
+// AddCartLine operation middleware
+func (siw *ServerInterfaceWrapper) AddCartLine(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddCartLineParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddCartLine(c, id, params)
+}
+
+// SetCartLine operation middleware
+func (siw *ServerInterfaceWrapper) SetCartLine(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Path parameter "variantId" -------------
+	var variantId openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "variantId", c.Param("variantId"), &variantId, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter variantId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.SetCartLine(c, id, variantId)
+}
+
+// ReserveCart operation middleware
+func (siw *ServerInterfaceWrapper) ReserveCart(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReserveCart(c, id)
+}
+
+// ListCartShippingMethods operation middleware
+func (siw *ServerInterfaceWrapper) ListCartShippingMethods(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListCartShippingMethods(c, id)
+}
+
+// ListCategories operation middleware
+func (siw *ServerInterfaceWrapper) ListCategories(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCategoriesParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListCategories(c, params)
+}
+
+// CreateCategory operation middleware
+func (siw *ServerInterfaceWrapper) CreateCategory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateCategoryParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateCategory(c, params)
+}
+
+// DeleteCategory operation middleware
+func (siw *ServerInterfaceWrapper) DeleteCategory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "idOrSlug" -------------
+	var idOrSlug string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "idOrSlug", c.Param("idOrSlug"), &idOrSlug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter idOrSlug: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteCategory(c, idOrSlug)
+}
+
+// GetCategory operation middleware
+func (siw *ServerInterfaceWrapper) GetCategory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "idOrSlug" -------------
+	var idOrSlug string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "idOrSlug", c.Param("idOrSlug"), &idOrSlug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter idOrSlug: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCategory(c, idOrSlug)
+}
+
+// ReplaceCategory operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceCategory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "idOrSlug" -------------
+	var idOrSlug string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "idOrSlug", c.Param("idOrSlug"), &idOrSlug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter idOrSlug: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceCategory(c, idOrSlug)
+}
+
+// ListCollections operation middleware
+func (siw *ServerInterfaceWrapper) ListCollections(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCollectionsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListCollections(c, params)
+}
+
+// CreateCollection operation middleware
+func (siw *ServerInterfaceWrapper) CreateCollection(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateCollectionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateCollection(c, params)
+}
+
+// DeleteCollection operation middleware
+func (siw *ServerInterfaceWrapper) DeleteCollection(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "idOrSlug" -------------
+	var idOrSlug string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "idOrSlug", c.Param("idOrSlug"), &idOrSlug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter idOrSlug: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteCollection(c, idOrSlug)
+}
+
+// GetCollection operation middleware
+func (siw *ServerInterfaceWrapper) GetCollection(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "idOrSlug" -------------
+	var idOrSlug string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "idOrSlug", c.Param("idOrSlug"), &idOrSlug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter idOrSlug: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCollection(c, idOrSlug)
+}
+
+// ReplaceCollection operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceCollection(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "idOrSlug" -------------
+	var idOrSlug string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "idOrSlug", c.Param("idOrSlug"), &idOrSlug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter idOrSlug: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceCollection(c, idOrSlug)
+}
+
+// ListCustomers operation middleware
+func (siw *ServerInterfaceWrapper) ListCustomers(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListCustomersParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "email" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "email", c.Request.URL.Query(), &params.Email, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter email: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListCustomers(c, params)
+}
+
+// GetCustomer operation middleware
+func (siw *ServerInterfaceWrapper) GetCustomer(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCustomer(c, id)
+}
+
+// UpdateCustomer operation middleware
+func (siw *ServerInterfaceWrapper) UpdateCustomer(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UpdateCustomer(c, id)
+}
 
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
@@ -234,6 +2921,699 @@ func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 	siw.Handler.GetHealth(c)
 }
 
+// ListInventory operation middleware
+func (siw *ServerInterfaceWrapper) ListInventory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListInventoryParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "sku" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sku", c.Request.URL.Query(), &params.Sku, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter sku: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "productId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "productId", c.Request.URL.Query(), &params.ProductId, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter productId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "locationId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locationId", c.Request.URL.Query(), &params.LocationId, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter locationId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "atMost" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "atMost", c.Request.URL.Query(), &params.AtMost, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter atMost: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListInventory(c, params)
+}
+
+// AdjustInventory operation middleware
+func (siw *ServerInterfaceWrapper) AdjustInventory(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AdjustInventoryParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AdjustInventory(c, params)
+}
+
+// ListMovements operation middleware
+func (siw *ServerInterfaceWrapper) ListMovements(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMovementsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "sku" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sku", c.Request.URL.Query(), &params.Sku, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter sku: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "orderId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "orderId", c.Request.URL.Query(), &params.OrderId, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter orderId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "locationId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "locationId", c.Request.URL.Query(), &params.LocationId, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter locationId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListMovements(c, params)
+}
+
+// ListLocations operation middleware
+func (siw *ServerInterfaceWrapper) ListLocations(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListLocations(c)
+}
+
+// CreateLocation operation middleware
+func (siw *ServerInterfaceWrapper) CreateLocation(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateLocationParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateLocation(c, params)
+}
+
+// DeleteLocation operation middleware
+func (siw *ServerInterfaceWrapper) DeleteLocation(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteLocation(c, id)
+}
+
+// ReplaceLocation operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceLocation(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceLocation(c, id)
+}
+
+// GetMe operation middleware
+func (siw *ServerInterfaceWrapper) GetMe(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetMe(c)
+}
+
+// UpdateMe operation middleware
+func (siw *ServerInterfaceWrapper) UpdateMe(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UpdateMe(c)
+}
+
+// ListAddresses operation middleware
+func (siw *ServerInterfaceWrapper) ListAddresses(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListAddresses(c)
+}
+
+// CreateAddress operation middleware
+func (siw *ServerInterfaceWrapper) CreateAddress(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateAddressParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateAddress(c, params)
+}
+
+// DeleteAddress operation middleware
+func (siw *ServerInterfaceWrapper) DeleteAddress(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteAddress(c, id)
+}
+
+// ReplaceAddress operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceAddress(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceAddress(c, id)
+}
+
+// GetMyCart operation middleware
+func (siw *ServerInterfaceWrapper) GetMyCart(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetMyCart(c)
+}
+
+// ChangePassword operation middleware
+func (siw *ServerInterfaceWrapper) ChangePassword(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ChangePassword(c)
+}
+
+// LogOutEverywhere operation middleware
+func (siw *ServerInterfaceWrapper) LogOutEverywhere(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.LogOutEverywhere(c)
+}
+
+// ListOrders operation middleware
+func (siw *ServerInterfaceWrapper) ListOrders(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListOrdersParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "customerId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "customerId", c.Request.URL.Query(), &params.CustomerId, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter customerId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "email" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "email", c.Request.URL.Query(), &params.Email, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter email: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "number" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "number", c.Request.URL.Query(), &params.Number, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter number: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListOrders(c, params)
+}
+
+// PlaceOrder operation middleware
+func (siw *ServerInterfaceWrapper) PlaceOrder(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PlaceOrderParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PlaceOrder(c, params)
+}
+
+// GetOrder operation middleware
+func (siw *ServerInterfaceWrapper) GetOrder(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetOrder(c, id)
+}
+
+// CancelOrder operation middleware
+func (siw *ServerInterfaceWrapper) CancelOrder(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CancelOrder(c, id)
+}
+
+// AddOrderNote operation middleware
+func (siw *ServerInterfaceWrapper) AddOrderNote(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddOrderNoteParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddOrderNote(c, id, params)
+}
+
+// ListOrderTimeline operation middleware
+func (siw *ServerInterfaceWrapper) ListOrderTimeline(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListOrderTimeline(c, id)
+}
+
+// MoveOrder operation middleware
+func (siw *ServerInterfaceWrapper) MoveOrder(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.MoveOrder(c, id)
+}
+
 // ListProducts operation middleware
 func (siw *ServerInterfaceWrapper) ListProducts(c *gin.Context) {
 
@@ -242,6 +3622,22 @@ func (siw *ServerInterfaceWrapper) ListProducts(c *gin.Context) {
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListProductsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
 
 	// ------------- Optional query parameter "q" -------------
 
@@ -259,19 +3655,99 @@ func (siw *ServerInterfaceWrapper) ListProducts(c *gin.Context) {
 		return
 	}
 
-	// ------------- Optional query parameter "limit" -------------
+	// ------------- Optional query parameter "type" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "type", c.Request.URL.Query(), &params.Type, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
-		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter type: %w", err), http.StatusBadRequest)
 		return
 	}
 
-	// ------------- Optional query parameter "cursor" -------------
+	// ------------- Optional query parameter "category" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "category", c.Request.URL.Query(), &params.Category, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
-		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter category: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "collection" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "collection", c.Request.URL.Query(), &params.Collection, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter collection: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", c.Request.URL.Query(), &params.Tag, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter tag: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "attribute" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "attribute", c.Request.URL.Query(), &params.Attribute, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter attribute: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", c.Request.URL.Query(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter currency: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "minPrice" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "minPrice", c.Request.URL.Query(), &params.MinPrice, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter minPrice: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "maxPrice" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "maxPrice", c.Request.URL.Query(), &params.MaxPrice, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter maxPrice: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "inStock" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "inStock", c.Request.URL.Query(), &params.InStock, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter inStock: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", c.Request.URL.Query(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter sort: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "include" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "include", c.Request.URL.Query(), &params.Include, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter include: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "country" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "country", c.Request.URL.Query(), &params.Country, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter country: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -298,7 +3774,7 @@ func (siw *ServerInterfaceWrapper) CreateProduct(c *gin.Context) {
 
 	// ------------- Optional header parameter "Idempotency-Key" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
-		var IdempotencyKey string
+		var IdempotencyKey IdempotencyKey
 		n := len(valueList)
 		if n != 1 {
 			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
@@ -325,8 +3801,8 @@ func (siw *ServerInterfaceWrapper) CreateProduct(c *gin.Context) {
 	siw.Handler.CreateProduct(c, params)
 }
 
-// GetProduct operation middleware
-func (siw *ServerInterfaceWrapper) GetProduct(c *gin.Context) {
+// DeleteProduct operation middleware
+func (siw *ServerInterfaceWrapper) DeleteProduct(c *gin.Context) {
 
 	var err error
 	_ = err
@@ -347,7 +3823,602 @@ func (siw *ServerInterfaceWrapper) GetProduct(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.GetProduct(c, idOrSlug)
+	siw.Handler.DeleteProduct(c, idOrSlug)
+}
+
+// GetProduct operation middleware
+func (siw *ServerInterfaceWrapper) GetProduct(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "idOrSlug" -------------
+	var idOrSlug string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "idOrSlug", c.Param("idOrSlug"), &idOrSlug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter idOrSlug: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetProductParams
+
+	// ------------- Optional query parameter "include" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "include", c.Request.URL.Query(), &params.Include, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter include: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetProduct(c, idOrSlug, params)
+}
+
+// ReplaceProduct operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceProduct(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "idOrSlug" -------------
+	var idOrSlug string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "idOrSlug", c.Param("idOrSlug"), &idOrSlug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter idOrSlug: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ReplaceProductParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for If-Match, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter If-Match: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceProduct(c, idOrSlug, params)
+}
+
+// GetProductCosts operation middleware
+func (siw *ServerInterfaceWrapper) GetProductCosts(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "idOrSlug" -------------
+	var idOrSlug string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "idOrSlug", c.Param("idOrSlug"), &idOrSlug, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter idOrSlug: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetProductCosts(c, idOrSlug)
+}
+
+// ListPromotions operation middleware
+func (siw *ServerInterfaceWrapper) ListPromotions(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPromotionsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListPromotions(c, params)
+}
+
+// CreatePromotion operation middleware
+func (siw *ServerInterfaceWrapper) CreatePromotion(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreatePromotionParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreatePromotion(c, params)
+}
+
+// DeletePromotion operation middleware
+func (siw *ServerInterfaceWrapper) DeletePromotion(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeletePromotion(c, id)
+}
+
+// GetPromotion operation middleware
+func (siw *ServerInterfaceWrapper) GetPromotion(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetPromotion(c, id)
+}
+
+// ReplacePromotion operation middleware
+func (siw *ServerInterfaceWrapper) ReplacePromotion(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplacePromotion(c, id)
+}
+
+// GetSettings operation middleware
+func (siw *ServerInterfaceWrapper) GetSettings(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetSettings(c)
+}
+
+// ReplaceSettings operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceSettings(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceSettings(c)
+}
+
+// ListShippingMethods operation middleware
+func (siw *ServerInterfaceWrapper) ListShippingMethods(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListShippingMethods(c)
+}
+
+// CreateShippingMethod operation middleware
+func (siw *ServerInterfaceWrapper) CreateShippingMethod(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateShippingMethodParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateShippingMethod(c, params)
+}
+
+// DeleteShippingMethod operation middleware
+func (siw *ServerInterfaceWrapper) DeleteShippingMethod(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteShippingMethod(c, id)
+}
+
+// ReplaceShippingMethod operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceShippingMethod(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceShippingMethod(c, id)
+}
+
+// ListTaxRates operation middleware
+func (siw *ServerInterfaceWrapper) ListTaxRates(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListTaxRates(c)
+}
+
+// CreateTaxRate operation middleware
+func (siw *ServerInterfaceWrapper) CreateTaxRate(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateTaxRateParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateTaxRate(c, params)
+}
+
+// DeleteTaxRate operation middleware
+func (siw *ServerInterfaceWrapper) DeleteTaxRate(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteTaxRate(c, id)
+}
+
+// ReplaceTaxRate operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceTaxRate(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceTaxRate(c, id)
+}
+
+// ListZones operation middleware
+func (siw *ServerInterfaceWrapper) ListZones(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListZones(c)
+}
+
+// CreateZone operation middleware
+func (siw *ServerInterfaceWrapper) CreateZone(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateZoneParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateZone(c, params)
+}
+
+// DeleteZone operation middleware
+func (siw *ServerInterfaceWrapper) DeleteZone(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteZone(c, id)
+}
+
+// ReplaceZone operation middleware
+func (siw *ServerInterfaceWrapper) ReplaceZone(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReplaceZone(c, id)
 }
 
 // GinServerOptions provides options for the Gin server.
@@ -380,5 +4451,83 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/health", wrapper.GetHealth)
 	router.GET(options.BaseURL+"/products", wrapper.ListProducts)
 	router.POST(options.BaseURL+"/products", wrapper.CreateProduct)
+	router.DELETE(options.BaseURL+"/products/:idOrSlug", wrapper.DeleteProduct)
 	router.GET(options.BaseURL+"/products/:idOrSlug", wrapper.GetProduct)
+	router.PUT(options.BaseURL+"/products/:idOrSlug", wrapper.ReplaceProduct)
+	router.GET(options.BaseURL+"/products/:idOrSlug/costs", wrapper.GetProductCosts)
+	router.GET(options.BaseURL+"/categories", wrapper.ListCategories)
+	router.POST(options.BaseURL+"/categories", wrapper.CreateCategory)
+	router.DELETE(options.BaseURL+"/categories/:idOrSlug", wrapper.DeleteCategory)
+	router.GET(options.BaseURL+"/categories/:idOrSlug", wrapper.GetCategory)
+	router.PUT(options.BaseURL+"/categories/:idOrSlug", wrapper.ReplaceCategory)
+	router.GET(options.BaseURL+"/collections", wrapper.ListCollections)
+	router.POST(options.BaseURL+"/collections", wrapper.CreateCollection)
+	router.DELETE(options.BaseURL+"/collections/:idOrSlug", wrapper.DeleteCollection)
+	router.GET(options.BaseURL+"/collections/:idOrSlug", wrapper.GetCollection)
+	router.PUT(options.BaseURL+"/collections/:idOrSlug", wrapper.ReplaceCollection)
+	router.GET(options.BaseURL+"/locations", wrapper.ListLocations)
+	router.POST(options.BaseURL+"/locations", wrapper.CreateLocation)
+	router.DELETE(options.BaseURL+"/locations/:id", wrapper.DeleteLocation)
+	router.PUT(options.BaseURL+"/locations/:id", wrapper.ReplaceLocation)
+	router.GET(options.BaseURL+"/inventory", wrapper.ListInventory)
+	router.POST(options.BaseURL+"/inventory/adjustments", wrapper.AdjustInventory)
+	router.GET(options.BaseURL+"/inventory/movements", wrapper.ListMovements)
+	router.POST(options.BaseURL+"/auth/register", wrapper.Register)
+	router.POST(options.BaseURL+"/auth/login", wrapper.LogIn)
+	router.POST(options.BaseURL+"/auth/refresh", wrapper.RefreshTokens)
+	router.POST(options.BaseURL+"/auth/logout", wrapper.LogOut)
+	router.POST(options.BaseURL+"/auth/verify-email", wrapper.VerifyEmail)
+	router.POST(options.BaseURL+"/auth/password-reset", wrapper.RequestPasswordReset)
+	router.POST(options.BaseURL+"/auth/password-reset/confirm", wrapper.ResetPassword)
+	router.GET(options.BaseURL+"/me", wrapper.GetMe)
+	router.PATCH(options.BaseURL+"/me", wrapper.UpdateMe)
+	router.PUT(options.BaseURL+"/me/password", wrapper.ChangePassword)
+	router.DELETE(options.BaseURL+"/me/sessions", wrapper.LogOutEverywhere)
+	router.GET(options.BaseURL+"/me/addresses", wrapper.ListAddresses)
+	router.POST(options.BaseURL+"/me/addresses", wrapper.CreateAddress)
+	router.DELETE(options.BaseURL+"/me/addresses/:id", wrapper.DeleteAddress)
+	router.PUT(options.BaseURL+"/me/addresses/:id", wrapper.ReplaceAddress)
+	router.GET(options.BaseURL+"/customers", wrapper.ListCustomers)
+	router.GET(options.BaseURL+"/customers/:id", wrapper.GetCustomer)
+	router.PATCH(options.BaseURL+"/customers/:id", wrapper.UpdateCustomer)
+	router.GET(options.BaseURL+"/api-keys", wrapper.ListApiKeys)
+	router.POST(options.BaseURL+"/api-keys", wrapper.CreateApiKey)
+	router.DELETE(options.BaseURL+"/api-keys/:id", wrapper.RevokeApiKey)
+	router.POST(options.BaseURL+"/carts", wrapper.CreateCart)
+	router.GET(options.BaseURL+"/me/cart", wrapper.GetMyCart)
+	router.DELETE(options.BaseURL+"/carts/:id", wrapper.DeleteCart)
+	router.GET(options.BaseURL+"/carts/:id", wrapper.GetCart)
+	router.PATCH(options.BaseURL+"/carts/:id", wrapper.UpdateCart)
+	router.POST(options.BaseURL+"/carts/:id/lines", wrapper.AddCartLine)
+	router.PUT(options.BaseURL+"/carts/:id/lines/:variantId", wrapper.SetCartLine)
+	router.POST(options.BaseURL+"/carts/:id/coupons", wrapper.AddCoupon)
+	router.DELETE(options.BaseURL+"/carts/:id/coupons/:code", wrapper.RemoveCoupon)
+	router.GET(options.BaseURL+"/carts/:id/shipping-methods", wrapper.ListCartShippingMethods)
+	router.POST(options.BaseURL+"/carts/:id/reservation", wrapper.ReserveCart)
+	router.GET(options.BaseURL+"/orders", wrapper.ListOrders)
+	router.POST(options.BaseURL+"/orders", wrapper.PlaceOrder)
+	router.GET(options.BaseURL+"/orders/:id", wrapper.GetOrder)
+	router.POST(options.BaseURL+"/orders/:id/cancel", wrapper.CancelOrder)
+	router.POST(options.BaseURL+"/orders/:id/transitions", wrapper.MoveOrder)
+	router.POST(options.BaseURL+"/orders/:id/notes", wrapper.AddOrderNote)
+	router.GET(options.BaseURL+"/orders/:id/timeline", wrapper.ListOrderTimeline)
+	router.GET(options.BaseURL+"/promotions", wrapper.ListPromotions)
+	router.POST(options.BaseURL+"/promotions", wrapper.CreatePromotion)
+	router.DELETE(options.BaseURL+"/promotions/:id", wrapper.DeletePromotion)
+	router.GET(options.BaseURL+"/promotions/:id", wrapper.GetPromotion)
+	router.PUT(options.BaseURL+"/promotions/:id", wrapper.ReplacePromotion)
+	router.GET(options.BaseURL+"/zones", wrapper.ListZones)
+	router.POST(options.BaseURL+"/zones", wrapper.CreateZone)
+	router.DELETE(options.BaseURL+"/zones/:id", wrapper.DeleteZone)
+	router.PUT(options.BaseURL+"/zones/:id", wrapper.ReplaceZone)
+	router.GET(options.BaseURL+"/tax-rates", wrapper.ListTaxRates)
+	router.POST(options.BaseURL+"/tax-rates", wrapper.CreateTaxRate)
+	router.DELETE(options.BaseURL+"/tax-rates/:id", wrapper.DeleteTaxRate)
+	router.PUT(options.BaseURL+"/tax-rates/:id", wrapper.ReplaceTaxRate)
+	router.GET(options.BaseURL+"/shipping-methods", wrapper.ListShippingMethods)
+	router.POST(options.BaseURL+"/shipping-methods", wrapper.CreateShippingMethod)
+	router.DELETE(options.BaseURL+"/shipping-methods/:id", wrapper.DeleteShippingMethod)
+	router.PUT(options.BaseURL+"/shipping-methods/:id", wrapper.ReplaceShippingMethod)
+	router.GET(options.BaseURL+"/settings", wrapper.GetSettings)
+	router.PUT(options.BaseURL+"/settings", wrapper.ReplaceSettings)
 }

@@ -275,7 +275,7 @@ func (s *shopper) adminKey() string {
 func (s *shopper) addProduct(key, slug string) (int, error) {
 	body, err := json.Marshal(map[string]any{
 		"title": "Product " + slug, "slug": slug, "type": "simple", "status": "active",
-		"variants": []any{map[string]any{"sku": strings.ToUpper(slug), "price": map[string]string{"amount": "9.90", "currency": "EUR"}}},
+		"variants": []any{map[string]any{"sku": strings.ToUpper(slug), "prices": []any{map[string]string{"amount": "9.90", "currency": "EUR"}}}},
 	})
 	if err != nil {
 		return 0, err

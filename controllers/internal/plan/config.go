@@ -23,6 +23,7 @@ const (
 	urlKey      = "url"
 	caKey       = "ca.crt"
 	adminKeyKey = "adminKey"
+	tokenKeyKey = "tokenKey"
 )
 
 // Ports of the runtime's pods.
@@ -53,7 +54,7 @@ func configMap(in Input) (*corev1.ConfigMap, string, error) {
 func runtimeConfig(in Input) config.Config {
 	spec := in.Store.Spec
 	c := config.Default()
-	c.Store = config.Store{Name: in.Store.Name, Namespace: in.Store.Namespace, URL: URL(in.Store), Domains: spec.Domains}
+	c.Store = config.Store{Name: in.Store.Name, Namespace: in.Store.Namespace, URL: URL(in.Store), Domains: spec.Domains, Mode: c.Store.Mode}
 	c.Server.Public.Address = listenAddress(httpPort)
 	c.Server.Internal.Address = listenAddress(InternalPort)
 	c.Server.DrainTimeout = config.Duration(drainTimeout)
@@ -94,7 +95,11 @@ func runtimeConfig(in Input) config.Config {
 			c.Worker.Queues = append(c.Worker.Queues, string(q))
 		}
 	}
-	c.Auth.AdminKeyFile = authDir + "/" + adminKeyKey
+	c.Auth = config.Auth{AdminKeyFile: authDir + "/" + adminKeyKey, TokenKeyFile: authDir + "/" + tokenKeyKey}
+	if spec.Mode == v1alpha1.StoreModeDevelopment {
+		c.Store.Mode = config.ModeDevelopment
+		c.Payments.Test = spec.Payments != nil && spec.Payments.Test != nil && orDefault(spec.Payments.Test.Enabled, false)
+	}
 	if o := spec.Observability; o != nil && o.LogLevel != "" {
 		c.Log.Level = o.LogLevel
 	}

@@ -34,7 +34,7 @@ func TestEveryFileThatTheConfigurationNamesIsMounted(t *testing.T) {
 	for _, name := range cases(t) {
 		in, c := input(t, name), rendered(t, name)
 		objects := build(t, in)
-		all := []string{c.Database.URIFile, c.Database.CAFile, c.Redis.URLFile, c.Redis.CAFile, c.Auth.AdminKeyFile}
+		all := []string{c.Database.URIFile, c.Database.CAFile, c.Redis.URLFile, c.Redis.CAFile, c.Auth.AdminKeyFile, c.Auth.TokenKeyFile}
 		if c.Server.Public.TLS != nil {
 			all = append(all, c.Server.Public.TLS.CertFile, c.Server.Public.TLS.KeyFile)
 		}
@@ -276,7 +276,7 @@ var credentialURL = regexp.MustCompile(`(postgres|postgresql|rediss?)://[^\s]*:[
 
 func TestGeneratedSecretsAreImmutableAndOwnedByNobody(t *testing.T) {
 	s := input(t, "minimal").Store
-	for _, secret := range []*corev1.Secret{plan.Credentials(s, "key"), plan.PostgresCredentials(s, "password"), plan.RedisCredentials(s, "password")} {
+	for _, secret := range []*corev1.Secret{plan.Credentials(s, "key", "token key"), plan.PostgresCredentials(s, "password"), plan.RedisCredentials(s, "password")} {
 		if secret.Immutable == nil || !*secret.Immutable || len(secret.OwnerReferences) != 0 {
 			t.Errorf("Secret %s is %+v", secret.Name, secret.ObjectMeta)
 		}
@@ -360,7 +360,7 @@ func named(t *rapid.T, in plan.Input, store string) []client.Object {
 		t.Fatal(err)
 	}
 	all := objects.All()
-	for _, secret := range []*corev1.Secret{plan.Credentials(in.Store, "x"), plan.PostgresCredentials(in.Store, "x"), plan.RedisCredentials(in.Store, "x")} {
+	for _, secret := range []*corev1.Secret{plan.Credentials(in.Store, "x", "x"), plan.PostgresCredentials(in.Store, "x"), plan.RedisCredentials(in.Store, "x")} {
 		all = append(all, secret)
 	}
 	return all
@@ -400,13 +400,13 @@ func pod(t *testing.T, objects []client.Object, component string) corev1.PodSpec
 }
 
 // mountedFiles lists the files that Secrets put into a pod; whole is a Secret
-// mounted without a list of keys, which holds adminKey.
+// mounted without a list of keys, which holds adminKey and tokenKey.
 func mountedFiles(p corev1.PodSpec, whole string) []string {
 	paths := map[string][]string{}
 	for _, v := range p.Volumes {
 		switch {
 		case v.Secret != nil && v.Secret.SecretName == whole && len(v.Secret.Items) == 0:
-			paths[v.Name] = []string{"adminKey"}
+			paths[v.Name] = []string{"adminKey", "tokenKey"}
 		case v.Secret != nil:
 			for _, i := range v.Secret.Items {
 				paths[v.Name] = append(paths[v.Name], i.Path)

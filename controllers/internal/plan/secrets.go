@@ -91,9 +91,10 @@ func (r References) SecretNames() []string {
 	return names
 }
 
-// Credentials is the Secret that holds the store's first API key.
-func Credentials(s *v1alpha1.Store, adminKey string) *corev1.Secret {
-	return generated(s, "credentials", CredentialsSecret(s.Name), map[string]string{adminKeyKey: adminKey})
+// Credentials is the Secret that holds the store's first API key, and the key
+// that signs its tokens.
+func Credentials(s *v1alpha1.Store, adminKey, tokenKey string) *corev1.Secret {
+	return generated(s, "credentials", CredentialsSecret(s.Name), map[string]string{adminKeyKey: adminKey, tokenKeyKey: tokenKey})
 }
 
 // PostgresCredentials is the Secret of the managed database; nil when it is not managed.

@@ -102,17 +102,19 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	defer redis.Close()
 
 	c := config.Default()
-	c.Store = config.Store{Name: "dev", Namespace: "local", URL: "http://" + o.addr}
+	c.Store = config.Store{Name: "dev", Namespace: "local", URL: "http://" + o.addr, Mode: config.ModeDevelopment}
 	c.Server.Public.Address, c.Server.Internal.Address = o.addr, o.internalAddr
 	c.Server.DrainTimeout = config.Duration(time.Second)
 	c.Log.Level = "warn"
 	c.Database.URIFile = filepath.Join(secrets, "database-uri")
 	c.Redis = &config.Redis{URLFile: filepath.Join(secrets, "redis-url")}
-	c.Auth.AdminKeyFile = filepath.Join(secrets, "admin-key")
+	c.Auth.AdminKeyFile, c.Auth.TokenKeyFile = filepath.Join(secrets, "admin-key"), filepath.Join(secrets, "token-key")
+	c.Payments.Test = true
 	if err := errors.Join(
 		os.WriteFile(c.Database.URIFile, []byte(o.databaseURL), 0o600),
 		os.WriteFile(c.Redis.URLFile, []byte("redis://"+redis.Addr()), 0o600),
-		keepAdminKey(c.Auth.AdminKeyFile),
+		keepKey(c.Auth.AdminKeyFile, "sk_live_"+rand.Text()),
+		keepKey(c.Auth.TokenKeyFile, rand.Text()+rand.Text()),
 	); err != nil {
 		return err
 	}
@@ -123,12 +125,12 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	seeded, err := sample.Seed(ctx, p.catalog)
+	seeded, err := sample.Seed(ctx, p.commerce)
 	if err != nil {
 		return err
 	}
 	if seeded > 0 {
-		fmt.Fprintf(out, "Seeded %d sample products.\n", seeded)
+		fmt.Fprintf(out, "Seeded %d sample products with stock, tax and shipping.\n", seeded)
 	}
 	addrs := p.addrs()
 	fmt.Fprintf(out, "\n  Store      http://%s/products\n  Docs       http://%s/docs\n  Status     http://%s/internal/status\n  Admin key  %s\n\n"+
@@ -136,11 +138,11 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	return p.run(ctx)
 }
 
-// keepAdminKey makes a key unless there is one.
-func keepAdminKey(path string) error {
+// keepKey writes a new key unless there is one.
+func keepKey(path, key string) error {
 	_, err := os.Stat(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.WriteFile(path, []byte("sk_live_"+rand.Text()+"\n"), 0o600)
+	return os.WriteFile(path, []byte(key+"\n"), 0o600)
 }

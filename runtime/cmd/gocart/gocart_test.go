@@ -35,6 +35,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
 	gin.SetMode(gin.TestMode)
 	cache.QuietClient()
 	testbed.Main(m)
@@ -45,12 +49,13 @@ const adminKey = "sk_live_ADMINSECRET0123456789"
 func storeConfig(t *testing.T, uri string) config.Config {
 	t.Helper()
 	c := config.Default()
-	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Domains: []string{"shop.example"}}
+	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Domains: []string{"shop.example"}, Mode: config.ModeProduction}
 	c.Server.Public.Address, c.Server.Internal.Address = "127.0.0.1:0", "127.0.0.1:0"
 	c.Server.DrainTimeout = config.Duration(4 * time.Second)
 	c.Security.HSTS = &config.HSTS{MaxAgeSeconds: 31536000, IncludeSubDomains: true}
 	c.Database = testbed.DatabaseConfig(t, uri)
 	c.Auth.AdminKeyFile = testbed.File(t, adminKey)
+	c.Auth.TokenKeyFile = testbed.File(t, strings.Repeat("k", 40))
 	return c
 }
 
@@ -162,7 +167,7 @@ func TestTheStoreServesAgainAfterPostgreSQLWasKilled(t *testing.T) {
 func create(t *testing.T, url, sku string) {
 	t.Helper()
 	r, err := http.NewRequest("POST", url+"/api/v1/products", strings.NewReader(
-		`{"title":"`+sku+`","type":"simple","status":"active","variants":[{"sku":"`+sku+`","price":{"amount":"5","currency":"EUR"}}]}`))
+		`{"title":"`+sku+`","type":"simple","status":"active","variants":[{"sku":"`+sku+`","prices":[{"amount":"5","currency":"EUR"}]}]}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +392,7 @@ func TestAStoppingStoreIsUnreadyYetServesUntilTrafficHasMoved(t *testing.T) {
 	if code, _ := store.get(1, "/api/health"); code != http.StatusOK {
 		t.Errorf("a new request is refused while traffic still comes: %d", code)
 	}
-	if _, err := io.WriteString(send, `"type":"simple","variants":[{"sku":"A","price":{"amount":"1","currency":"EUR"}}]}`); err != nil {
+	if _, err := io.WriteString(send, `"type":"simple","variants":[{"sku":"A","prices":[{"amount":"1","currency":"EUR"}]}]}`); err != nil {
 		t.Fatal(err)
 	}
 	_ = send.Close()

@@ -7,13 +7,12 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/api"
 	"gitee.com/captainjez/gocart/runtime/internal/cache"
-	"gitee.com/captainjez/gocart/runtime/internal/catalog"
+	"gitee.com/captainjez/gocart/runtime/internal/commerce"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
@@ -30,7 +29,7 @@ type process struct {
 	role        string
 	pools       *db.Pools
 	answers     *cache.Cache
-	catalog     *catalog.Catalog
+	commerce    *commerce.Commerce
 	certificate *httpserver.Certificate
 	worker      *jobs.Worker
 	server      *httpserver.Server
@@ -52,14 +51,29 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	}()
 	observe.Pool(metrics, p.pools.Main)
 
+	if r.api && c.Redis != nil {
+		if p.answers, err = cache.Open(c, log, metrics); err != nil {
+			return nil, err
+		}
+	}
+	var kept *cache.Cache // none, where the store caches nothing; whether Redis answers is told all the same
+	if c.Cache.Enabled {
+		kept = p.answers
+	}
+	if p.commerce, err = commerce.New(c, p.pools.Main, kept, log, commerce.Now); err != nil {
+		return nil, err
+	}
 	var engine http.Handler
 	if r.api {
-		if engine, err = p.serveAPI(c, log, metrics); err != nil {
+		if t := c.Server.Public.TLS; t != nil {
+			p.certificate = httpserver.NewCertificate(*t, log)
+		}
+		if engine, err = api.New(c, p.commerce, log, metrics); err != nil {
 			return nil, err
 		}
 	}
 	if r.worker {
-		if p.worker, err = jobs.New(c, p.pools.Main, log, metrics); err != nil {
+		if p.worker, err = jobs.New(c, p.pools.Main, p.commerce.Sweeps(), log, metrics); err != nil {
 			return nil, err
 		}
 	}
@@ -70,23 +84,6 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	}
 	p.server, err = httpserver.Listen(c, engine, p.certificate, internal, log)
 	return p, err
-}
-
-func (p *process) serveAPI(c config.Config, log *slog.Logger, metrics prometheus.Registerer) (_ http.Handler, err error) {
-	if c.Redis != nil {
-		if p.answers, err = cache.Open(c, log, metrics); err != nil {
-			return nil, err
-		}
-	}
-	if t := c.Server.Public.TLS; t != nil {
-		p.certificate = httpserver.NewCertificate(*t, log)
-	}
-	var kept *cache.Cache // none, where the store caches nothing; whether Redis answers is told all the same
-	if c.Cache.Enabled {
-		kept = p.answers
-	}
-	p.catalog = catalog.New(p.pools.Main, kept)
-	return api.New(c, p.catalog, log, metrics)
 }
 
 // run serves until ctx ends and everything in flight is finished.

@@ -1,5 +1,5 @@
-// Package api puts the packages of commerce together into the one HTTP API
-// that openapi.yaml describes.
+// Package api puts the handlers of the packages of commerce together into the
+// one HTTP API that openapi.yaml describes.
 package api
 
 import (
@@ -11,29 +11,62 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/cart"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
+	"gitee.com/captainjez/gocart/runtime/internal/checkout"
+	"gitee.com/captainjez/gocart/runtime/internal/commerce"
+	"gitee.com/captainjez/gocart/runtime/internal/customer"
 	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
+	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/inventory"
+	"gitee.com/captainjez/gocart/runtime/internal/order"
+	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 	"gitee.com/captainjez/gocart/runtime/version"
 )
 
+// Each package has its Handlers; their names here tell them apart.
+type (
+	products  = catalog.Handlers
+	stock     = inventory.Handlers
+	carts     = cart.Handlers
+	placing   = checkout.Handlers
+	orders    = order.Handlers
+	customers = customer.Handlers
+	rulebook  = rules.Handlers
+)
+
 // handlers is openapi.ServerInterface: each package's part of it, embedded.
 type handlers struct {
-	catalog.Handlers
+	products
+	stock
+	carts
+	placing
+	orders
+	customers
+	rulebook
 	store string
 }
 
 var _ openapi.ServerInterface = handlers{}
 
 // New serves the store's API under /api/v1 and by its short paths.
-func New(c config.Config, products *catalog.Catalog, log *slog.Logger, metrics prometheus.Registerer) (*gin.Engine, error) {
+func New(c config.Config, k *commerce.Commerce, log *slog.Logger, metrics prometheus.Registerer) (*gin.Engine, error) {
 	proxies, err := secure.ParseProxies(c.Server.TrustedProxies)
 	if err != nil {
 		return nil, err
 	}
-	engine := httpserver.NewEngine(c, proxies, log, metrics)
-	h := handlers{Handlers: catalog.Handlers{Catalog: products}, store: c.Store.Name}
+	authorize, err := identity.Authorize(openapi.YAML)
+	if err != nil {
+		return nil, err
+	}
+	engine := httpserver.NewEngine(c, proxies, log, metrics, k.Callers.Middleware(), authorize)
+	h := handlers{
+		products: products{Catalog: k.Catalog}, stock: stock{Stock: k.Stock}, carts: carts{Carts: k.Carts},
+		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders},
+		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules}, store: c.Store.Name,
+	}
 	for _, prefix := range []string{"/api/v1", ""} {
 		openapi.RegisterHandlersWithOptions(engine, h, openapi.GinServerOptions{BaseURL: prefix, ErrorHandler: httpserver.BadParameter})
 	}

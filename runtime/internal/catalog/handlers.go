@@ -8,10 +8,12 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/gin-gonic/gin"
+	"github.com/jackc/pgx/v5"
 
-	"gitee.com/captainjez/gocart/runtime/internal/idempotency"
+	"gitee.com/captainjez/gocart/runtime/internal/catalog/catalogdb"
+	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
-	"gitee.com/captainjez/gocart/runtime/internal/strictjson"
+	"gitee.com/captainjez/gocart/runtime/internal/rest"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
@@ -21,46 +23,59 @@ type Handlers struct{ Catalog *Catalog }
 
 // ListProducts answers GET /products.
 func (h Handlers) ListProducts(c *gin.Context, params openapi.ListProductsParams) {
-	l, err := newListing(params, identity.IsAdmin(c))
+	if asksForPrices(params) && params.Currency == nil {
+		currency, err := h.Catalog.currency(c.Request.Context())
+		if err != nil {
+			rest.Fail(c, err)
+			return
+		}
+		params.Currency = &currency
+	}
+	l, err := newListing(params, staff(c))
 	if err != nil {
-		fail(c, err)
+		rest.Fail(c, err)
 		return
 	}
-	h.answer(c, l.cacheKey(), func(ctx context.Context) (any, error) { return h.Catalog.list(ctx, l) })
+	h.answer(c, l.cacheKey(), l.stock || l.inStock, func(ctx context.Context) ([]byte, error) { return h.Catalog.list(ctx, l) })
 }
 
 // GetProduct answers GET /products/{idOrSlug}.
-func (h Handlers) GetProduct(c *gin.Context, idOrSlug string) {
-	statuses := shopper
-	if identity.IsAdmin(c) {
-		statuses = everything
+func (h Handlers) GetProduct(c *gin.Context, idOrSlug string, params openapi.GetProductParams) {
+	var v findings
+	in := v.includes(params.Include, nil)
+	v.Require(!in.tax && !in.facets, "include", "is stock at most; tax and facets come with the list of products")
+	if err := v.Err(); err != nil {
+		rest.Fail(c, err)
+		return
 	}
-	h.answer(c, "product:"+idOrSlug, func(ctx context.Context) (any, error) { return h.Catalog.get(ctx, idOrSlug, statuses) })
+	all := staff(c)
+	h.answer(c, "product:"+idOrSlug, in.stock, func(ctx context.Context) ([]byte, error) { return h.Catalog.get(ctx, idOrSlug, all, in.stock) })
 }
 
-// answer writes what read returns, from the cache where anybody may see it. An
-// administrator sees more, and always what is there now.
-func (h Handlers) answer(c *gin.Context, key string, read func(context.Context) (any, error)) {
-	encoded := func(ctx context.Context) ([]byte, error) {
-		v, err := read(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return json.Marshal(v)
-	}
+// staff reports whether the sender sees more than what is for sale.
+func staff(c *gin.Context) bool { return identity.Of(c).Can("products:read") }
+
+// answer writes the JSON that read returns, from the cache where anybody may
+// see it and it may be a little old. Staff see more, and always what is there
+// now.
+func (h Handlers) answer(c *gin.Context, key string, fresh bool, read func(context.Context) ([]byte, error)) {
 	ctx := c.Request.Context()
-	var body []byte
-	var err error
-	if identity.IsAdmin(c) {
+	if staff(c) {
+		fresh = true
 		c.Header("Cache-Control", "private, no-store")
-		body, err = encoded(ctx)
 	} else {
 		c.Header("Cache-Control", "public, no-cache") // keep it, and ask whether it still holds
 		c.Writer.Header().Add("Vary", "Authorization")
-		body, err = h.Catalog.answers.Answer(ctx, key, encoded)
+	}
+	var body []byte
+	var err error
+	if fresh {
+		body, err = read(ctx)
+	} else {
+		body, err = h.Catalog.answers.Answer(ctx, key, read)
 	}
 	if err != nil {
-		fail(c, err)
+		rest.Fail(c, err)
 		return
 	}
 	tag := `"` + strconv.FormatUint(xxhash.Sum64(body), 36) + `"`
@@ -72,38 +87,146 @@ func (h Handlers) answer(c *gin.Context, key string, read func(context.Context) 
 	c.Data(http.StatusOK, "application/json; charset=utf-8", body)
 }
 
-// CreateProduct answers POST /products.
-func (h Handlers) CreateProduct(c *gin.Context, params openapi.CreateProductParams) {
-	if !identity.RequireAdmin(c) {
-		return
+// encoded makes JSON of what read returns.
+func encoded[T any](read func(context.Context) (T, error)) func(context.Context) ([]byte, error) {
+	return func(ctx context.Context) ([]byte, error) {
+		v, err := read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(v)
 	}
-	var in openapi.ProductInput
-	body, err := strictjson.Read(c.Request, &in)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	answer, err := h.Catalog.Create(c.Request.Context(), in, idempotency.Request{
-		Scope: "admin createProduct", Key: orZero(params.IdempotencyKey), Body: body,
-	})
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	var stored struct{ ID string }
-	if err := json.Unmarshal(answer.Body, &stored); err != nil {
-		fail(c, err)
-		return
-	}
-	c.Header("Location", "/api/v1/products/"+stored.ID)
-	c.Header("Cache-Control", "private, no-store")
-	if answer.Replayed {
-		c.Header("Idempotency-Replayed", "true")
-	}
-	c.Data(answer.Status, "application/json; charset=utf-8", answer.Body)
 }
 
-func fail(c *gin.Context, err error) {
-	_ = c.Error(err) // recorded for who answers
-	c.Abort()
+// create answers a POST.
+func create[In, T any](c *gin.Context, k *Catalog, key *string, effect func(context.Context, pgx.Tx, In) (T, error), location func(T) string) {
+	rest.Create(c, k.pool, rest.Creation[In, T]{
+		Key: key, Effect: effect, Location: location,
+		After: func(ctx context.Context, _ T) { k.Invalidate(ctx) },
+	})
+}
+
+// replace answers a PUT.
+func replace[In, T any](c *gin.Context, k *Catalog, effect func(context.Context, pgx.Tx, In) (T, error)) {
+	in, ok := rest.Read[In](c)
+	if !ok {
+		return
+	}
+	var stored T
+	err := k.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
+		stored, err = effect(ctx, tx, in)
+		return err
+	})
+	rest.JSON(c, http.StatusOK, stored, err)
+}
+
+// change is a write in a transaction of its own.
+func (k *Catalog) change(ctx context.Context, write func(context.Context, pgx.Tx) error) error {
+	err := db.WithTx(ctx, k.pool, func(tx pgx.Tx) error { return write(ctx, tx) })
+	if err == nil {
+		k.Invalidate(ctx)
+	}
+	return err
+}
+
+// CreateProduct answers POST /products.
+func (h Handlers) CreateProduct(c *gin.Context, params openapi.CreateProductParams) {
+	create(c, h.Catalog, params.IdempotencyKey, h.Catalog.Create, func(p openapi.Product) string { return "/products/" + p.Id.String() })
+}
+
+// ReplaceProduct answers PUT /products/{idOrSlug}.
+func (h Handlers) ReplaceProduct(c *gin.Context, idOrSlug string, params openapi.ReplaceProductParams) {
+	replace(c, h.Catalog, func(ctx context.Context, tx pgx.Tx, in openapi.ProductInput) (openapi.Product, error) {
+		return h.Catalog.replace(ctx, tx, idOrSlug, params.IfMatch, in)
+	})
+}
+
+// DeleteProduct answers DELETE /products/{idOrSlug}.
+func (h Handlers) DeleteProduct(c *gin.Context, idOrSlug string) {
+	rest.NoContent(c, h.Catalog.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) error {
+		return h.Catalog.remove(ctx, tx, idOrSlug)
+	}))
+}
+
+// GetProductCosts answers GET /products/{idOrSlug}/costs.
+func (h Handlers) GetProductCosts(c *gin.Context, idOrSlug string) {
+	list, err := h.Catalog.costs(c.Request.Context(), idOrSlug)
+	rest.JSON(c, http.StatusOK, list, err)
+}
+
+// ListCategories answers GET /categories.
+func (h Handlers) ListCategories(c *gin.Context, params openapi.ListCategoriesParams) {
+	before, size, err := rest.Paging(params.Limit, params.Cursor, categoryList)
+	if err != nil {
+		rest.Fail(c, err)
+		return
+	}
+	h.answer(c, categoryList+before.String()+strconv.Itoa(int(size)), false, encoded(func(ctx context.Context) (openapi.CategoryPage, error) {
+		return h.Catalog.listCategories(ctx, before, size)
+	}))
+}
+
+// CreateCategory answers POST /categories.
+func (h Handlers) CreateCategory(c *gin.Context, params openapi.CreateCategoryParams) {
+	create(c, h.Catalog, params.IdempotencyKey, h.Catalog.CreateCategory, func(v openapi.Category) string { return "/categories/" + v.Id.String() })
+}
+
+// GetCategory answers GET /categories/{idOrSlug}.
+func (h Handlers) GetCategory(c *gin.Context, idOrSlug string) {
+	h.answer(c, "category:"+idOrSlug, false, encoded(func(ctx context.Context) (openapi.Category, error) {
+		found, _, err := category(ctx, catalogdb.New(h.Catalog.pool), idOrSlug)
+		return found, err
+	}))
+}
+
+// ReplaceCategory answers PUT /categories/{idOrSlug}.
+func (h Handlers) ReplaceCategory(c *gin.Context, idOrSlug string) {
+	replace(c, h.Catalog, func(ctx context.Context, tx pgx.Tx, in openapi.CategoryInput) (openapi.Category, error) {
+		return h.Catalog.replaceCategory(ctx, tx, idOrSlug, in)
+	})
+}
+
+// DeleteCategory answers DELETE /categories/{idOrSlug}.
+func (h Handlers) DeleteCategory(c *gin.Context, idOrSlug string) {
+	rest.NoContent(c, h.Catalog.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) error {
+		return h.Catalog.removeCategory(ctx, tx, idOrSlug)
+	}))
+}
+
+// ListCollections answers GET /collections.
+func (h Handlers) ListCollections(c *gin.Context, params openapi.ListCollectionsParams) {
+	before, size, err := rest.Paging(params.Limit, params.Cursor, collectionList)
+	if err != nil {
+		rest.Fail(c, err)
+		return
+	}
+	h.answer(c, collectionList+before.String()+strconv.Itoa(int(size)), false, encoded(func(ctx context.Context) (openapi.CollectionPage, error) {
+		return h.Catalog.listCollections(ctx, before, size)
+	}))
+}
+
+// CreateCollection answers POST /collections.
+func (h Handlers) CreateCollection(c *gin.Context, params openapi.CreateCollectionParams) {
+	create(c, h.Catalog, params.IdempotencyKey, h.Catalog.CreateCollection, func(v openapi.Collection) string { return "/collections/" + v.Id.String() })
+}
+
+// GetCollection answers GET /collections/{idOrSlug}.
+func (h Handlers) GetCollection(c *gin.Context, idOrSlug string) {
+	h.answer(c, "collection:"+idOrSlug, false, encoded(func(ctx context.Context) (openapi.Collection, error) {
+		return collection(ctx, catalogdb.New(h.Catalog.pool), idOrSlug)
+	}))
+}
+
+// ReplaceCollection answers PUT /collections/{idOrSlug}.
+func (h Handlers) ReplaceCollection(c *gin.Context, idOrSlug string) {
+	replace(c, h.Catalog, func(ctx context.Context, tx pgx.Tx, in openapi.CollectionInput) (openapi.Collection, error) {
+		return h.Catalog.replaceCollection(ctx, tx, idOrSlug, in)
+	})
+}
+
+// DeleteCollection answers DELETE /collections/{idOrSlug}.
+func (h Handlers) DeleteCollection(c *gin.Context, idOrSlug string) {
+	rest.NoContent(c, h.Catalog.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) error {
+		return h.Catalog.removeCollection(ctx, tx, idOrSlug)
+	}))
 }

@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -28,25 +29,97 @@ const docsPolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-
 type document struct {
 	Info    struct{ Title, Version, Description string }
 	Servers []struct{ URL string }
+	Tags    []tag
 	Paths   map[string]map[string]operation
-	// Components holds named schemas.
-	Components struct{ Schemas map[string]schema }
+	// Components holds what is named, by its name.
+	Components struct {
+		Schemas         map[string]schema
+		Parameters      map[string]parameter
+		SecuritySchemes map[string]struct{ Scheme, Name, Description string }
+	}
 }
+
+type tag struct{ Name string }
+
+// Anchor is where the page has the tag's operations.
+func (t tag) Anchor() string { return "tag-" + strings.ReplaceAll(t.Name, " ", "-") }
 
 type operation struct {
 	Summary, Description string
 	Tags                 []string
 	Security             []map[string][]string
-	Parameters           []struct {
-		Name, In, Description string
-		Required              bool
-		Schema                schema
-	}
-	RequestBody *struct{ Content map[string]media }
-	Responses   map[string]struct {
+	Parameters           []parameter
+	RequestBody          *struct{ Content map[string]media }
+	Responses            map[string]struct {
 		Description string
 		Content     map[string]media
 	}
+	// Method and Path are where the operation is.
+	Method, Path string `json:"-"`
+}
+
+type parameter struct {
+	Ref                   string `json:"$ref"`
+	Name, In, Description string
+	Required              bool
+	Schema                schema
+}
+
+// resolve puts the named parameters where operations refer to them, and tells
+// each operation where it is.
+func (d *document) resolve() error {
+	for path, methods := range d.Paths {
+		for method, o := range methods {
+			o.Method, o.Path = method, path
+			for i, p := range o.Parameters {
+				if p.Ref == "" {
+					continue
+				}
+				named, ok := d.Components.Parameters[lastPart(p.Ref)]
+				if !ok {
+					return fmt.Errorf("%s %s: no parameter is at %s", method, path, p.Ref)
+				}
+				o.Parameters[i] = named
+			}
+			methods[method] = o
+		}
+	}
+	return nil
+}
+
+// Tagged are the operations with a tag, by path and method.
+func (d *document) Tagged(tag string) []operation {
+	var all []operation
+	for _, methods := range d.Paths {
+		for _, o := range methods {
+			if slices.Contains(o.Tags, tag) {
+				all = append(all, o)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b operation) int { return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Method, b.Method)) })
+	return all
+}
+
+// Callers says who may call: one of the ways that security names.
+func (o operation) Callers() string {
+	var ways []string
+	for _, way := range o.Security {
+		scopes, bearer := way["bearer"]
+		switch {
+		case len(way) == 0:
+			return "anybody"
+		case !bearer:
+			ways = append(ways, "the holder of the cart's token")
+		case len(scopes) == 0:
+			ways = append(ways, "the customer or staff member who may see it")
+		case slices.Contains(scopes, "customer"):
+			ways = append(ways, "a person who is signed in")
+		default:
+			ways = append(ways, "the scope "+strings.Join(scopes, " and "))
+		}
+	}
+	return strings.Join(ways, ", or ")
 }
 
 type media struct{ Schema schema }
@@ -65,7 +138,7 @@ type schema struct {
 func (s schema) Kind() string {
 	switch {
 	case s.Ref != "":
-		return s.Name()
+		return lastPart(s.Ref)
 	case len(s.AllOf) > 0:
 		return s.AllOf[0].Kind()
 	case s.Items != nil:
@@ -78,21 +151,24 @@ func (s schema) Kind() string {
 	return s.Type
 }
 
-// Name is the last part of a reference.
-func (s schema) Name() string { return s.Ref[strings.LastIndex(s.Ref, "/")+1:] }
+// Name is the schema that this one refers to, itself or in a list; empty for
+// none.
+func (s schema) Name() string {
+	switch {
+	case s.Ref != "":
+		return lastPart(s.Ref)
+	case len(s.AllOf) > 0:
+		return s.AllOf[0].Name()
+	case s.Items != nil:
+		return s.Items.Name()
+	}
+	return ""
+}
+
+func lastPart(ref string) string { return ref[strings.LastIndex(ref, "/")+1:] }
 
 // Needs reports whether the schema requires a property.
 func (s schema) Needs(property string) bool { return slices.Contains(s.Required, property) }
-
-// MustAuthenticate reports whether every way to call needs credentials.
-func (o operation) MustAuthenticate() bool {
-	for _, way := range o.Security {
-		if len(way) == 0 {
-			return false
-		}
-	}
-	return len(o.Security) > 0
-}
 
 // Docs serves the API's description: for people at /docs, without a script,
 // and for programs at /openapi.yaml.
@@ -101,12 +177,15 @@ func Docs(engine *gin.Engine) error {
 	if err := yaml.Unmarshal(openapi.YAML, &doc); err != nil {
 		return fmt.Errorf("openapi.yaml: %w", err)
 	}
+	if err := doc.resolve(); err != nil {
+		return fmt.Errorf("openapi.yaml: %w", err)
+	}
 	page, err := template.New("docs").Parse(docsPage)
 	if err != nil {
 		return err
 	}
 	var html bytes.Buffer
-	if err := page.Execute(&html, doc); err != nil {
+	if err := page.Execute(&html, &doc); err != nil {
 		return err
 	}
 	serve := func(contentType string, body []byte) gin.HandlerFunc {

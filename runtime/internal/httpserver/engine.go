@@ -16,7 +16,6 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
-	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/observe"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
@@ -30,8 +29,9 @@ const (
 	retryAfter = 2 * time.Second
 )
 
-// NewEngine makes an engine on which every request passes, in this order:
-func NewEngine(c config.Config, proxies secure.Proxies, log *slog.Logger, metrics prometheus.Registerer) *gin.Engine {
+// NewEngine makes an engine on which every request passes what follows, in
+// this order, and then who: those that find out who calls and what they may.
+func NewEngine(c config.Config, proxies secure.Proxies, log *slog.Logger, metrics prometheus.Registerer, who ...gin.HandlerFunc) *gin.Engine {
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false
@@ -47,8 +47,8 @@ func NewEngine(c config.Config, proxies secure.Proxies, log *slog.Logger, metric
 		secure.CORS(c.Security.CORS),
 		secure.BodyLimit(maxBody),
 		secure.Deadline(requestDeadline),
-		identity.Authenticate(c.Auth.AdminKeyFile, log),
 	)
+	engine.Use(who...)
 	engine.NoRoute(func(c *gin.Context) {
 		_ = c.Error(problem.New(http.StatusNotFound, "not_found", "Nothing is at %.200q.", c.Request.URL.Path))
 	})

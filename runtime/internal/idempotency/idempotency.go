@@ -76,11 +76,15 @@ func replay(ctx context.Context, q *idempotencydb.Queries, r Request, hash []byt
 	if err != nil {
 		return Answer{}, err
 	}
-	if !bytes.Equal(kept.RequestHash, hash) {
+	return replayed(kept.RequestHash, hash, kept.Status, kept.Body)
+}
+
+func replayed(keptHash, hash []byte, status int32, body []byte) (Answer, error) {
+	if !bytes.Equal(keptHash, hash) {
 		return Answer{}, problem.New(http.StatusConflict, "idempotency_key_reused",
 			"This Idempotency-Key was used for a request with another body; take a new key.")
 	}
-	return Answer{Status: int(kept.Status), Body: kept.Body, Replayed: true}, nil
+	return Answer{Status: int(status), Body: body, Replayed: true}, nil
 }
 
 func check(key string) error {

@@ -1,82 +1,156 @@
-// Package identity knows who sends a request. Today there are two: anybody,
-// and the administrator, who holds the store's first API key.
+// Package identity knows who sends a request and what they may do: anybody, a
+// person who is signed in by an access token, or a program with an API key.
+//
+// It owns the table api_keys and the store's signing keys. Sessions belong to
+// package customer; that a token's session has not ended is asked here, in the
+// one statement that each such request costs.
 package identity
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/identity/identitydb"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
-// shortestKey is the least that an administrator's key may be long; a shorter
-// one is taken for a mistake and opens nothing.
-const shortestKey = 20
+const (
+	// shortestKey is the least that the first key may be long; a shorter one
+	// is taken for a mistake and opens nothing.
+	shortestKey = 20
+	// longestToken is the most that a credential may be long.
+	longestToken = 4096
+)
 
-const adminKey = "identity.admin"
+// errRefused is a credential that opens nothing, whatever the reason.
+var errRefused = errors.New("the credential is not one of this store's, or it no longer holds")
 
-// Authenticate finds out who sends the request, by "Authorization: Bearer
-// KEY". No credentials are fine, wrong ones end the request with 401. The key
-// is read anew each time, so that a rotated one counts at once; a missing or
-// empty file lets nobody in.
-func Authenticate(adminKeyFile string, log *slog.Logger) gin.HandlerFunc {
+// Authenticator finds out who sends a request.
+type Authenticator struct {
+	firstKeyFile string
+	development  bool
+	keys         *Keys
+	apiKeys      *APIKeys
+	pool         *pgxpool.Pool
+	log          *slog.Logger
+	now          func() time.Time
+}
+
+// NewAuthenticator reads and connects when it is asked.
+func NewAuthenticator(c config.Config, pool *pgxpool.Pool, keys *Keys, log *slog.Logger, now func() time.Time) *Authenticator {
+	return &Authenticator{
+		firstKeyFile: c.Auth.AdminKeyFile, development: c.Store.Mode == config.ModeDevelopment,
+		keys: keys, apiKeys: NewAPIKeys(pool, now), pool: pool, log: log, now: now,
+	}
+}
+
+// Middleware finds out who sends the request, by "Authorization: Bearer" and
+// an access token or an API key. No credentials are fine, wrong ones end the
+// request with 401. While the database is away nobody who needs it is let in;
+// that error is left for the server to answer.
+func (a *Authenticator) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		header := c.GetHeader("Authorization")
 		if header == "" {
 			return
 		}
-		scheme, token, _ := strings.Cut(header, " ")
-		key, err := readKey(adminKeyFile)
-		if err != nil {
-			log.ErrorContext(c.Request.Context(), "no administrator can be let in", "error", err)
+		p, err := a.principal(c.Request.Context(), header)
+		switch {
+		case errors.Is(err, errRefused):
+			c.Header("WWW-Authenticate", `Bearer realm="store", error="invalid_token"`)
+			fail(c, unauthorized("The access token or API key is not one of this store's, or it no longer holds."))
+		case err != nil:
+			fail(c, err)
+		default:
+			c.Set(principalKey, p)
 		}
-		got, want := sha256.Sum256([]byte(strings.TrimSpace(token))), sha256.Sum256(key)
-		same := subtle.ConstantTimeCompare(got[:], want[:]) == 1
-		if err != nil || !same || !strings.EqualFold(scheme, "Bearer") {
-			unauthorized(c, "The API key is not one of this store's.")
-			return
-		}
-		c.Set(adminKey, true)
 	}
 }
 
-func readKey(path string) ([]byte, error) {
-	if path == "" {
-		return nil, errors.New("auth.adminKeyFile is not set")
+func (a *Authenticator) principal(ctx context.Context, header string) (*Principal, error) {
+	scheme, token, _ := strings.Cut(header, " ")
+	token = strings.TrimSpace(token)
+	if !strings.EqualFold(scheme, "Bearer") || token == "" || len(token) > longestToken {
+		return nil, errRefused
 	}
-	raw, err := os.ReadFile(path)
+	if strings.HasPrefix(token, "eyJ") { // every JWT begins with {"
+		return a.signedIn(ctx, token)
+	}
+	first, err := a.isFirstKey(token)
 	if err != nil {
-		return nil, err
+		a.log.ErrorContext(ctx, "the first API key opens nothing", "error", err)
+	}
+	if first {
+		return &Principal{KeyName: firstKeyName, Scopes: []string{Everything}}, nil
+	}
+	if strings.HasPrefix(token, testKey) && !a.development {
+		return nil, errRefused
+	}
+	return a.apiKeys.find(ctx, token, a.log)
+}
+
+func (a *Authenticator) signedIn(ctx context.Context, token string) (*Principal, error) {
+	now := a.now()
+	customerID, sessionID, err := a.keys.checkAccess(token, now)
+	if err != nil {
+		if !errors.Is(err, errRefused) {
+			a.log.ErrorContext(ctx, "no access token holds", "error", err)
+		}
+		return nil, errRefused
+	}
+	role, err := identitydb.New(a.pool).SignedInAs(ctx, identitydb.SignedInAsParams{SessionID: sessionID, CustomerID: customerID, Now: now})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, errRefused
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking up a session: %w", err)
+	}
+	p := &Principal{CustomerID: customerID, SessionID: sessionID, Role: openapi.Role(role)}
+	p.Scopes = scopesOf(p.Role)
+	return p, nil
+}
+
+// isFirstKey compares with the key that the deployment made. It is read anew
+// each time, so that a changed one counts at once.
+func (a *Authenticator) isFirstKey(token string) (bool, error) {
+	if a.firstKeyFile == "" {
+		return false, errors.New("auth.adminKeyFile is not set")
+	}
+	raw, err := os.ReadFile(a.firstKeyFile)
+	if err != nil {
+		return false, err
 	}
 	key := strings.TrimSpace(string(raw))
 	if len(key) < shortestKey {
-		return nil, errors.New(path + " holds no key of 20 characters or more")
+		return false, fmt.Errorf("%s holds no key of %d characters or more", a.firstKeyFile, shortestKey)
 	}
-	return []byte(key), nil
+	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(key))
+	return subtle.ConstantTimeCompare(got[:], want[:]) == 1, nil
 }
 
-// IsAdmin reports whether the administrator sends the request.
-func IsAdmin(c *gin.Context) bool { return c.GetBool(adminKey) }
-
-// RequireAdmin ends the request and returns false unless the administrator
-// sends it.
-func RequireAdmin(c *gin.Context) bool {
-	if IsAdmin(c) {
-		return true
-	}
-	unauthorized(c, "This needs an administrator's API key: send it as Authorization: Bearer KEY.")
-	return false
+func unauthorized(detail string) error {
+	return problem.New(http.StatusUnauthorized, "unauthorized", "%s", detail)
 }
 
-func unauthorized(c *gin.Context, detail string) {
-	c.Header("WWW-Authenticate", `Bearer realm="store"`)
-	_ = c.Error(problem.New(http.StatusUnauthorized, "unauthorized", "%s", detail)) // recorded for who answers
+func forbidden(format string, args ...any) error {
+	return problem.New(http.StatusForbidden, "forbidden", format, args...)
+}
+
+func fail(c *gin.Context, err error) {
+	_ = c.Error(err) // recorded for who answers
 	c.Abort()
 }

@@ -18,6 +18,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/mail"
 )
 
 const (
@@ -38,11 +39,20 @@ type Worker struct {
 }
 
 // New makes a worker for the configured queues; it connects when it runs.
-func New(c config.Config, pool *pgxpool.Pool, log *slog.Logger, metrics prometheus.Registerer) (*Worker, error) {
-	workers := river.NewWorkers()
-	if err := river.AddWorkerSafely(workers, newRetention(pool, log, metrics)); err != nil {
+func New(c config.Config, pool *pgxpool.Pool, sweeps Sweeps, log *slog.Logger, metrics prometheus.Registerer) (*Worker, error) {
+	workers, swept := river.NewWorkers(), newSwept(metrics)
+	if err := errors.Join(
+		river.AddWorkerSafely(workers, &sweeper[Expiry]{sweeps: sweeps.Expiry, log: log, swept: swept}),
+		river.AddWorkerSafely(workers, &sweeper[Retention]{sweeps: sweeps.Retention, log: log, swept: swept}),
+	); err != nil {
 		return nil, err
 	}
+	if c.Mail != nil {
+		if err := river.AddWorkerSafely(workers, mail.NewWorker(c)); err != nil {
+			return nil, err
+		}
+	}
+	low := c.Worker.Queues[len(c.Worker.Queues)-1]
 	queues := map[string]river.QueueConfig{}
 	for _, q := range c.Worker.Queues {
 		queues[q] = river.QueueConfig{MaxWorkers: c.Worker.Concurrency}
@@ -50,7 +60,7 @@ func New(c config.Config, pool *pgxpool.Pool, log *slog.Logger, metrics promethe
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Queues:            queues,
 		Workers:           workers,
-		PeriodicJobs:      []*river.PeriodicJob{periodicRetention(c.Worker.Queues[len(c.Worker.Queues)-1])},
+		PeriodicJobs:      []*river.PeriodicJob{periodic(Expiry{}, expiryInterval, low), periodic(Retention{}, retentionInterval, low)},
 		FetchCooldown:     fetchCooldown,
 		FetchPollInterval: pollInterval,
 		JobTimeout:        jobTimeout,

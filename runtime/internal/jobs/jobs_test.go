@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/commerce"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 )
@@ -23,9 +24,14 @@ func TestRetentionRunsOnceHoweverManyWorkersThereAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	log := &testbed.Log{}
 	var wg sync.WaitGroup
 	for range 3 {
-		w, err := jobs.New(config.Default(), pools.Main, (&testbed.Log{}).Logger(), prometheus.NewRegistry())
+		k, err := commerce.New(config.Default(), pools.Main, nil, log.Logger(), commerce.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := jobs.New(config.Default(), pools.Main, k.Sweeps(), log.Logger(), prometheus.NewRegistry())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -43,10 +43,13 @@ func New(status int, code, format string, args ...any) *Problem {
 	}
 }
 
-// Invalid is a 400 that names what is wrong, all of it.
+// maxFields bounds an answer that names what is wrong with a long list.
+const maxFields = 100
+
+// Invalid is a 400 that names what is wrong: all of it, or the first 100.
 func Invalid(fields ...Field) *Problem {
 	p := New(http.StatusBadRequest, "invalid_request", "The request has invalid values.")
-	p.Errors = fields
+	p.Errors = fields[:min(len(fields), maxFields)]
 	return p
 }
 

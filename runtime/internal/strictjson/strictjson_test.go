@@ -4,14 +4,23 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/strictjson"
 )
 
+// order is written as openapi.gen.go is: what is optional has omitempty.
 type order struct {
 	Lines []struct {
-		SKU string `json:"sku"`
+		SKU  string            `json:"sku"`
+		ID   *uuid.UUID        `json:"id,omitempty"`
+		At   *time.Time        `json:"at,omitempty"`
+		N    *int64            `json:"n,omitempty"`
+		Tags *[]string         `json:"tags,omitempty"`
+		Says map[string]string `json:"says,omitempty"`
 	} `json:"lines"`
 }
 
@@ -23,6 +32,19 @@ func TestUnmarshal(t *testing.T) {
 		{name: "a repeated field is named", body: `{"lines":[],"lines":[]}`, code: "invalid_request", pointer: "/lines"},
 		{name: "a field in another case is unknown", body: `{"Lines":[]}`, code: "invalid_request", pointer: "/Lines"},
 		{name: "a value of another type is named", body: `{"lines":"a"}`, code: "invalid_request", pointer: "/lines"},
+		{name: "a value of another type in a list is named", body: `{"lines":[{"sku":"a"},{"sku":1}]}`, code: "invalid_request", pointer: "/lines/1/sku"},
+		{name: "an id that is none is named", body: `{"lines":[{"sku":"a","id":"x"}]}`, code: "invalid_request", pointer: "/lines/0/id"},
+		{name: "a time that is none is named", body: `{"lines":[{"sku":"a","at":"now"}]}`, code: "invalid_request", pointer: "/lines/0/at"},
+		{name: "a number that is too large is named", body: `{"lines":[{"n":99999999999999999999}]}`, code: "invalid_request", pointer: "/lines/0/n"},
+		{name: "a number that is not whole is named", body: `{"lines":[{"n":1.5}]}`, code: "invalid_request", pointer: "/lines/0/n"},
+		{name: "null stands for what is left out", body: `{"lines":[{"sku":"a","n":null}]}`},
+		{name: "a field that must be there is named", body: ` { } `, code: "invalid_request", pointer: "/lines"},
+		{name: "a field that must be there is not null", body: `{"lines":null}`, code: "invalid_request", pointer: "/lines"},
+		{name: "a field that must be there in a list is named", body: `{"lines":[{"sku":"a"},{"n":1}]}`, code: "invalid_request", pointer: "/lines/1/sku"},
+		{name: "an item of a list is not null", body: `{"lines":[{"sku":"a"},null]}`, code: "invalid_request", pointer: "/lines/1"},
+		{name: "an item of an optional list is not null", body: `{"lines":[{"sku":"a","tags":["b",null]}]}`, code: "invalid_request", pointer: "/lines/0/tags/1"},
+		{name: "a named value is not null", body: `{"lines":[{"sku":"a","says":{"a/b":null}}]}`, code: "invalid_request", pointer: "/lines/0/says/a~1b"},
+		{name: "null is no object", body: " null\n", code: "invalid_request", pointer: ""},
 		{name: "half a value is refused", body: `{"lines":[`, code: "invalid_json"},
 		{name: "nothing is refused", body: ``, code: "invalid_json"},
 		{name: "more than one value is refused", body: `{} {}`, code: "invalid_json"},

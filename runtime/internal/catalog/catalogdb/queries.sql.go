@@ -12,6 +12,217 @@ import (
 	"github.com/google/uuid"
 )
 
+const areComponents = `-- name: AreComponents :one
+SELECT EXISTS (SELECT 1 FROM bundle_items WHERE component_id = ANY($1::uuid[]))
+`
+
+func (q *Queries) AreComponents(ctx context.Context, ids []uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, areComponents, ids)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const categoriesByID = `-- name: CategoriesByID :many
+SELECT id FROM categories WHERE id = ANY($1::uuid[])
+`
+
+func (q *Queries) CategoriesByID(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, categoriesByID, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const categoryByID = `-- name: CategoryByID :one
+SELECT c.id, c.slug, c.name, c.description, c.path, c.position, c.seo,
+       ARRAY(SELECT a.slug FROM categories a WHERE a.id = ANY(c.path) ORDER BY cardinality(a.path))::text[] AS slugs
+FROM categories c
+WHERE c.id = $1
+`
+
+type CategoryByIDRow struct {
+	ID          uuid.UUID
+	Slug        string
+	Name        string
+	Description string
+	Path        []uuid.UUID
+	Position    int32
+	Seo         []byte
+	Slugs       []string
+}
+
+func (q *Queries) CategoryByID(ctx context.Context, id uuid.UUID) (CategoryByIDRow, error) {
+	row := q.db.QueryRow(ctx, categoryByID, id)
+	var i CategoryByIDRow
+	err := row.Scan(
+		&i.ID,
+		&i.Slug,
+		&i.Name,
+		&i.Description,
+		&i.Path,
+		&i.Position,
+		&i.Seo,
+		&i.Slugs,
+	)
+	return i, err
+}
+
+const categoryBySlug = `-- name: CategoryBySlug :one
+SELECT c.id, c.slug, c.name, c.description, c.path, c.position, c.seo,
+       ARRAY(SELECT a.slug FROM categories a WHERE a.id = ANY(c.path) ORDER BY cardinality(a.path))::text[] AS slugs
+FROM categories c
+WHERE c.slug = $1
+`
+
+type CategoryBySlugRow struct {
+	ID          uuid.UUID
+	Slug        string
+	Name        string
+	Description string
+	Path        []uuid.UUID
+	Position    int32
+	Seo         []byte
+	Slugs       []string
+}
+
+func (q *Queries) CategoryBySlug(ctx context.Context, slug string) (CategoryBySlugRow, error) {
+	row := q.db.QueryRow(ctx, categoryBySlug, slug)
+	var i CategoryBySlugRow
+	err := row.Scan(
+		&i.ID,
+		&i.Slug,
+		&i.Name,
+		&i.Description,
+		&i.Path,
+		&i.Position,
+		&i.Seo,
+		&i.Slugs,
+	)
+	return i, err
+}
+
+const clearProduct = `-- name: ClearProduct :exec
+WITH mine AS (SELECT v.id FROM variants v WHERE v.product_id = $2),
+     p AS (DELETE FROM prices WHERE variant_id IN (SELECT mine.id FROM mine)),
+     b AS (DELETE FROM bundle_items WHERE bundle_id IN (SELECT mine.id FROM mine)),
+     pp AS (DELETE FROM product_prices WHERE product_prices.product_id = $2),
+     pc AS (DELETE FROM product_categories WHERE product_categories.product_id = $2)
+DELETE FROM variants WHERE variants.id = ANY($1::uuid[])
+`
+
+type ClearProductParams struct {
+	Gone      []uuid.UUID
+	ProductID uuid.UUID
+}
+
+// Takes away the variants that go, and of the others what is written anew.
+func (q *Queries) ClearProduct(ctx context.Context, arg ClearProductParams) error {
+	_, err := q.db.Exec(ctx, clearProduct, arg.Gone, arg.ProductID)
+	return err
+}
+
+const collectionByID = `-- name: CollectionByID :one
+SELECT c.id, c.slug, c.name, c.description, c.seo, (SELECT count(*) FROM collection_products cp WHERE cp.collection_id = c.id) AS product_count
+FROM collections c
+WHERE c.id = $1
+`
+
+type CollectionByIDRow struct {
+	ID           uuid.UUID
+	Slug         string
+	Name         string
+	Description  string
+	Seo          []byte
+	ProductCount int64
+}
+
+func (q *Queries) CollectionByID(ctx context.Context, id uuid.UUID) (CollectionByIDRow, error) {
+	row := q.db.QueryRow(ctx, collectionByID, id)
+	var i CollectionByIDRow
+	err := row.Scan(
+		&i.ID,
+		&i.Slug,
+		&i.Name,
+		&i.Description,
+		&i.Seo,
+		&i.ProductCount,
+	)
+	return i, err
+}
+
+const collectionBySlug = `-- name: CollectionBySlug :one
+SELECT c.id, c.slug, c.name, c.description, c.seo, (SELECT count(*) FROM collection_products cp WHERE cp.collection_id = c.id) AS product_count
+FROM collections c
+WHERE c.slug = $1
+`
+
+type CollectionBySlugRow struct {
+	ID           uuid.UUID
+	Slug         string
+	Name         string
+	Description  string
+	Seo          []byte
+	ProductCount int64
+}
+
+func (q *Queries) CollectionBySlug(ctx context.Context, slug string) (CollectionBySlugRow, error) {
+	row := q.db.QueryRow(ctx, collectionBySlug, slug)
+	var i CollectionBySlugRow
+	err := row.Scan(
+		&i.ID,
+		&i.Slug,
+		&i.Name,
+		&i.Description,
+		&i.Seo,
+		&i.ProductCount,
+	)
+	return i, err
+}
+
+const components = `-- name: Components :many
+SELECT v.id
+FROM variants v
+JOIN products p ON p.id = v.product_id
+WHERE v.id = ANY($1::uuid[]) AND p.type <> 'bundle'
+ORDER BY p.id
+FOR SHARE OF p
+`
+
+// Which of the variants a bundle can be made of; they stay so until the transaction ends.
+func (q *Queries) Components(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, components, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const countProducts = `-- name: CountProducts :one
 SELECT count(*) FROM products
 `
@@ -23,359 +234,1530 @@ func (q *Queries) CountProducts(ctx context.Context) (int64, error) {
 	return count, err
 }
 
-const insertProduct = `-- name: InsertProduct :one
-INSERT INTO products (id, slug, title, description, type, status, option_names)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
-RETURNING created_at, updated_at
+const deepestLevel = `-- name: DeepestLevel :one
+SELECT max(cardinality(path))::integer FROM categories WHERE path @> ARRAY[$1::uuid]
 `
 
-type InsertProductParams struct {
-	ID          uuid.UUID
-	Slug        string
-	Title       string
-	Description string
-	Type        string
-	Status      string
-	OptionNames []string
+// The deepest level that the category or what is below it is on; the top of the tree is 1.
+func (q *Queries) DeepestLevel(ctx context.Context, id uuid.UUID) (int32, error) {
+	row := q.db.QueryRow(ctx, deepestLevel, id)
+	var column_1 int32
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
-type InsertProductRow struct {
-	CreatedAt time.Time
-	UpdatedAt time.Time
-}
-
-func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) (InsertProductRow, error) {
-	row := q.db.QueryRow(ctx, insertProduct,
-		arg.ID,
-		arg.Slug,
-		arg.Title,
-		arg.Description,
-		arg.Type,
-		arg.Status,
-		arg.OptionNames,
-	)
-	var i InsertProductRow
-	err := row.Scan(&i.CreatedAt, &i.UpdatedAt)
-	return i, err
-}
-
-const insertVariants = `-- name: InsertVariants :exec
-INSERT INTO variants (id, product_id, position, sku, options, price, currency)
-SELECT unnest($1::uuid[]), $2::uuid, unnest($3::integer[]), unnest($4::text[]),
-       unnest($5::text[])::jsonb, unnest($6::bigint[]), unnest($7::text[])
+const deleteCategory = `-- name: DeleteCategory :exec
+DELETE FROM categories WHERE id = $1
 `
 
-type InsertVariantsParams struct {
-	Ids        []uuid.UUID
-	ProductID  uuid.UUID
-	Positions  []int32
-	Skus       []string
-	Options    []string
-	Prices     []int64
-	Currencies []string
-}
-
-func (q *Queries) InsertVariants(ctx context.Context, arg InsertVariantsParams) error {
-	_, err := q.db.Exec(ctx, insertVariants,
-		arg.Ids,
-		arg.ProductID,
-		arg.Positions,
-		arg.Skus,
-		arg.Options,
-		arg.Prices,
-		arg.Currencies,
-	)
+func (q *Queries) DeleteCategory(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, deleteCategory, id)
 	return err
 }
 
-const listProducts = `-- name: ListProducts :many
-SELECT p.id, p.slug, p.title, p.description, p.type, p.status, p.option_names, p.created_at, p.updated_at,
-       0::float8 AS rank, v.id AS variant_id, v.sku, v.options, v.price, v.currency
+const deleteCollection = `-- name: DeleteCollection :exec
+DELETE FROM collections WHERE id = $1
+`
+
+func (q *Queries) DeleteCollection(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, deleteCollection, id)
+	return err
+}
+
+const deleteCollectionProducts = `-- name: DeleteCollectionProducts :exec
+DELETE FROM collection_products WHERE collection_id = $1
+`
+
+func (q *Queries) DeleteCollectionProducts(ctx context.Context, collectionID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, deleteCollectionProducts, collectionID)
+	return err
+}
+
+const deleteProduct = `-- name: DeleteProduct :exec
+DELETE FROM products WHERE id = $1
+`
+
+func (q *Queries) DeleteProduct(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, deleteProduct, id)
+	return err
+}
+
+const facets = `-- name: Facets :many
+SELECT f.label::text AS label, count(*) AS products
 FROM (
-    SELECT products.id, slug, title, description, type, status, option_names, created_at, updated_at
-    FROM products
-    WHERE status = ANY($1::text[]) AND products.id < $2::uuid
-    ORDER BY products.id DESC
-    LIMIT $3::integer
-) p
-JOIN variants v ON v.product_id = p.id
-ORDER BY p.id DESC, v.position
+    SELECT unnest(p.labels) AS label
+    FROM products p
+    WHERE p.status = ANY($1::text[]) AND p.labels @> $2::text[]
+      AND ($3::text = '' OR p.search @@ to_tsquery('simple', $3::text))
+      AND ($4::text = '' OR EXISTS (SELECT 1 FROM product_prices pp WHERE pp.product_id = p.id AND pp.currency = $4::text AND pp.lowest BETWEEN $5::bigint AND $6::bigint))
+) f
+WHERE f.label NOT LIKE 'collection:%'
+GROUP BY f.label
+ORDER BY count(*) DESC, f.label
+LIMIT $7::integer
 `
 
-type ListProductsParams struct {
-	Statuses []string
-	Before   uuid.UUID
-	PageSize int32
-}
-
-type ListProductsRow struct {
-	ID          uuid.UUID
-	Slug        string
-	Title       string
-	Description string
-	Type        string
-	Status      string
-	OptionNames []string
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	Rank        float64
-	VariantID   uuid.UUID
-	Sku         string
-	Options     []byte
-	Price       int64
-	Currency    string
-}
-
-// A page of products, newest first, with every variant: one statement, however long the page.
-func (q *Queries) ListProducts(ctx context.Context, arg ListProductsParams) ([]ListProductsRow, error) {
-	rows, err := q.db.Query(ctx, listProducts, arg.Statuses, arg.Before, arg.PageSize)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ListProductsRow
-	for rows.Next() {
-		var i ListProductsRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.Slug,
-			&i.Title,
-			&i.Description,
-			&i.Type,
-			&i.Status,
-			&i.OptionNames,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.Rank,
-			&i.VariantID,
-			&i.Sku,
-			&i.Options,
-			&i.Price,
-			&i.Currency,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const productByID = `-- name: ProductByID :many
-SELECT p.id, p.slug, p.title, p.description, p.type, p.status, p.option_names, p.created_at, p.updated_at,
-       0::float8 AS rank, v.id AS variant_id, v.sku, v.options, v.price, v.currency
-FROM products p
-JOIN variants v ON v.product_id = p.id
-WHERE p.id = $1 AND p.status = ANY($2::text[])
-ORDER BY v.position
-`
-
-type ProductByIDParams struct {
-	ID       uuid.UUID
-	Statuses []string
-}
-
-type ProductByIDRow struct {
-	ID          uuid.UUID
-	Slug        string
-	Title       string
-	Description string
-	Type        string
-	Status      string
-	OptionNames []string
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	Rank        float64
-	VariantID   uuid.UUID
-	Sku         string
-	Options     []byte
-	Price       int64
-	Currency    string
-}
-
-func (q *Queries) ProductByID(ctx context.Context, arg ProductByIDParams) ([]ProductByIDRow, error) {
-	rows, err := q.db.Query(ctx, productByID, arg.ID, arg.Statuses)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ProductByIDRow
-	for rows.Next() {
-		var i ProductByIDRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.Slug,
-			&i.Title,
-			&i.Description,
-			&i.Type,
-			&i.Status,
-			&i.OptionNames,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.Rank,
-			&i.VariantID,
-			&i.Sku,
-			&i.Options,
-			&i.Price,
-			&i.Currency,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const productBySlug = `-- name: ProductBySlug :many
-SELECT p.id, p.slug, p.title, p.description, p.type, p.status, p.option_names, p.created_at, p.updated_at,
-       0::float8 AS rank, v.id AS variant_id, v.sku, v.options, v.price, v.currency
-FROM products p
-JOIN variants v ON v.product_id = p.id
-WHERE p.slug = $1 AND p.status = ANY($2::text[])
-ORDER BY v.position
-`
-
-type ProductBySlugParams struct {
-	Slug     string
-	Statuses []string
-}
-
-type ProductBySlugRow struct {
-	ID          uuid.UUID
-	Slug        string
-	Title       string
-	Description string
-	Type        string
-	Status      string
-	OptionNames []string
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	Rank        float64
-	VariantID   uuid.UUID
-	Sku         string
-	Options     []byte
-	Price       int64
-	Currency    string
-}
-
-func (q *Queries) ProductBySlug(ctx context.Context, arg ProductBySlugParams) ([]ProductBySlugRow, error) {
-	rows, err := q.db.Query(ctx, productBySlug, arg.Slug, arg.Statuses)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ProductBySlugRow
-	for rows.Next() {
-		var i ProductBySlugRow
-		if err := rows.Scan(
-			&i.ID,
-			&i.Slug,
-			&i.Title,
-			&i.Description,
-			&i.Type,
-			&i.Status,
-			&i.OptionNames,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.Rank,
-			&i.VariantID,
-			&i.Sku,
-			&i.Options,
-			&i.Price,
-			&i.Currency,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const searchProducts = `-- name: SearchProducts :many
-SELECT p.id, p.slug, p.title, p.description, p.type, p.status, p.option_names, p.created_at, p.updated_at,
-       p.rank::float8 AS rank, v.id AS variant_id, v.sku, v.options, v.price, v.currency
-FROM (
-    SELECT m.id, m.slug, m.title, m.description, m.type, m.status, m.option_names, m.created_at, m.updated_at, m.rank
-    FROM (
-        SELECT products.id, slug, title, description, type, status, option_names, created_at, updated_at,
-               ts_rank(search, to_tsquery('simple', $1::text))::float8 AS rank
-        FROM products
-        WHERE status = ANY($2::text[]) AND search @@ to_tsquery('simple', $1::text)
-    ) m
-    WHERE (m.rank, m.id) < ($3::float8, $4::uuid)
-    ORDER BY m.rank DESC, m.id DESC
-    LIMIT $5::integer
-) p
-JOIN variants v ON v.product_id = p.id
-ORDER BY p.rank DESC, p.id DESC, v.position
-`
-
-type SearchProductsParams struct {
-	Query      string
+type FacetsParams struct {
 	Statuses   []string
-	RankBefore float64
-	Before     uuid.UUID
+	Labels     []string
+	Query      string
+	Currency   string
+	Least      int64
+	Most       int64
+	MostFacets int32
+}
+
+type FacetsRow struct {
+	Label    string
+	Products int64
+}
+
+// How many products have each label; the commonest first.
+func (q *Queries) Facets(ctx context.Context, arg FacetsParams) ([]FacetsRow, error) {
+	rows, err := q.db.Query(ctx, facets,
+		arg.Statuses,
+		arg.Labels,
+		arg.Query,
+		arg.Currency,
+		arg.Least,
+		arg.Most,
+		arg.MostFacets,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FacetsRow
+	for rows.Next() {
+		var i FacetsRow
+		if err := rows.Scan(&i.Label, &i.Products); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const filterByPrice = `-- name: FilterByPrice :many
+SELECT p.id, p.document, pp.lowest::text AS key
+FROM product_prices pp
+JOIN products p ON p.id = pp.product_id
+WHERE p.status = ANY($1::text[]) AND p.labels @> $2::text[]
+  AND ($3::text = '' OR p.search @@ to_tsquery('simple', $3::text))
+  AND pp.currency = $4::text AND pp.lowest BETWEEN $5::bigint AND $6::bigint
+  AND (pp.lowest, pp.product_id) > ($7::bigint, $8::uuid)
+ORDER BY pp.lowest, pp.product_id
+LIMIT $9::integer
+`
+
+type FilterByPriceParams struct {
+	Statuses   []string
+	Labels     []string
+	Query      string
+	Currency   string
+	Least      int64
+	Most       int64
+	AfterPrice int64
+	After      uuid.UUID
 	PageSize   int32
 }
 
-type SearchProductsRow struct {
-	ID          uuid.UUID
-	Slug        string
-	Title       string
-	Description string
-	Type        string
-	Status      string
-	OptionNames []string
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-	Rank        float64
-	VariantID   uuid.UUID
-	Sku         string
-	Options     []byte
-	Price       int64
-	Currency    string
+type FilterByPriceRow struct {
+	ID       uuid.UUID
+	Document string
+	Key      string
 }
 
-// The same, best match first. A rank is a real, which float8 holds exactly, so that a cursor can name it.
-func (q *Queries) SearchProducts(ctx context.Context, arg SearchProductsParams) ([]SearchProductsRow, error) {
-	rows, err := q.db.Query(ctx, searchProducts,
-		arg.Query,
+func (q *Queries) FilterByPrice(ctx context.Context, arg FilterByPriceParams) ([]FilterByPriceRow, error) {
+	rows, err := q.db.Query(ctx, filterByPrice,
 		arg.Statuses,
-		arg.RankBefore,
-		arg.Before,
+		arg.Labels,
+		arg.Query,
+		arg.Currency,
+		arg.Least,
+		arg.Most,
+		arg.AfterPrice,
+		arg.After,
 		arg.PageSize,
 	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []SearchProductsRow
+	var items []FilterByPriceRow
 	for rows.Next() {
-		var i SearchProductsRow
+		var i FilterByPriceRow
+		if err := rows.Scan(&i.ID, &i.Document, &i.Key); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const filterByPriceDown = `-- name: FilterByPriceDown :many
+SELECT p.id, p.document, pp.lowest::text AS key
+FROM product_prices pp
+JOIN products p ON p.id = pp.product_id
+WHERE p.status = ANY($1::text[]) AND p.labels @> $2::text[]
+  AND ($3::text = '' OR p.search @@ to_tsquery('simple', $3::text))
+  AND pp.currency = $4::text AND pp.lowest BETWEEN $5::bigint AND $6::bigint
+  AND (pp.lowest, pp.product_id) < ($7::bigint, $8::uuid)
+ORDER BY pp.lowest DESC, pp.product_id DESC
+LIMIT $9::integer
+`
+
+type FilterByPriceDownParams struct {
+	Statuses   []string
+	Labels     []string
+	Query      string
+	Currency   string
+	Least      int64
+	Most       int64
+	AfterPrice int64
+	After      uuid.UUID
+	PageSize   int32
+}
+
+type FilterByPriceDownRow struct {
+	ID       uuid.UUID
+	Document string
+	Key      string
+}
+
+func (q *Queries) FilterByPriceDown(ctx context.Context, arg FilterByPriceDownParams) ([]FilterByPriceDownRow, error) {
+	rows, err := q.db.Query(ctx, filterByPriceDown,
+		arg.Statuses,
+		arg.Labels,
+		arg.Query,
+		arg.Currency,
+		arg.Least,
+		arg.Most,
+		arg.AfterPrice,
+		arg.After,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FilterByPriceDownRow
+	for rows.Next() {
+		var i FilterByPriceDownRow
+		if err := rows.Scan(&i.ID, &i.Document, &i.Key); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const filterByRank = `-- name: FilterByRank :many
+SELECT p.id, p.document, m.rank::text AS key
+FROM (
+    SELECT r.id, r.rank
+    FROM (
+        SELECT p.id, ts_rank(p.search, to_tsquery('simple', $1::text))::float8 AS rank
+        FROM products p
+        WHERE p.status = ANY($2::text[]) AND p.labels @> $3::text[]
+          AND p.search @@ to_tsquery('simple', $1::text)
+          AND ($4::text = '' OR EXISTS (SELECT 1 FROM product_prices pp WHERE pp.product_id = p.id AND pp.currency = $4::text AND pp.lowest BETWEEN $5::bigint AND $6::bigint))
+    ) r
+    WHERE (r.rank, r.id) < ($7::float8, $8::uuid)
+    ORDER BY r.rank DESC, r.id DESC
+    LIMIT $9::integer
+) m
+JOIN products p ON p.id = m.id
+ORDER BY m.rank DESC, m.id DESC
+`
+
+type FilterByRankParams struct {
+	Query     string
+	Statuses  []string
+	Labels    []string
+	Currency  string
+	Least     int64
+	Most      int64
+	AfterRank float64
+	After     uuid.UUID
+	PageSize  int32
+}
+
+type FilterByRankRow struct {
+	ID       uuid.UUID
+	Document string
+	Key      string
+}
+
+// Best match first. The documents are read for the page alone. A rank is a real, which float8 holds exactly.
+func (q *Queries) FilterByRank(ctx context.Context, arg FilterByRankParams) ([]FilterByRankRow, error) {
+	rows, err := q.db.Query(ctx, filterByRank,
+		arg.Query,
+		arg.Statuses,
+		arg.Labels,
+		arg.Currency,
+		arg.Least,
+		arg.Most,
+		arg.AfterRank,
+		arg.After,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FilterByRankRow
+	for rows.Next() {
+		var i FilterByRankRow
+		if err := rows.Scan(&i.ID, &i.Document, &i.Key); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const filterByTitle = `-- name: FilterByTitle :many
+SELECT p.id, p.document, p.title_key AS key
+FROM products p
+WHERE p.status = ANY($1::text[]) AND p.labels @> $2::text[]
+  AND ($3::text = '' OR p.search @@ to_tsquery('simple', $3::text))
+  AND ($4::text = '' OR EXISTS (SELECT 1 FROM product_prices pp WHERE pp.product_id = p.id AND pp.currency = $4::text AND pp.lowest BETWEEN $5::bigint AND $6::bigint))
+  AND (p.title_key, p.id) > ($7::text, $8::uuid)
+ORDER BY p.title_key, p.id
+LIMIT $9::integer
+`
+
+type FilterByTitleParams struct {
+	Statuses   []string
+	Labels     []string
+	Query      string
+	Currency   string
+	Least      int64
+	Most       int64
+	AfterTitle string
+	After      uuid.UUID
+	PageSize   int32
+}
+
+type FilterByTitleRow struct {
+	ID       uuid.UUID
+	Document string
+	Key      string
+}
+
+func (q *Queries) FilterByTitle(ctx context.Context, arg FilterByTitleParams) ([]FilterByTitleRow, error) {
+	rows, err := q.db.Query(ctx, filterByTitle,
+		arg.Statuses,
+		arg.Labels,
+		arg.Query,
+		arg.Currency,
+		arg.Least,
+		arg.Most,
+		arg.AfterTitle,
+		arg.After,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FilterByTitleRow
+	for rows.Next() {
+		var i FilterByTitleRow
+		if err := rows.Scan(&i.ID, &i.Document, &i.Key); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const filterByTitleDown = `-- name: FilterByTitleDown :many
+SELECT p.id, p.document, p.title_key AS key
+FROM products p
+WHERE p.status = ANY($1::text[]) AND p.labels @> $2::text[]
+  AND ($3::text = '' OR p.search @@ to_tsquery('simple', $3::text))
+  AND ($4::text = '' OR EXISTS (SELECT 1 FROM product_prices pp WHERE pp.product_id = p.id AND pp.currency = $4::text AND pp.lowest BETWEEN $5::bigint AND $6::bigint))
+  AND (p.title_key, p.id) < ($7::text, $8::uuid)
+ORDER BY p.title_key DESC, p.id DESC
+LIMIT $9::integer
+`
+
+type FilterByTitleDownParams struct {
+	Statuses   []string
+	Labels     []string
+	Query      string
+	Currency   string
+	Least      int64
+	Most       int64
+	AfterTitle string
+	After      uuid.UUID
+	PageSize   int32
+}
+
+type FilterByTitleDownRow struct {
+	ID       uuid.UUID
+	Document string
+	Key      string
+}
+
+func (q *Queries) FilterByTitleDown(ctx context.Context, arg FilterByTitleDownParams) ([]FilterByTitleDownRow, error) {
+	rows, err := q.db.Query(ctx, filterByTitleDown,
+		arg.Statuses,
+		arg.Labels,
+		arg.Query,
+		arg.Currency,
+		arg.Least,
+		arg.Most,
+		arg.AfterTitle,
+		arg.After,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FilterByTitleDownRow
+	for rows.Next() {
+		var i FilterByTitleDownRow
+		if err := rows.Scan(&i.ID, &i.Document, &i.Key); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const filterNewest = `-- name: FilterNewest :many
+
+SELECT p.id, p.document, ''::text AS key
+FROM products p
+WHERE p.status = ANY($1::text[]) AND p.labels @> $2::text[]
+  AND ($3::text = '' OR p.search @@ to_tsquery('simple', $3::text))
+  AND ($4::text = '' OR EXISTS (SELECT 1 FROM product_prices pp WHERE pp.product_id = p.id AND pp.currency = $4::text AND pp.lowest BETWEEN $5::bigint AND $6::bigint))
+  AND p.id < $7::uuid
+ORDER BY p.id DESC
+LIMIT $8::integer
+`
+
+type FilterNewestParams struct {
+	Statuses []string
+	Labels   []string
+	Query    string
+	Currency string
+	Least    int64
+	Most     int64
+	After    uuid.UUID
+	PageSize int32
+}
+
+type FilterNewestRow struct {
+	ID       uuid.UUID
+	Document string
+	Key      string
+}
+
+// The lists below differ in their order alone. They are planned for each set of values (see filtering), so that a
+// condition that is not asked for costs nothing. key is what a cursor names beside the id.
+func (q *Queries) FilterNewest(ctx context.Context, arg FilterNewestParams) ([]FilterNewestRow, error) {
+	rows, err := q.db.Query(ctx, filterNewest,
+		arg.Statuses,
+		arg.Labels,
+		arg.Query,
+		arg.Currency,
+		arg.Least,
+		arg.Most,
+		arg.After,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FilterNewestRow
+	for rows.Next() {
+		var i FilterNewestRow
+		if err := rows.Scan(&i.ID, &i.Document, &i.Key); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const filterOldest = `-- name: FilterOldest :many
+SELECT p.id, p.document, ''::text AS key
+FROM products p
+WHERE p.status = ANY($1::text[]) AND p.labels @> $2::text[]
+  AND ($3::text = '' OR p.search @@ to_tsquery('simple', $3::text))
+  AND ($4::text = '' OR EXISTS (SELECT 1 FROM product_prices pp WHERE pp.product_id = p.id AND pp.currency = $4::text AND pp.lowest BETWEEN $5::bigint AND $6::bigint))
+  AND p.id > $7::uuid
+ORDER BY p.id
+LIMIT $8::integer
+`
+
+type FilterOldestParams struct {
+	Statuses []string
+	Labels   []string
+	Query    string
+	Currency string
+	Least    int64
+	Most     int64
+	After    uuid.UUID
+	PageSize int32
+}
+
+type FilterOldestRow struct {
+	ID       uuid.UUID
+	Document string
+	Key      string
+}
+
+func (q *Queries) FilterOldest(ctx context.Context, arg FilterOldestParams) ([]FilterOldestRow, error) {
+	rows, err := q.db.Query(ctx, filterOldest,
+		arg.Statuses,
+		arg.Labels,
+		arg.Query,
+		arg.Currency,
+		arg.Least,
+		arg.Most,
+		arg.After,
+		arg.PageSize,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FilterOldestRow
+	for rows.Next() {
+		var i FilterOldestRow
+		if err := rows.Scan(&i.ID, &i.Document, &i.Key); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const hasSubcategory = `-- name: HasSubcategory :one
+SELECT EXISTS (SELECT 1 FROM categories WHERE parent_id = $1::uuid)
+`
+
+func (q *Queries) HasSubcategory(ctx context.Context, id uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, hasSubcategory, id)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const insertBundleItems = `-- name: InsertBundleItems :exec
+INSERT INTO bundle_items (bundle_id, component_id, position, quantity)
+SELECT $1::uuid, unnest($2::uuid[]), unnest($3::integer[]), unnest($4::bigint[])
+`
+
+type InsertBundleItemsParams struct {
+	BundleID     uuid.UUID
+	ComponentIds []uuid.UUID
+	Positions    []int32
+	Quantities   []int64
+}
+
+func (q *Queries) InsertBundleItems(ctx context.Context, arg InsertBundleItemsParams) error {
+	_, err := q.db.Exec(ctx, insertBundleItems,
+		arg.BundleID,
+		arg.ComponentIds,
+		arg.Positions,
+		arg.Quantities,
+	)
+	return err
+}
+
+const insertCategory = `-- name: InsertCategory :exec
+INSERT INTO categories (id, slug, name, description, parent_id, path, position, seo)
+VALUES ($1, $2, $3, $4, ($5::uuid[])[cardinality($5::uuid[])], $5::uuid[] || $1::uuid, $6, $7)
+`
+
+type InsertCategoryParams struct {
+	ID          uuid.UUID
+	Slug        string
+	Name        string
+	Description string
+	ParentPath  []uuid.UUID
+	Position    int32
+	Seo         []byte
+}
+
+// A path's last is NULL where the path is empty.
+func (q *Queries) InsertCategory(ctx context.Context, arg InsertCategoryParams) error {
+	_, err := q.db.Exec(ctx, insertCategory,
+		arg.ID,
+		arg.Slug,
+		arg.Name,
+		arg.Description,
+		arg.ParentPath,
+		arg.Position,
+		arg.Seo,
+	)
+	return err
+}
+
+const insertCollection = `-- name: InsertCollection :exec
+INSERT INTO collections (id, slug, name, description, seo) VALUES ($1, $2, $3, $4, $5)
+`
+
+type InsertCollectionParams struct {
+	ID          uuid.UUID
+	Slug        string
+	Name        string
+	Description string
+	Seo         []byte
+}
+
+func (q *Queries) InsertCollection(ctx context.Context, arg InsertCollectionParams) error {
+	_, err := q.db.Exec(ctx, insertCollection,
+		arg.ID,
+		arg.Slug,
+		arg.Name,
+		arg.Description,
+		arg.Seo,
+	)
+	return err
+}
+
+const insertCollectionProducts = `-- name: InsertCollectionProducts :exec
+INSERT INTO collection_products (collection_id, product_id)
+SELECT $1::uuid, unnest($2::uuid[])
+`
+
+type InsertCollectionProductsParams struct {
+	CollectionID uuid.UUID
+	ProductIds   []uuid.UUID
+}
+
+func (q *Queries) InsertCollectionProducts(ctx context.Context, arg InsertCollectionProductsParams) error {
+	_, err := q.db.Exec(ctx, insertCollectionProducts, arg.CollectionID, arg.ProductIds)
+	return err
+}
+
+const insertPrices = `-- name: InsertPrices :exec
+INSERT INTO prices (variant_id, currency, position, amount, compare_at, cost)
+SELECT variant_id, currency, position, amount, nullif(compare_at, -1), nullif(cost, -1)
+FROM (SELECT unnest($1::uuid[]) AS variant_id, unnest($2::text[]) AS currency, unnest($3::integer[]) AS position,
+             unnest($4::bigint[]) AS amount, unnest($5::bigint[]) AS compare_at, unnest($6::bigint[]) AS cost) p
+`
+
+type InsertPricesParams struct {
+	VariantIds []uuid.UUID
+	Currencies []string
+	Positions  []int32
+	Amounts    []int64
+	CompareAts []int64
+	Costs      []int64
+}
+
+// Nothing is below zero, so -1 says that there is no such amount.
+func (q *Queries) InsertPrices(ctx context.Context, arg InsertPricesParams) error {
+	_, err := q.db.Exec(ctx, insertPrices,
+		arg.VariantIds,
+		arg.Currencies,
+		arg.Positions,
+		arg.Amounts,
+		arg.CompareAts,
+		arg.Costs,
+	)
+	return err
+}
+
+const insertProduct = `-- name: InsertProduct :exec
+INSERT INTO products (id, version, slug, title, title_key, type, status, tax_category, marks, search, document, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+        setweight(to_tsvector('simple', $10::text), 'A') || setweight(to_tsvector('simple', $11::text), 'B')
+        || setweight(to_tsvector('simple', $12::text), 'C'),
+        $13, $14, $15)
+`
+
+type InsertProductParams struct {
+	ID               uuid.UUID
+	Version          int64
+	Slug             string
+	Title            string
+	TitleKey         string
+	Type             string
+	Status           string
+	TaxCategory      string
+	Marks            []string
+	TitleWords       string
+	LabelWords       string
+	DescriptionWords string
+	Document         string
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+}
+
+func (q *Queries) InsertProduct(ctx context.Context, arg InsertProductParams) error {
+	_, err := q.db.Exec(ctx, insertProduct,
+		arg.ID,
+		arg.Version,
+		arg.Slug,
+		arg.Title,
+		arg.TitleKey,
+		arg.Type,
+		arg.Status,
+		arg.TaxCategory,
+		arg.Marks,
+		arg.TitleWords,
+		arg.LabelWords,
+		arg.DescriptionWords,
+		arg.Document,
+		arg.CreatedAt,
+		arg.UpdatedAt,
+	)
+	return err
+}
+
+const insertProductCategories = `-- name: InsertProductCategories :exec
+INSERT INTO product_categories (product_id, category_id)
+SELECT $1::uuid, unnest($2::uuid[])
+`
+
+type InsertProductCategoriesParams struct {
+	ProductID   uuid.UUID
+	CategoryIds []uuid.UUID
+}
+
+func (q *Queries) InsertProductCategories(ctx context.Context, arg InsertProductCategoriesParams) error {
+	_, err := q.db.Exec(ctx, insertProductCategories, arg.ProductID, arg.CategoryIds)
+	return err
+}
+
+const insertProductPrices = `-- name: InsertProductPrices :exec
+INSERT INTO product_prices (product_id, currency, lowest)
+SELECT v.product_id, p.currency, min(p.amount)
+FROM variants v
+JOIN prices p ON p.variant_id = v.id
+WHERE v.product_id = $1
+GROUP BY v.product_id, p.currency
+`
+
+func (q *Queries) InsertProductPrices(ctx context.Context, productID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, insertProductPrices, productID)
+	return err
+}
+
+const listCategories = `-- name: ListCategories :many
+SELECT c.id, c.slug, c.name, c.description, c.path, c.position, c.seo,
+       ARRAY(SELECT a.slug FROM categories a WHERE a.id = ANY(c.path) ORDER BY cardinality(a.path))::text[] AS slugs
+FROM categories c
+WHERE c.id < $1::uuid
+ORDER BY c.id DESC
+LIMIT $2::integer
+`
+
+type ListCategoriesParams struct {
+	Before   uuid.UUID
+	PageSize int32
+}
+
+type ListCategoriesRow struct {
+	ID          uuid.UUID
+	Slug        string
+	Name        string
+	Description string
+	Path        []uuid.UUID
+	Position    int32
+	Seo         []byte
+	Slugs       []string
+}
+
+func (q *Queries) ListCategories(ctx context.Context, arg ListCategoriesParams) ([]ListCategoriesRow, error) {
+	rows, err := q.db.Query(ctx, listCategories, arg.Before, arg.PageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListCategoriesRow
+	for rows.Next() {
+		var i ListCategoriesRow
 		if err := rows.Scan(
 			&i.ID,
 			&i.Slug,
-			&i.Title,
+			&i.Name,
 			&i.Description,
-			&i.Type,
-			&i.Status,
-			&i.OptionNames,
-			&i.CreatedAt,
-			&i.UpdatedAt,
-			&i.Rank,
-			&i.VariantID,
+			&i.Path,
+			&i.Position,
+			&i.Seo,
+			&i.Slugs,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listCollections = `-- name: ListCollections :many
+SELECT c.id, c.slug, c.name, c.description, c.seo, (SELECT count(*) FROM collection_products cp WHERE cp.collection_id = c.id) AS product_count
+FROM collections c
+WHERE c.id < $1::uuid
+ORDER BY c.id DESC
+LIMIT $2::integer
+`
+
+type ListCollectionsParams struct {
+	Before   uuid.UUID
+	PageSize int32
+}
+
+type ListCollectionsRow struct {
+	ID           uuid.UUID
+	Slug         string
+	Name         string
+	Description  string
+	Seo          []byte
+	ProductCount int64
+}
+
+func (q *Queries) ListCollections(ctx context.Context, arg ListCollectionsParams) ([]ListCollectionsRow, error) {
+	rows, err := q.db.Query(ctx, listCollections, arg.Before, arg.PageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ListCollectionsRow
+	for rows.Next() {
+		var i ListCollectionsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Description,
+			&i.Seo,
+			&i.ProductCount,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listNewest = `-- name: ListNewest :one
+SELECT coalesce(string_agg(n.document, ',') FILTER (WHERE n.place <= 20), '')::text AS documents,
+       coalesce((array_agg(n.id) FILTER (WHERE n.place = 20))[1], '00000000-0000-0000-0000-000000000000')::uuid AS last,
+       (count(*) > 20)::boolean AS more
+FROM (
+    SELECT p.id, p.document, row_number() OVER (ORDER BY p.id DESC) AS place
+    FROM products p
+    WHERE p.status = $1 AND p.id < $2::uuid
+    ORDER BY p.id DESC
+    LIMIT 21
+) n
+`
+
+type ListNewestParams struct {
+	Status string
+	Before uuid.UUID
+}
+
+type ListNewestRow struct {
+	Documents string
+	Last      uuid.UUID
+	More      bool
+}
+
+// The page that is asked for most: 20 products, newest first, in one status, without a filter. Its size is written
+// out, since PostgreSQL plans a statement with an unknown LIMIT anew each time, which costs more than running it. The
+// page comes in one piece, in the order of the rows below.
+func (q *Queries) ListNewest(ctx context.Context, arg ListNewestParams) (ListNewestRow, error) {
+	row := q.db.QueryRow(ctx, listNewest, arg.Status, arg.Before)
+	var i ListNewestRow
+	err := row.Scan(&i.Documents, &i.Last, &i.More)
+	return i, err
+}
+
+const lockAlone = `-- name: LockAlone :exec
+SELECT pg_advisory_xact_lock(7203110)
+`
+
+func (q *Queries) LockAlone(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, lockAlone)
+	return err
+}
+
+const lockProductByID = `-- name: LockProductByID :one
+SELECT document FROM products WHERE id = $1 FOR UPDATE
+`
+
+func (q *Queries) LockProductByID(ctx context.Context, id uuid.UUID) (string, error) {
+	row := q.db.QueryRow(ctx, lockProductByID, id)
+	var document string
+	err := row.Scan(&document)
+	return document, err
+}
+
+const lockProductBySlug = `-- name: LockProductBySlug :one
+SELECT document FROM products WHERE slug = $1 FOR UPDATE
+`
+
+func (q *Queries) LockProductBySlug(ctx context.Context, slug string) (string, error) {
+	row := q.db.QueryRow(ctx, lockProductBySlug, slug)
+	var document string
+	err := row.Scan(&document)
+	return document, err
+}
+
+const lockProductsInCategory = `-- name: LockProductsInCategory :many
+SELECT p.document
+FROM products p
+JOIN product_categories pc ON pc.product_id = p.id
+WHERE pc.category_id = $1
+ORDER BY p.id
+FOR UPDATE OF p
+`
+
+func (q *Queries) LockProductsInCategory(ctx context.Context, categoryID uuid.UUID) ([]string, error) {
+	rows, err := q.db.Query(ctx, lockProductsInCategory, categoryID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var document string
+		if err := rows.Scan(&document); err != nil {
+			return nil, err
+		}
+		items = append(items, document)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockShared = `-- name: LockShared :exec
+SELECT pg_advisory_xact_lock_shared(7203110)
+`
+
+// Writes of one product share the catalogue; those of the category tree and of collections, which change many
+// products, have it alone.
+func (q *Queries) LockShared(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, lockShared)
+	return err
+}
+
+const moveSubtree = `-- name: MoveSubtree :exec
+UPDATE categories
+SET path = $1::uuid[] || path[$2::integer:cardinality(path)],
+    parent_id = CASE WHEN id = $3::uuid THEN ($1::uuid[])[cardinality($1::uuid[])] ELSE parent_id END
+WHERE path @> ARRAY[$3::uuid]
+`
+
+type MoveSubtreeParams struct {
+	ParentPath []uuid.UUID
+	Depth      int32
+	ID         uuid.UUID
+}
+
+// The category and all below it hang below the parent path; depth is where the category stands in its path now.
+func (q *Queries) MoveSubtree(ctx context.Context, arg MoveSubtreeParams) error {
+	_, err := q.db.Exec(ctx, moveSubtree, arg.ParentPath, arg.Depth, arg.ID)
+	return err
+}
+
+const productByID = `-- name: ProductByID :one
+SELECT id, document FROM products WHERE id = $1 AND (status = 'active' OR $2::boolean)
+`
+
+type ProductByIDParams struct {
+	ID         uuid.UUID
+	Everything bool
+}
+
+type ProductByIDRow struct {
+	ID       uuid.UUID
+	Document string
+}
+
+func (q *Queries) ProductByID(ctx context.Context, arg ProductByIDParams) (ProductByIDRow, error) {
+	row := q.db.QueryRow(ctx, productByID, arg.ID, arg.Everything)
+	var i ProductByIDRow
+	err := row.Scan(&i.ID, &i.Document)
+	return i, err
+}
+
+const productBySlug = `-- name: ProductBySlug :one
+SELECT id, document FROM products WHERE slug = $1 AND (status = 'active' OR $2::boolean)
+`
+
+type ProductBySlugParams struct {
+	Slug       string
+	Everything bool
+}
+
+type ProductBySlugRow struct {
+	ID       uuid.UUID
+	Document string
+}
+
+func (q *Queries) ProductBySlug(ctx context.Context, arg ProductBySlugParams) (ProductBySlugRow, error) {
+	row := q.db.QueryRow(ctx, productBySlug, arg.Slug, arg.Everything)
+	var i ProductBySlugRow
+	err := row.Scan(&i.ID, &i.Document)
+	return i, err
+}
+
+const productCosts = `-- name: ProductCosts :many
+SELECT v.id, v.sku, p.currency, p.cost::bigint AS cost
+FROM variants v
+JOIN prices p ON p.variant_id = v.id
+WHERE v.product_id = $1 AND p.cost IS NOT NULL
+ORDER BY v.position, p.position
+`
+
+type ProductCostsRow struct {
+	ID       uuid.UUID
+	Sku      string
+	Currency string
+	Cost     int64
+}
+
+func (q *Queries) ProductCosts(ctx context.Context, productID uuid.UUID) ([]ProductCostsRow, error) {
+	rows, err := q.db.Query(ctx, productCosts, productID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ProductCostsRow
+	for rows.Next() {
+		var i ProductCostsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Sku,
+			&i.Currency,
+			&i.Cost,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const productsByID = `-- name: ProductsByID :many
+SELECT id FROM products WHERE id = ANY($1::uuid[])
+`
+
+func (q *Queries) ProductsByID(ctx context.Context, ids []uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, productsByID, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const productsInCollection = `-- name: ProductsInCollection :many
+SELECT product_id FROM collection_products WHERE collection_id = $1
+`
+
+func (q *Queries) ProductsInCollection(ctx context.Context, collectionID uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, productsInCollection, collectionID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var product_id uuid.UUID
+		if err := rows.Scan(&product_id); err != nil {
+			return nil, err
+		}
+		items = append(items, product_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const productsInSubtree = `-- name: ProductsInSubtree :many
+SELECT DISTINCT pc.product_id
+FROM product_categories pc
+JOIN categories c ON c.id = pc.category_id
+WHERE c.path @> ARRAY[$1::uuid]
+`
+
+func (q *Queries) ProductsInSubtree(ctx context.Context, id uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, productsInSubtree, id)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var product_id uuid.UUID
+		if err := rows.Scan(&product_id); err != nil {
+			return nil, err
+		}
+		items = append(items, product_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const relabel = `-- name: Relabel :exec
+UPDATE products p
+SET labels = p.marks || ARRAY(
+        SELECT DISTINCT 'category:' || unnest(ARRAY[above.id::text, above.slug])
+        FROM product_categories pc
+        JOIN categories c ON c.id = pc.category_id
+        JOIN categories above ON above.id = ANY(c.path)
+        WHERE pc.product_id = p.id
+    ) || ARRAY(
+        SELECT 'collection:' || unnest(ARRAY[c.id::text, c.slug])
+        FROM collection_products cp
+        JOIN collections c ON c.id = cp.collection_id
+        WHERE cp.product_id = p.id
+    )
+WHERE p.id = ANY($1::uuid[])
+`
+
+// What the catalogue knows of the products' places in it, beside what they say themselves.
+func (q *Queries) Relabel(ctx context.Context, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, relabel, ids)
+	return err
+}
+
+const sellables = `-- name: Sellables :many
+SELECT v.id, v.product_id, v.sku, v.options, v.weight_grams, v.track_stock, (v.stock_policy = 'continue')::boolean AS oversell,
+       p.title, p.type, p.status, p.tax_category, coalesce(pr.amount, -1)::bigint AS price,
+       ARRAY(SELECT cp.collection_id FROM collection_products cp WHERE cp.product_id = v.product_id)::uuid[] AS collection_ids,
+       CASE WHEN p.type = 'bundle' THEN (
+           SELECT json_agg(json_build_object('VariantID', c.id, 'Quantity', b.quantity, 'TrackStock', c.track_stock,
+               'Continue', c.stock_policy = 'continue', 'WeightGrams', c.weight_grams, 'Shippable', cp.type <> 'digital') ORDER BY b.position)
+           FROM bundle_items b
+           JOIN variants c ON c.id = b.component_id
+           JOIN products cp ON cp.id = c.product_id
+           WHERE b.bundle_id = v.id
+       ) END::json AS bundle
+FROM variants v
+JOIN products p ON p.id = v.product_id
+LEFT JOIN prices pr ON pr.variant_id = v.id AND pr.currency = $1
+WHERE v.id = ANY($2::uuid[])
+`
+
+type SellablesParams struct {
+	Currency string
+	Ids      []uuid.UUID
+}
+
+type SellablesRow struct {
+	ID            uuid.UUID
+	ProductID     uuid.UUID
+	Sku           string
+	Options       []byte
+	WeightGrams   int64
+	TrackStock    bool
+	Oversell      bool
+	Title         string
+	Type          string
+	Status        string
+	TaxCategory   string
+	Price         int64
+	CollectionIds []uuid.UUID
+	Bundle        []byte
+}
+
+func (q *Queries) Sellables(ctx context.Context, arg SellablesParams) ([]SellablesRow, error) {
+	rows, err := q.db.Query(ctx, sellables, arg.Currency, arg.Ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SellablesRow
+	for rows.Next() {
+		var i SellablesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProductID,
 			&i.Sku,
 			&i.Options,
+			&i.WeightGrams,
+			&i.TrackStock,
+			&i.Oversell,
+			&i.Title,
+			&i.Type,
+			&i.Status,
+			&i.TaxCategory,
 			&i.Price,
-			&i.Currency,
+			&i.CollectionIds,
+			&i.Bundle,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const stockOfProducts = `-- name: StockOfProducts :many
+SELECT v.product_id, v.id, s.id AS stock_id, coalesce(b.quantity, 1)::bigint AS quantity, s.track_stock, (s.stock_policy = 'continue')::boolean AS oversell
+FROM variants v
+LEFT JOIN bundle_items b ON b.bundle_id = v.id
+JOIN variants s ON s.id = coalesce(b.component_id, v.id)
+WHERE v.product_id = ANY($1::uuid[])
+`
+
+type StockOfProductsRow struct {
+	ProductID  uuid.UUID
+	ID         uuid.UUID
+	StockID    uuid.UUID
+	Quantity   int64
+	TrackStock bool
+	Oversell   bool
+}
+
+// Each variant of the products with what its stock is: its own, or for a bundle that of each component.
+func (q *Queries) StockOfProducts(ctx context.Context, productIds []uuid.UUID) ([]StockOfProductsRow, error) {
+	rows, err := q.db.Query(ctx, stockOfProducts, productIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StockOfProductsRow
+	for rows.Next() {
+		var i StockOfProductsRow
+		if err := rows.Scan(
+			&i.ProductID,
+			&i.ID,
+			&i.StockID,
+			&i.Quantity,
+			&i.TrackStock,
+			&i.Oversell,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const updateCategory = `-- name: UpdateCategory :exec
+UPDATE categories
+SET slug = $1, name = $2, description = $3, position = $4, seo = $5
+WHERE id = $6
+`
+
+type UpdateCategoryParams struct {
+	Slug        string
+	Name        string
+	Description string
+	Position    int32
+	Seo         []byte
+	ID          uuid.UUID
+}
+
+func (q *Queries) UpdateCategory(ctx context.Context, arg UpdateCategoryParams) error {
+	_, err := q.db.Exec(ctx, updateCategory,
+		arg.Slug,
+		arg.Name,
+		arg.Description,
+		arg.Position,
+		arg.Seo,
+		arg.ID,
+	)
+	return err
+}
+
+const updateCollection = `-- name: UpdateCollection :exec
+UPDATE collections SET slug = $1, name = $2, description = $3, seo = $4 WHERE id = $5
+`
+
+type UpdateCollectionParams struct {
+	Slug        string
+	Name        string
+	Description string
+	Seo         []byte
+	ID          uuid.UUID
+}
+
+func (q *Queries) UpdateCollection(ctx context.Context, arg UpdateCollectionParams) error {
+	_, err := q.db.Exec(ctx, updateCollection,
+		arg.Slug,
+		arg.Name,
+		arg.Description,
+		arg.Seo,
+		arg.ID,
+	)
+	return err
+}
+
+const updateDocuments = `-- name: UpdateDocuments :exec
+UPDATE products p
+SET version = n.version, status = n.status, document = n.document, updated_at = $1
+FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS version, unnest($4::text[]) AS status,
+             unnest($5::text[]) AS document) n
+WHERE p.id = n.id
+`
+
+type UpdateDocumentsParams struct {
+	UpdatedAt time.Time
+	Ids       []uuid.UUID
+	Versions  []int64
+	Statuses  []string
+	Documents []string
+}
+
+func (q *Queries) UpdateDocuments(ctx context.Context, arg UpdateDocumentsParams) error {
+	_, err := q.db.Exec(ctx, updateDocuments,
+		arg.UpdatedAt,
+		arg.Ids,
+		arg.Versions,
+		arg.Statuses,
+		arg.Documents,
+	)
+	return err
+}
+
+const updateProduct = `-- name: UpdateProduct :exec
+UPDATE products
+SET version = $1, slug = $2, title = $3, title_key = $4, type = $5, status = $6,
+    tax_category = $7, marks = $8,
+    search = setweight(to_tsvector('simple', $9::text), 'A') || setweight(to_tsvector('simple', $10::text), 'B')
+        || setweight(to_tsvector('simple', $11::text), 'C'),
+    document = $12, updated_at = $13
+WHERE id = $14
+`
+
+type UpdateProductParams struct {
+	Version          int64
+	Slug             string
+	Title            string
+	TitleKey         string
+	Type             string
+	Status           string
+	TaxCategory      string
+	Marks            []string
+	TitleWords       string
+	LabelWords       string
+	DescriptionWords string
+	Document         string
+	UpdatedAt        time.Time
+	ID               uuid.UUID
+}
+
+func (q *Queries) UpdateProduct(ctx context.Context, arg UpdateProductParams) error {
+	_, err := q.db.Exec(ctx, updateProduct,
+		arg.Version,
+		arg.Slug,
+		arg.Title,
+		arg.TitleKey,
+		arg.Type,
+		arg.Status,
+		arg.TaxCategory,
+		arg.Marks,
+		arg.TitleWords,
+		arg.LabelWords,
+		arg.DescriptionWords,
+		arg.Document,
+		arg.UpdatedAt,
+		arg.ID,
+	)
+	return err
+}
+
+const upsertVariants = `-- name: UpsertVariants :exec
+INSERT INTO variants (id, product_id, position, sku, options, weight_grams, track_stock, stock_policy)
+SELECT unnest($1::uuid[]), $2::uuid, unnest($3::integer[]), unnest($4::text[]), unnest($5::text[])::jsonb,
+       unnest($6::bigint[]), unnest($7::boolean[]), unnest($8::text[])
+ON CONFLICT (id) DO UPDATE
+SET position = excluded.position, options = excluded.options, weight_grams = excluded.weight_grams,
+    track_stock = excluded.track_stock, stock_policy = excluded.stock_policy
+`
+
+type UpsertVariantsParams struct {
+	Ids           []uuid.UUID
+	ProductID     uuid.UUID
+	Positions     []int32
+	Skus          []string
+	Options       []string
+	Weights       []int64
+	TrackStock    []bool
+	StockPolicies []string
+}
+
+// A variant keeps its row, and with it its id, as long as its SKU is there.
+func (q *Queries) UpsertVariants(ctx context.Context, arg UpsertVariantsParams) error {
+	_, err := q.db.Exec(ctx, upsertVariants,
+		arg.Ids,
+		arg.ProductID,
+		arg.Positions,
+		arg.Skus,
+		arg.Options,
+		arg.Weights,
+		arg.TrackStock,
+		arg.StockPolicies,
+	)
+	return err
+}
+
+const variantsByID = `-- name: VariantsByID :many
+SELECT id, product_id, sku, track_stock, (stock_policy = 'continue')::boolean AS oversell FROM variants WHERE id = ANY($1::uuid[])
+`
+
+type VariantsByIDRow struct {
+	ID         uuid.UUID
+	ProductID  uuid.UUID
+	Sku        string
+	TrackStock bool
+	Oversell   bool
+}
+
+func (q *Queries) VariantsByID(ctx context.Context, ids []uuid.UUID) ([]VariantsByIDRow, error) {
+	rows, err := q.db.Query(ctx, variantsByID, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VariantsByIDRow
+	for rows.Next() {
+		var i VariantsByIDRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProductID,
+			&i.Sku,
+			&i.TrackStock,
+			&i.Oversell,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const variantsBySKU = `-- name: VariantsBySKU :many
+SELECT id, product_id, sku, track_stock, (stock_policy = 'continue')::boolean AS oversell FROM variants WHERE sku = ANY($1::text[])
+`
+
+type VariantsBySKURow struct {
+	ID         uuid.UUID
+	ProductID  uuid.UUID
+	Sku        string
+	TrackStock bool
+	Oversell   bool
+}
+
+func (q *Queries) VariantsBySKU(ctx context.Context, skus []string) ([]VariantsBySKURow, error) {
+	rows, err := q.db.Query(ctx, variantsBySKU, skus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VariantsBySKURow
+	for rows.Next() {
+		var i VariantsBySKURow
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProductID,
+			&i.Sku,
+			&i.TrackStock,
+			&i.Oversell,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const variantsOfProduct = `-- name: VariantsOfProduct :many
+SELECT id, product_id, sku, track_stock, (stock_policy = 'continue')::boolean AS oversell FROM variants WHERE product_id = $1 ORDER BY position
+`
+
+type VariantsOfProductRow struct {
+	ID         uuid.UUID
+	ProductID  uuid.UUID
+	Sku        string
+	TrackStock bool
+	Oversell   bool
+}
+
+func (q *Queries) VariantsOfProduct(ctx context.Context, productID uuid.UUID) ([]VariantsOfProductRow, error) {
+	rows, err := q.db.Query(ctx, variantsOfProduct, productID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []VariantsOfProductRow
+	for rows.Next() {
+		var i VariantsOfProductRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProductID,
+			&i.Sku,
+			&i.TrackStock,
+			&i.Oversell,
 		); err != nil {
 			return nil, err
 		}

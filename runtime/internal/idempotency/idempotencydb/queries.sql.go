@@ -63,6 +63,95 @@ func (q *Queries) Claim(ctx context.Context, arg ClaimParams) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const claimAll = `-- name: ClaimAll :many
+INSERT INTO idempotency_keys (scope, key, request_hash)
+SELECT d.scope, d.key, d.request_hash
+FROM (SELECT unnest($1::text[]) AS scope, unnest($2::text[]) AS key, unnest($3::bytea[]) AS request_hash) d
+ORDER BY d.scope, d.key
+ON CONFLICT (scope, key) DO UPDATE
+    SET request_hash = excluded.request_hash, status = 0, body = '', created_at = now()
+    WHERE idempotency_keys.created_at < now() - $4::interval
+RETURNING scope, key
+`
+
+type ClaimAllParams struct {
+	Scopes        []string
+	Keys          []string
+	RequestHashes [][]byte
+	Lifetime      time.Duration
+}
+
+type ClaimAllRow struct {
+	Scope string
+	Key   string
+}
+
+// Claim for many requests at once, in the order of their keys, so that two transactions never wait for each other in a circle.
+func (q *Queries) ClaimAll(ctx context.Context, arg ClaimAllParams) ([]ClaimAllRow, error) {
+	rows, err := q.db.Query(ctx, claimAll,
+		arg.Scopes,
+		arg.Keys,
+		arg.RequestHashes,
+		arg.Lifetime,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ClaimAllRow
+	for rows.Next() {
+		var i ClaimAllRow
+		if err := rows.Scan(&i.Scope, &i.Key); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const find = `-- name: Find :one
+SELECT request_hash, status, body FROM idempotency_keys
+WHERE scope = $1 AND key = $2 AND created_at >= now() - $3::interval
+`
+
+type FindParams struct {
+	Scope    string
+	Key      string
+	Lifetime time.Duration
+}
+
+type FindRow struct {
+	RequestHash []byte
+	Status      int32
+	Body        []byte
+}
+
+func (q *Queries) Find(ctx context.Context, arg FindParams) (FindRow, error) {
+	row := q.db.QueryRow(ctx, find, arg.Scope, arg.Key, arg.Lifetime)
+	var i FindRow
+	err := row.Scan(&i.RequestHash, &i.Status, &i.Body)
+	return i, err
+}
+
+const freeAll = `-- name: FreeAll :exec
+DELETE FROM idempotency_keys k
+USING (SELECT unnest($1::text[]) AS scope, unnest($2::text[]) AS key) d
+WHERE k.scope = d.scope AND k.key = d.key
+`
+
+type FreeAllParams struct {
+	Scopes []string
+	Keys   []string
+}
+
+func (q *Queries) FreeAll(ctx context.Context, arg FreeAllParams) error {
+	_, err := q.db.Exec(ctx, freeAll, arg.Scopes, arg.Keys)
+	return err
+}
+
 const keep = `-- name: Keep :exec
 UPDATE idempotency_keys SET status = $1, body = $2 WHERE scope = $3 AND key = $4
 `
@@ -80,6 +169,29 @@ func (q *Queries) Keep(ctx context.Context, arg KeepParams) error {
 		arg.Body,
 		arg.Scope,
 		arg.Key,
+	)
+	return err
+}
+
+const keepAll = `-- name: KeepAll :exec
+UPDATE idempotency_keys k SET status = d.status, body = d.body
+FROM (SELECT unnest($1::text[]) AS scope, unnest($2::text[]) AS key, unnest($3::integer[]) AS status, unnest($4::bytea[]) AS body) d
+WHERE k.scope = d.scope AND k.key = d.key
+`
+
+type KeepAllParams struct {
+	Scopes   []string
+	Keys     []string
+	Statuses []int32
+	Bodies   [][]byte
+}
+
+func (q *Queries) KeepAll(ctx context.Context, arg KeepAllParams) error {
+	_, err := q.db.Exec(ctx, keepAll,
+		arg.Scopes,
+		arg.Keys,
+		arg.Statuses,
+		arg.Bodies,
 	)
 	return err
 }

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"sigs.k8s.io/yaml"
+
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/pgserver"
+	"gitee.com/captainjez/gocart/runtime/internal/testbed"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+// asProgram makes this test's binary be gocart.
+const asProgram = "GOCART_TEST_AS_PROGRAM"
+
+// child is gocart in a process of its own, which can be killed.
+type child struct {
+	t    *testing.T
+	file string
+	mu   sync.Mutex
+	cmd  *exec.Cmd
+}
+
+func (c *child) start() {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cmd = exec.Command(os.Args[0], "api", "--config", c.file)
+	c.cmd.Env = append(os.Environ(), asProgram+"=1")
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := c.cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *child) kill() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait()
+}
+
+// freeAddress is a port that was free a moment ago.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
+
+// TestNoAcknowledgedOrderIsLostWhenTheAPIAndPostgreSQLAreKilled places 2,000
+// orders while the process that stores them, and then its database, are ended
+// by kill -9. Buyers try again with their Idempotency-Key, as browsers do.
+func TestNoAcknowledgedOrderIsLostWhenTheAPIAndPostgreSQLAreKilled(t *testing.T) {
+	t.Parallel()
+	const orders, buyers = 2000, 16
+	dir, err := os.MkdirTemp("", "gocart-pg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	server, err := pgserver.Start(t.Context(), pgserver.Options{Dir: dir}) // which flushes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Kill()
+	c := storeConfig(t, server.URL("postgres"))
+	migrated(t, c)
+	c.Server.Public.Address, c.Server.Internal.Address = freeAddress(t), freeAddress(t)
+	file, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := &child{t: t, file: testbed.File(t, string(file))}
+	api.start()
+	defer api.kill()
+	store := &buyer{t: t, url: "http://" + c.Server.Public.Address}
+	variant := store.shelf(orders)
+
+	var placed atomic.Int64
+	var mu sync.Mutex
+	acknowledged := map[string]bool{}
+	third, twoThirds := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	for b := range buyers {
+		wg.Go(func() {
+			for i := range orders / buyers {
+				id := store.buy(variant, fmt.Sprintf("%d-%d", b, i))
+				mu.Lock()
+				acknowledged[id] = true
+				mu.Unlock()
+				switch placed.Add(1) {
+				case orders / 3:
+					close(third)
+				case 2 * orders / 3:
+					close(twoThirds)
+				}
+			}
+		})
+	}
+	<-third
+	api.kill()
+	api.start()
+	<-twoThirds
+	server.Kill()
+	if err := server.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+
+	pool, err := pgxpool.New(t.Context(), server.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	rows, err := pool.Query(t.Context(), `SELECT id::text FROM orders`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			t.Fatal(err)
+		}
+		stored[id] = true
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for id := range acknowledged {
+		if !stored[id] {
+			t.Errorf("order %s was acknowledged and is not there", id)
+		}
+	}
+	if len(acknowledged) != orders || len(stored) != orders {
+		t.Errorf("%d orders were acknowledged and %d stored, want %d of each", len(acknowledged), len(stored), orders)
+	}
+	testbed.AddedUp(t, pool)
+}
+
+// buyer talks to a store that comes and goes.
+type buyer struct {
+	t      *testing.T
+	url    string
+	method openapi.ShippingMethod
+}
+
+// send repeats a request until it is answered for good, and decodes the answer.
+func send[T any](b *buyer, path string, body any, headers ...string) (v T) {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		b.t.Error(err)
+		return v
+	}
+	deadline := time.Now().Add(time.Minute)
+	for {
+		var last string
+		request, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, b.url+path, bytes.NewReader(encoded))
+		if err != nil {
+			b.t.Error(err)
+			return v
+		}
+		request.Header.Set("Content-Type", "application/json")
+		for i := 0; i < len(headers); i += 2 {
+			request.Header.Set(headers[i], headers[i+1])
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err == nil {
+			err = json.NewDecoder(response.Body).Decode(&v)
+			_ = response.Body.Close()
+			if err == nil && response.StatusCode == http.StatusCreated {
+				return v
+			}
+			last = response.Status
+			if err == nil && response.StatusCode < http.StatusInternalServerError {
+				b.t.Errorf("POST %s is answered %s", path, last)
+				return v
+			}
+		} else {
+			last = err.Error()
+		}
+		if time.Now().After(deadline) {
+			b.t.Errorf("POST %s: a minute without an answer, the last: %s", path, last)
+			return v
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+}
+
+// shelf puts a product on sale and returns its variant.
+func (b *buyer) shelf(quantity int64) openapi.Variant {
+	admin := []string{"Authorization", "Bearer " + adminKey, "Idempotency-Key", "shelf"}
+	status := openapi.ProductStatusActive
+	mug := send[openapi.Product](b, "/products", openapi.ProductInput{
+		Title: "Mug", Type: openapi.ProductTypeSimple, Status: &status,
+		Variants: []openapi.VariantInput{{Sku: "MUG", Prices: []openapi.PriceInput{{Amount: "5.00", Currency: "EUR"}}}},
+	}, admin...)
+	location := send[openapi.Location](b, "/locations", openapi.LocationInput{Name: "Shelf"}, admin...)
+	send[openapi.LevelList](b, "/inventory/adjustments", openapi.AdjustmentInput{
+		Reason: openapi.AdjustmentInputReasonCount, Changes: []openapi.StockChange{{Sku: "MUG", LocationId: location.Id, Quantity: quantity}},
+	}, admin...)
+	zone := send[openapi.Zone](b, "/zones", openapi.ZoneInput{Name: "World", Areas: []string{"*"}}, admin...)
+	b.method = send[openapi.ShippingMethod](b, "/shipping-methods", openapi.ShippingMethodInput{
+		Name: "Parcel", ZoneId: zone.Id, Prices: []openapi.ShippingPrice{{Price: openapi.Money{Amount: "1.00", Currency: "EUR"}}},
+	}, admin...)
+	return mug.Variants[0]
+}
+
+// buy places one order, and returns its id once it is acknowledged.
+func (b *buyer) buy(v openapi.Variant, key string) string {
+	email := "ada@example.com"
+	cart := send[openapi.CreatedCart](b, "/carts", openapi.CartInput{Email: &email, Lines: &[]openapi.CartLineInput{{VariantId: v.Id, Quantity: 1}},
+		ShippingAddress:  &openapi.Address{Name: "Ada", Line1: "Street 1", City: "Berlin", Country: "DE"},
+		ShippingMethodId: &b.method.Id,
+	}, "Idempotency-Key", key)
+	if cart.Token == nil {
+		return ""
+	}
+	return send[openapi.Order](b, "/orders", openapi.OrderInput{CartId: cart.Cart.Id, Payment: openapi.PaymentInput{Provider: "manual"}},
+		"Idempotency-Key", key, "X-Cart-Token", *cart.Token).Id.String()
+}
+
+func migrated(t *testing.T, c config.Config) {
+	t.Helper()
+	root := rootCommand()
+	file, err := yaml.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root.SetArgs([]string{"migrate", "--config", testbed.File(t, string(file))})
+	if err := root.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

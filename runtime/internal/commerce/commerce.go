@@ -1,0 +1,104 @@
+// Package commerce puts the packages of commerce together, once for a process:
+// what the API serves, the workers sweep and the tests drive.
+package commerce
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/cache"
+	"gitee.com/captainjez/gocart/runtime/internal/cart"
+	"gitee.com/captainjez/gocart/runtime/internal/catalog"
+	"gitee.com/captainjez/gocart/runtime/internal/checkout"
+	"gitee.com/captainjez/gocart/runtime/internal/customer"
+	"gitee.com/captainjez/gocart/runtime/internal/idempotency"
+	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/inventory"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
+	"gitee.com/captainjez/gocart/runtime/internal/mail"
+	"gitee.com/captainjez/gocart/runtime/internal/order"
+	"gitee.com/captainjez/gocart/runtime/internal/payment"
+	"gitee.com/captainjez/gocart/runtime/internal/rules"
+)
+
+// Commerce is a store's packages, connected.
+type Commerce struct {
+	Pool      *pgxpool.Pool
+	Keys      *identity.Keys
+	Callers   *identity.Authenticator
+	APIKeys   *identity.APIKeys
+	Catalog   *catalog.Catalog
+	Stock     *inventory.Stock
+	Rules     *rules.Book
+	Carts     *cart.Carts
+	Payments  *payment.Payments
+	Orders    *order.Orders
+	Customers *customer.Service
+	Checkout  *checkout.Checkout
+}
+
+// New connects the packages over a pool; it asks the database nothing. Answers
+// may be nil, for a catalogue without a cache.
+func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Logger, now func() time.Time) (*Commerce, error) {
+	payments, err := payment.New(c, now)
+	if err != nil {
+		return nil, err
+	}
+	outbox, err := mail.NewOutbox(c, log)
+	if err != nil {
+		return nil, err
+	}
+	k := &Commerce{
+		Pool: pool, Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
+		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
+	}
+	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
+	k.Stock = inventory.New(pool, k.Catalog, now)
+	k.Carts = cart.New(pool, k.Catalog, k.Stock, k.Rules, k.Keys, now)
+	k.Orders = order.New(pool, k.Stock, payments, k.Rules, k.Keys, now)
+	k.Customers = customer.New(pool, k.Keys, outbox, k.Carts, now, log)
+	k.Checkout = checkout.New(pool, checkout.Dependencies{
+		Carts: k.Carts, Orders: k.Orders, Stock: k.Stock, Rules: k.Rules, Payments: payments, Customers: k.Customers,
+	}, log, now)
+	k.Catalog.Connect(catalog.Dependencies{
+		Stock: k.Stock, Holds: k.Stock, Orders: k.Orders, Tax: k.Rules,
+		Currency: func(ctx context.Context) (string, error) {
+			current, err := k.Rules.Current(ctx)
+			if err != nil {
+				return "", err
+			}
+			return current.Settings.Currency, nil
+		},
+	})
+	k.Rules.OnChange(k.Catalog.Invalidate) // answers may tell of tax
+	return k, nil
+}
+
+// Sweeps are the store's upkeep.
+func (k *Commerce) Sweeps() jobs.Sweeps {
+	return jobs.Sweeps{
+		Expiry: []jobs.Sweep{
+			{Name: "unpaid orders", Do: counted(k.Orders.ExpireUnpaid)},
+			{Name: "held stock", Do: counted(k.Stock.ExpireHolds)},
+		},
+		Retention: []jobs.Sweep{
+			{Name: "idempotency keys", Do: func(ctx context.Context) (int64, error) { return idempotency.Purge(ctx, k.Pool) }},
+			{Name: "sessions and tokens", Do: func(ctx context.Context) (int64, error) { return customer.Purge(ctx, k.Pool) }},
+			{Name: "carts", Do: k.Carts.Forget},
+		},
+	}
+}
+
+func counted(do func(context.Context) (int, error)) func(context.Context) (int64, error) {
+	return func(ctx context.Context) (int64, error) {
+		n, err := do(ctx)
+		return int64(n), err
+	}
+}
+
+// Now is the clock of a running store.
+func Now() time.Time { return time.Now().UTC() }

@@ -1,0 +1,28 @@
+-- name: SignedInAs :one
+-- The role of who holds a session that has not ended.
+SELECT c.role
+FROM sessions s JOIN customers c ON c.id = s.customer_id
+WHERE s.id = @session_id AND s.customer_id = @customer_id AND s.expires_at > @now AND NOT c.locked;
+
+-- name: APIKeyByHash :one
+SELECT id, name, scopes, last_used_at
+FROM api_keys
+WHERE hash = @hash AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > @now::timestamptz);
+
+-- name: TouchAPIKey :exec
+UPDATE api_keys SET last_used_at = @now::timestamptz
+WHERE id = @id AND (last_used_at IS NULL OR last_used_at <= @before::timestamptz);
+
+-- name: InsertAPIKey :exec
+INSERT INTO api_keys (id, name, hash, hint, scopes, created_at, expires_at)
+VALUES (@id, @name, @hash, @hint, @scopes::text[], @created_at, sqlc.narg('expires_at'));
+
+-- name: ListAPIKeys :many
+SELECT id, name, hint, scopes, created_at, expires_at, revoked_at, last_used_at
+FROM api_keys
+WHERE id < @before
+ORDER BY id DESC
+LIMIT @page_size;
+
+-- name: RevokeAPIKey :execrows
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, @now::timestamptz) WHERE id = @id;

@@ -1,0 +1,421 @@
+// Package order is what was bought: orders, their lines, their states and what
+// happened to them. It owns the tables orders and order_lines. An order is
+// made by package checkout; here it is read and taken through its states.
+package order
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
+	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/inventory"
+	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
+	"gitee.com/captainjez/gocart/runtime/internal/payment"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+// Order is one order, with amounts in minor units of Currency.
+type Order struct {
+	ID, CartID uuid.UUID
+	// CustomerID is nil for a guest's.
+	CustomerID uuid.UUID
+	Number     int64
+	State      openapi.OrderState
+	// HeldFrom is the state to go back to from on_hold.
+	HeldFrom openapi.OrderState
+	Email    string
+	Currency string
+
+	Subtotal, Discount, Shipping, Tax, Total int64
+
+	Lines    []Line
+	Details  Details
+	Payments []payment.Payment
+	// PaymentDueAt is when a pending order is cancelled, zero for never.
+	PaymentDueAt         time.Time
+	CreatedAt, UpdatedAt time.Time
+}
+
+// Line is one variant of an order, as it was when it was bought.
+type Line struct {
+	ID, VariantID, ProductID uuid.UUID
+	SKU, Title               string
+	Options                  map[string]string
+	Quantity, UnitPrice      int64
+
+	Subtotal, Discount, Tax, Total int64
+}
+
+// Details are what of an order only people read; they are stored as JSON.
+type Details struct {
+	ShippingAddress  *openapi.Address          `json:"shippingAddress,omitempty"`
+	BillingAddress   *openapi.Address          `json:"billingAddress,omitempty"`
+	ShippingMethod   string                    `json:"shippingMethod,omitempty"`
+	VATID            string                    `json:"vatId,omitempty"`
+	Note             string                    `json:"note,omitempty"`
+	PricesIncludeTax bool                      `json:"pricesIncludeTax"`
+	ReverseCharge    bool                      `json:"reverseCharge"`
+	Discounts        []openapi.AppliedDiscount `json:"discounts"`
+	Taxes            []openapi.TaxAmount       `json:"taxes"`
+}
+
+// Public is the order as callers see it.
+func (o *Order) Public() openapi.Order {
+	decimal := func(minor int64) string { return money.Amount{Minor: minor, Currency: o.Currency}.Decimal() }
+	public := openapi.Order{
+		Id: o.ID, Number: strconv.FormatInt(o.Number, 10), State: o.State, Email: o.Email,
+		ShippingAddress: o.Details.ShippingAddress, BillingAddress: o.Details.BillingAddress,
+		ShippingMethod: orNil(o.Details.ShippingMethod), VatId: orNil(o.Details.VATID), Note: orNil(o.Details.Note),
+		CustomerId: orNil(o.CustomerID), PaymentDueAt: orNil(o.PaymentDueAt),
+		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
+		Totals: openapi.Totals{
+			Currency: o.Currency, Subtotal: decimal(o.Subtotal), Discount: decimal(o.Discount), Shipping: decimal(o.Shipping),
+			Tax: decimal(o.Tax), Total: decimal(o.Total), PricesIncludeTax: o.Details.PricesIncludeTax, ReverseCharge: o.Details.ReverseCharge,
+			Discounts: o.Details.Discounts, Taxes: o.Details.Taxes,
+		},
+		Lines: make([]openapi.OrderLine, len(o.Lines)), Payments: make([]openapi.Payment, len(o.Payments)),
+	}
+	for i, l := range o.Lines {
+		public.Lines[i] = openapi.OrderLine{
+			Id: l.ID, VariantId: l.VariantID, ProductId: l.ProductID, Sku: l.SKU, Title: l.Title, Options: l.Options, Quantity: l.Quantity,
+			UnitPrice: decimal(l.UnitPrice), Subtotal: decimal(l.Subtotal), Discount: decimal(l.Discount), Tax: decimal(l.Tax), Total: decimal(l.Total),
+		}
+	}
+	for i, p := range o.Payments {
+		public.Payments[i] = p.Public()
+	}
+	return public
+}
+
+func orNil[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// Promotions counts the uses of promotions.
+type Promotions interface {
+	// GiveBack forgets the uses of a cancelled order.
+	GiveBack(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) error
+}
+
+// Orders reads orders and moves them through their states.
+type Orders struct {
+	pool       *pgxpool.Pool
+	stock      *inventory.Stock
+	payments   *payment.Payments
+	promotions Promotions
+	keys       *identity.Keys
+	now        func() time.Time
+}
+
+// New makes the orders in the database.
+func New(pool *pgxpool.Pool, stock *inventory.Stock, payments *payment.Payments, promotions Promotions, keys *identity.Keys, now func() time.Time) *Orders {
+	return &Orders{pool: pool, stock: stock, payments: payments, promotions: promotions, keys: keys, now: now}
+}
+
+// Insert stores new orders with their lines, their payments and the events of
+// their placing, and gives them their numbers and times. Numbers rise and may
+// have gaps.
+func (s *Orders) Insert(ctx context.Context, tx pgx.Tx, all []*Order, actor func(*Order) string) error {
+	q := orderdb.New(tx)
+	numbers, err := q.NextNumbers(ctx, int32(len(all)))
+	if err != nil {
+		return fmt.Errorf("taking order numbers: %w", err)
+	}
+	now := s.now().Truncate(time.Microsecond) // what PostgreSQL keeps
+	orders, lines := orderdb.InsertOrdersParams{At: now}, orderdb.InsertLinesParams{}
+	var payments []payment.Payment
+	var placed []events.Event
+	for i, o := range all {
+		o.Number, o.CreatedAt, o.UpdatedAt = numbers[i], now, now
+		if err := o.addTo(&orders, &lines); err != nil {
+			return err
+		}
+		payments = append(payments, o.Payments...)
+		placed = append(placed, events.Event{
+			Type: "order.placed", Subject: o.ID, Actor: actor(o), Public: true, At: now,
+			Data: change{To: o.State},
+		})
+	}
+	if err := q.InsertOrders(ctx, orders); err != nil {
+		return fmt.Errorf("storing orders: %w", err)
+	}
+	if err := q.InsertLines(ctx, lines); err != nil {
+		return fmt.Errorf("storing order lines: %w", err)
+	}
+	if err := s.payments.Store(ctx, tx, payments); err != nil {
+		return err
+	}
+	return events.Append(ctx, tx, placed...)
+}
+
+func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertLinesParams) error {
+	details, err := json.Marshal(o.Details)
+	if err != nil {
+		return fmt.Errorf("encoding an order: %w", err)
+	}
+	items := int64(0)
+	for i, l := range o.Lines {
+		options, err := json.Marshal(l.Options)
+		if err != nil {
+			return fmt.Errorf("encoding an order line: %w", err)
+		}
+		items += l.Quantity
+		lines.OrderIds = append(lines.OrderIds, o.ID)
+		lines.Positions = append(lines.Positions, int32(i))
+		lines.Ids = append(lines.Ids, l.ID)
+		lines.VariantIds = append(lines.VariantIds, l.VariantID)
+		lines.ProductIds = append(lines.ProductIds, l.ProductID)
+		lines.Skus = append(lines.Skus, l.SKU)
+		lines.Titles = append(lines.Titles, l.Title)
+		lines.Options = append(lines.Options, string(options))
+		lines.Quantities = append(lines.Quantities, l.Quantity)
+		lines.UnitPrices = append(lines.UnitPrices, l.UnitPrice)
+		lines.Subtotals = append(lines.Subtotals, l.Subtotal)
+		lines.Discounts = append(lines.Discounts, l.Discount)
+		lines.Taxes = append(lines.Taxes, l.Tax)
+		lines.Totals = append(lines.Totals, l.Total)
+	}
+	orders.Ids = append(orders.Ids, o.ID)
+	orders.Numbers = append(orders.Numbers, o.Number)
+	orders.States = append(orders.States, string(o.State))
+	orders.CustomerIds = append(orders.CustomerIds, o.CustomerID)
+	orders.CartIds = append(orders.CartIds, o.CartID)
+	orders.Emails = append(orders.Emails, o.Email)
+	orders.Currencies = append(orders.Currencies, o.Currency)
+	orders.Subtotals = append(orders.Subtotals, o.Subtotal)
+	orders.Discounts = append(orders.Discounts, o.Discount)
+	orders.Shippings = append(orders.Shippings, o.Shipping)
+	orders.Taxes = append(orders.Taxes, o.Tax)
+	orders.Totals = append(orders.Totals, o.Total)
+	orders.ItemCounts = append(orders.ItemCounts, items)
+	orders.Details = append(orders.Details, string(details))
+	orders.PaymentDueAt = append(orders.PaymentDueAt, o.PaymentDueAt)
+	return nil
+}
+
+// EverOrdered reports whether one of the variants was ever bought.
+func (s *Orders) EverOrdered(ctx context.Context, tx pgx.Tx, variantIDs []uuid.UUID) (bool, error) {
+	return orderdb.New(tx).EverOrdered(ctx, variantIDs)
+}
+
+func notFound(id uuid.UUID) error {
+	return problem.New(http.StatusNotFound, "order_not_found", "No order of yours has the id %s.", id)
+}
+
+func orderOf(r orderdb.Order) (*Order, error) {
+	o := &Order{
+		ID: r.ID, Number: r.Number, State: openapi.OrderState(r.State), CartID: r.CartID, Email: r.Email, Currency: r.Currency,
+		Subtotal: r.Subtotal, Discount: r.Discount, Shipping: r.Shipping, Tax: r.Tax, Total: r.Total,
+		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+	}
+	if r.HeldFrom != nil {
+		o.HeldFrom = openapi.OrderState(*r.HeldFrom)
+	}
+	if r.CustomerID != nil {
+		o.CustomerID = *r.CustomerID
+	}
+	if r.PaymentDueAt != nil {
+		o.PaymentDueAt = r.PaymentDueAt.UTC()
+	}
+	if err := json.Unmarshal(r.Details, &o.Details); err != nil {
+		return nil, fmt.Errorf("details of order %s: %w", r.ID, err)
+	}
+	return o, nil
+}
+
+// complete reads an order's lines and payments.
+func (s *Orders) complete(ctx context.Context, tx orderdb.DBTX, o *Order) error {
+	rows, err := orderdb.New(tx).LinesOf(ctx, o.ID)
+	if err != nil {
+		return fmt.Errorf("reading order lines: %w", err)
+	}
+	for _, r := range rows {
+		l := Line{
+			ID: r.ID, VariantID: r.VariantID, ProductID: r.ProductID, SKU: r.Sku, Title: r.Title, Quantity: r.Quantity, UnitPrice: r.UnitPrice,
+			Subtotal: r.Subtotal, Discount: r.Discount, Tax: r.Tax, Total: r.Total,
+		}
+		if err := json.Unmarshal(r.Options, &l.Options); err != nil {
+			return fmt.Errorf("options of order line %s: %w", r.ID, err)
+		}
+		o.Lines = append(o.Lines, l)
+	}
+	o.Payments, err = s.payments.Of(ctx, tx, o.ID)
+	return err
+}
+
+// Who asks for an order.
+type Who struct {
+	*identity.Principal
+	// CartToken is the secret of the cart that the order was placed from.
+	CartToken string
+}
+
+// may reports whether somebody may see an order.
+func (s *Orders) may(who Who, o *Order) bool {
+	switch {
+	case who.Can("orders:read"):
+		return true
+	case o.CustomerID != uuid.Nil:
+		return who.CustomerID == o.CustomerID
+	}
+	return who.CartToken != "" && s.keys.CheckCartToken(o.CartID, who.CartToken)
+}
+
+// Get reads an order for somebody who may see it; for others there is none.
+func (s *Orders) Get(ctx context.Context, id uuid.UUID, who Who) (*Order, error) {
+	r, err := orderdb.New(s.pool).OrderByID(ctx, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, notFound(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading an order: %w", err)
+	}
+	o, err := orderOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if !s.may(who, o) {
+		return nil, notFound(id)
+	}
+	return o, s.complete(ctx, s.pool, o)
+}
+
+// change is what an event of an order tells.
+type change struct {
+	From openapi.OrderState `json:"from,omitempty"`
+	To   openapi.OrderState `json:"to,omitempty"`
+	Text string             `json:"text,omitempty"`
+}
+
+// move takes an order to a state, with all that this implies, in one
+// transaction. mayMove is nil where its order may be moved.
+func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, actor, reason string, mayMove func(*Order) error) (*Order, error) {
+	var o *Order
+	err := db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
+		q := orderdb.New(tx)
+		r, err := q.LockOrder(ctx, id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return notFound(id)
+		}
+		if err != nil {
+			return fmt.Errorf("locking an order: %w", err)
+		}
+		if o, err = orderOf(r); err != nil {
+			return err
+		}
+		if err := mayMove(o); err != nil {
+			return err
+		}
+		if err := allowed(o.State, o.HeldFrom, to); err != nil {
+			return err
+		}
+		if err := s.effects(ctx, tx, o, to); err != nil {
+			return err
+		}
+		from := o.State
+		o.State, o.HeldFrom, o.PaymentDueAt, o.UpdatedAt = to, "", time.Time{}, s.now().Truncate(time.Microsecond)
+		if to == openapi.OrderStateOnHold {
+			o.HeldFrom = from
+		}
+		err = q.SetState(ctx, orderdb.SetStateParams{ID: id, State: string(to), HeldFrom: orNil(string(o.HeldFrom)), At: o.UpdatedAt})
+		if err != nil {
+			return fmt.Errorf("storing an order's state: %w", err)
+		}
+		err = events.Append(ctx, tx, events.Event{
+			Type: "order." + string(to), Subject: id, Actor: actor, Public: true, Data: change{From: from, To: to, Text: reason}, At: o.UpdatedAt,
+		})
+		if err != nil {
+			return err
+		}
+		return s.complete(ctx, tx, o)
+	})
+	return o, err
+}
+
+// effects are what a state means for stock, money and promotions.
+func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.OrderState) error {
+	switch to {
+	case openapi.OrderStateConfirmed:
+		if o.State == openapi.OrderStatePending {
+			return s.payments.Confirm(ctx, tx, o.ID)
+		}
+	case openapi.OrderStateShipped:
+		if err := s.payments.Capture(ctx, tx, o.ID); err != nil {
+			return err
+		}
+		locked, err := s.stock.Lock(ctx, tx, nil, o.ID)
+		if err != nil {
+			return err
+		}
+		locked.Ship(o.ID)
+		return locked.Store(ctx, tx)
+	case openapi.OrderStateCancelled:
+		if err := s.promotions.GiveBack(ctx, tx, o.ID); err != nil {
+			return err
+		}
+		locked, err := s.stock.Lock(ctx, tx, nil, o.ID)
+		if err != nil {
+			return err
+		}
+		locked.Release(o.ID)
+		if err := locked.Store(ctx, tx); err != nil {
+			return err
+		}
+		return s.payments.Undo(ctx, tx, o.ID)
+	case openapi.OrderStateRefunded:
+		return s.payments.Undo(ctx, tx, o.ID)
+	case openapi.OrderStatePending, openapi.OrderStateProcessing, openapi.OrderStateDelivered, openapi.OrderStateCompleted, openapi.OrderStateOnHold:
+	}
+	return nil
+}
+
+// ExpireUnpaid cancels orders whose payment did not come in time, and returns
+// how many. Two at once do no harm.
+func (s *Orders) ExpireUnpaid(ctx context.Context) (int, error) {
+	const most = 100
+	for total := 0; ; {
+		now := s.now()
+		ids, err := orderdb.New(s.pool).UnpaidOrders(ctx, orderdb.UnpaidOrdersParams{Now: now, Most: most})
+		if err != nil {
+			return total, fmt.Errorf("finding unpaid orders: %w", err)
+		}
+		for _, id := range ids {
+			_, err := s.move(ctx, id, openapi.OrderStateCancelled, "store", "The payment did not come in time.", func(o *Order) error {
+				if o.PaymentDueAt.IsZero() || !o.PaymentDueAt.Before(now) {
+					return errPaid
+				}
+				return nil
+			})
+			if errors.Is(err, errPaid) {
+				continue
+			}
+			if err != nil {
+				return total, err
+			}
+			total++
+		}
+		if len(ids) < most {
+			return total, nil
+		}
+	}
+}
+
+// errPaid says that an order no longer waits for its payment.
+var errPaid = errors.New("no longer unpaid")

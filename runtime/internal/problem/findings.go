@@ -1,0 +1,49 @@
+package problem
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"gitee.com/captainjez/gocart/runtime/internal/money"
+)
+
+// Findings are what is wrong with an input, each with a pointer to it.
+type Findings []Field
+
+// Require notes what is wrong unless ok.
+func (f *Findings) Require(ok bool, pointer, format string, args ...any) {
+	if !ok {
+		*f = append(*f, Field{Pointer: pointer, Detail: fmt.Sprintf(format, args...)})
+	}
+}
+
+// Text wants least to most characters that can be stored and shown.
+func (f *Findings) Text(pointer, s string, least, most int) {
+	n := utf8.RuneCountInString(s)
+	f.Require(n >= least && n <= most, pointer, "must have %d to %d characters, has %d", least, most, n)
+	control := strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' && r != '\r' })
+	f.Require(!control, pointer, "must not hold control characters")
+	f.Require(utf8.ValidString(s), pointer, "must be UTF-8")
+}
+
+// Range wants a number between least and most.
+func (f *Findings) Range(pointer string, n, least, most int64) {
+	f.Require(n >= least && n <= most, pointer, "must be %d to %d", least, most)
+}
+
+// Amount reads a decimal of the currency, in its minor units.
+func (f *Findings) Amount(pointer, decimal, currency string) int64 {
+	a, err := money.Parse(decimal, currency)
+	f.Require(err == nil, pointer, "%v", err)
+	return a.Minor
+}
+
+// Err is one Problem with everything found, or nil.
+func (f *Findings) Err() error {
+	if len(*f) == 0 {
+		return nil
+	}
+	return Invalid(*f...)
+}

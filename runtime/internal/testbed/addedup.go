@@ -1,0 +1,50 @@
+package testbed
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// disagreements count what does not add up, by what it is.
+var disagreements = map[string]string{
+	"levels are not the sum of their movements": `
+		SELECT count(*) FROM inventory_levels l FULL JOIN (
+			SELECT variant_id, location_id, sum(on_hand) on_hand, sum(reserved) reserved, sum(incoming) incoming FROM stock_movements GROUP BY 1, 2
+		) m USING (variant_id, location_id)
+		WHERE (coalesce(l.on_hand, 0), coalesce(l.reserved, 0), coalesce(l.incoming, 0))
+		   <> (coalesce(m.on_hand, 0), coalesce(m.reserved, 0), coalesce(m.incoming, 0))`,
+	"levels have reserved what nobody holds, or not what somebody does": `
+		SELECT count(*) FROM inventory_levels l LEFT JOIN (
+			SELECT variant_id, location_id, sum(quantity) q FROM stock_reservations GROUP BY 1, 2
+		) r USING (variant_id, location_id)
+		WHERE l.reserved <> coalesce(r.q, 0)`,
+	"orders are not the sum of their lines": `
+		SELECT count(*) FROM orders o WHERE o.subtotal <> (SELECT sum(subtotal) FROM order_lines WHERE order_id = o.id)
+		   OR o.item_count <> (SELECT sum(quantity) FROM order_lines WHERE order_id = o.id)`,
+	"orders have no payment, no event or an open cart": `
+		SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM payments WHERE order_id = o.id)
+		   OR NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.placed')
+		   OR NOT EXISTS (SELECT FROM carts WHERE order_id = o.id)`,
+	"carts or reservations are an order's that is not there": `
+		SELECT (SELECT count(*) FROM carts WHERE order_id IS NOT NULL AND order_id NOT IN (SELECT id FROM orders))
+		     + (SELECT count(*) FROM stock_reservations WHERE order_owned AND owner_id NOT IN (SELECT id FROM orders))`,
+	"promotions with a limit have another count than uses": `
+		SELECT count(*) FROM promotions p WHERE p.usage_limit > 0 AND p.used <> (SELECT count(*) FROM promotion_uses WHERE promotion_id = p.id)`,
+}
+
+// AddedUp fails the test unless ledger, levels, reservations, orders and uses
+// of promotions in a store's database agree with each other.
+func AddedUp(t testing.TB, pool *pgxpool.Pool) {
+	t.Helper()
+	for what, query := range disagreements {
+		var n int
+		if err := pool.QueryRow(context.WithoutCancel(t.Context()), query).Scan(&n); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if n != 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
+}
