@@ -104,6 +104,10 @@ install: ## Install the operator and its images into the cluster by the chart
 bench-operator: ## Measure planning and a steady reconcile
 	go test -run '^$$' -bench . -benchmem -count 3 ./controllers/...
 
+.PHONY: bench-api
+bench-api: test-programs ## Measure catalogue, cart and checkout over HTTP beside bare Gin and the same SQL
+	@go run ./runtime/internal/api/apibench
+
 .PHONY: bench-runtime
 bench-runtime: test-programs ## Measure the runtime's hot paths beside their floors
 	go test -run '^$$' -bench . -benchmem -count 3 ./runtime/...

@@ -116,6 +116,7 @@ var bounds = slices.Concat(
 
 // enums lists every value that a field takes.
 var enums = map[string][]string{
+	"spec.mode":                                               {"Production", "Development"},
 	"spec.deletionPolicy":                                     {"Retain", "Delete"},
 	"spec.image.pullPolicy":                                   {"Always", "IfNotPresent", "Never"},
 	"spec.worker.queues[]":                                    {"high", "normal", "low"},
@@ -152,6 +153,7 @@ var required = []string{
 	"spec.tls.letsEncrypt.solver.dns01.rfc2136.nameserver", "spec.tls.letsEncrypt.solver.dns01.rfc2136.tsigKeyName", "spec.tls.letsEncrypt.solver.dns01.rfc2136.tsigSecretRef",
 	"spec.tls.letsEncrypt.solver.dns01.rfc2136.tsigSecretRef.name", "spec.tls.letsEncrypt.solver.dns01.rfc2136.tsigSecretRef.key",
 	"spec.security.cors.allowedOrigins",
+	"spec.payments.test.enabled",
 	"spec.database.external.uriSecretRef",
 	"spec.database.external.uriSecretRef.name", "spec.database.external.uriSecretRef.key",
 	"spec.database.external.caSecretRef.name", "spec.database.external.caSecretRef.key",

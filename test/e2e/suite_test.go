@@ -228,6 +228,8 @@ func shop(t *testing.T, ns, name string) *shopper {
 		DialContext:       dialService(t, ns, name, port),
 		TLSClientConfig:   &tls.Config{RootCAs: acmeCAs, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2: true,
+		// A pod that is gone says no farewell.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 2 * time.Second, PingTimeout: 2 * time.Second},
 	}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &shopper{t: t, ns: ns, name: name, base: scheme + "://" + s.Spec.Domains[0], client: &http.Client{

@@ -46,6 +46,18 @@ func (c *child) start() {
 	}
 }
 
+func (c *child) signal(s syscall.Signal) {
+	if err := c.cmd.Process.Signal(s); err != nil {
+		c.t.Error(err)
+	}
+}
+
+func (c *child) wait() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cmd.Wait()
+}
+
 func (c *child) kill() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,11 +167,86 @@ func TestNoAcknowledgedOrderIsLostWhenTheAPIAndPostgreSQLAreKilled(t *testing.T)
 	testbed.AddedUp(t, pool)
 }
 
+// TestNoRequestIsCutWhenAReplicaIsStopped ends one of two replicas by SIGTERM
+// under load. Buyers choose a replica that is ready, as a Service does, and try
+// nothing again.
+func TestNoRequestIsCutWhenAReplicaIsStopped(t *testing.T) {
+	t.Parallel()
+	const orders, buyers = 600, 12
+	uri := testbed.Database(t)
+	var replicas [2]*child
+	var urls, internals [2]string
+	for i := range replicas {
+		c := storeConfig(t, uri)
+		c.Server.Public.Address, c.Server.Internal.Address = freeAddress(t), freeAddress(t)
+		file, err := yaml.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		replicas[i] = &child{t: t, file: testbed.File(t, string(file))}
+		replicas[i].start()
+		defer replicas[i].kill()
+		urls[i], internals[i] = "http://"+c.Server.Public.Address, "http://"+c.Server.Internal.Address
+	}
+	ready := func(i int) bool {
+		response, err := http.Get(internals[i] + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}
+	for i := range replicas {
+		testbed.Eventually(t, "the replica is ready", func() bool { return ready(i) })
+	}
+	shop := &buyer{t: t, url: urls[1]}
+	variant := shop.shelf(orders)
+	var first atomic.Bool // whether the first replica gets traffic
+	first.Store(true)
+	var placed atomic.Int64
+	half := make(chan struct{})
+	var wg sync.WaitGroup
+	for b := range buyers {
+		wg.Go(func() {
+			for i := range orders / buyers {
+				me := *shop
+				if me.once = true; first.Load() {
+					me.url = urls[0]
+				}
+				me.buy(variant, fmt.Sprintf("%d-%d", b, i))
+				if placed.Add(1) == orders/2 {
+					close(half)
+				}
+			}
+		})
+	}
+	<-half
+	replicas[0].signal(syscall.SIGTERM)
+	testbed.Eventually(t, "the replica is no longer ready", func() bool { return !ready(0) })
+	first.Store(false)
+	if err := replicas[0].wait(); err != nil {
+		t.Errorf("the stopped replica ends with %v", err)
+	}
+	wg.Wait()
+	pool, err := pgxpool.New(t.Context(), uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	var n int
+	if err := pool.QueryRow(t.Context(), `SELECT count(*) FROM orders`).Scan(&n); err != nil || n != orders {
+		t.Errorf("%d orders, %v, want %d", n, err, orders)
+	}
+	testbed.AddedUp(t, pool)
+}
+
 // buyer talks to a store that comes and goes.
 type buyer struct {
 	t      *testing.T
 	url    string
 	method openapi.ShippingMethod
+	// once has nothing tried again.
+	once bool
 }
 
 // send repeats a request until it is answered for good, and decodes the answer.
@@ -196,8 +283,8 @@ func send[T any](b *buyer, path string, body any, headers ...string) (v T) {
 		} else {
 			last = err.Error()
 		}
-		if time.Now().After(deadline) {
-			b.t.Errorf("POST %s: a minute without an answer, the last: %s", path, last)
+		if b.once || time.Now().After(deadline) {
+			b.t.Errorf("POST %s has no answer, the last: %s", path, last)
 			return v
 		}
 		<-time.After(20 * time.Millisecond)

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // the image has no files but this program
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	_ "golang.org/x/crypto/x509roots/fallback" // nor root certificates
 
@@ -25,6 +27,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	gin.SetMode(gin.ReleaseMode)
+	uuid.EnableRandPool() // identifiers are no secrets
 	cache.QuietClient()
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "gocart:", err)
@@ -65,6 +68,9 @@ func roleCommand(name, short string, r roles) *cobra.Command {
 			if _, err := memlimit.Set(memlimit.WithRatio(0.9)); err != nil {
 				log.Debug("no memory limit to follow", "error", err)
 			}
+			// A store's live heap is small, and collecting it again and again costs
+			// more than the room; the limit above still holds.
+			debug.SetGCPercent(300)
 			p, err := newProcess(c, name, r, log)
 			if err != nil {
 				return err

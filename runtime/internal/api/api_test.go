@@ -60,6 +60,39 @@ func TestARepeatedRequestHasOneEffect(t *testing.T) {
 	}
 }
 
+func TestOneGuestsKeyDoesNotGiveAnotherGuestsAnswer(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	g := s.cartOf(s.shipping(), line(s.stocked("MUG", "10.00", 5), 1))
+	want[openapi.Order](t, g.order("Idempotency-Key", "1"), http.StatusCreated)
+	stranger := g
+	stranger.token = *want[openapi.CreatedCart](t, s.do("POST", "/carts", `{}`), http.StatusCreated).Token
+	wantProblem(t, stranger.order("Idempotency-Key", "1"), http.StatusNotFound, "cart_not_found")
+	if w := g.order("Idempotency-Key", "1"); w.Header().Get("Idempotency-Replayed") != "true" {
+		t.Errorf("the guest's own request is answered %d %s", w.Code, w.Body)
+	}
+}
+
+func TestOrdersTakeFromActiveLocationsAlone(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	method := s.shipping()
+	made := admin[openapi.Product](s, "POST", "/products", `{"title":"Made to order","type":"simple","status":"active",
+		"variants":[{"sku":"MADE","prices":[{"amount":"5.00","currency":"EUR"}],"stockPolicy":"continue"}]}`, http.StatusCreated).Variants[0]
+	location := admin[openapi.LocationList](s, "GET", "/locations", "", http.StatusOK).Locations[0]
+	admin[openapi.Location](s, "PUT", "/locations/"+location.Id.String(), `{"name":"Main","active":false}`, http.StatusOK)
+	wantProblem(t, s.cartOf(method, line(made, 1)).order(), http.StatusConflict, "out_of_stock")
+
+	s.count("MADE", 3) // where no order takes from
+	other := admin[openapi.Location](s, "POST", "/locations", `{"name":"Other"}`, http.StatusCreated)
+	want[openapi.Order](t, s.cartOf(method, line(made, 2)).order(), http.StatusCreated)
+	levels := admin[openapi.InventoryPage](s, "GET", "/inventory?locationId="+other.Id.String(), "", http.StatusOK).Levels
+	if len(levels) != 1 || levels[0].Available != -2 || s.level("MADE").Reserved != 2 {
+		t.Errorf("levels there %+v", levels)
+	}
+	s.wantAddedUp()
+}
+
 func TestWhatIsNotThereIsAProblem(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

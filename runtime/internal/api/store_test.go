@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -27,7 +28,10 @@ import (
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.TestMode)
-	testbed.Main(m)
+	if checks := flag.Lookup("rapid.checks"); checks != nil { // each is a walk through a store
+		_ = checks.Value.Set("20")
+	}
+	testbed.Main(m) // parses the flags
 }
 
 const adminKey = "sk_live_ADMINSECRET0123456789"
@@ -38,20 +42,32 @@ type store struct {
 	t          testing.TB
 	engine     http.Handler
 	log        *testbed.Log
-	statements *atomic.Int64
+	statements *statements
 	clock      *clock
 }
 
-// clock is the time in a store; it goes on by itself and can be set forward.
+// clock is the time in a store; it goes on by itself, can be set forward, and
+// stopped.
 type clock struct {
-	mu    sync.Mutex
-	ahead time.Duration
+	mu      sync.Mutex
+	ahead   time.Duration
+	stopped time.Time
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.stopped.IsZero() {
+		return c.stopped
+	}
 	return time.Now().UTC().Add(c.ahead)
+}
+
+func (c *clock) stop() {
+	now := c.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = now
 }
 
 func (c *clock) forward(d time.Duration) {
@@ -60,14 +76,42 @@ func (c *clock) forward(d time.Duration) {
 	c.ahead += d
 }
 
-// statementCounter counts the statements that a pool sends.
-type statementCounter struct{ n atomic.Int64 }
+// statements counts those that a pool sends, and has something done before one
+// of them.
+type statements struct {
+	atomic.Int64
+	mu     sync.Mutex
+	before map[string]func()
+}
 
-func (s *statementCounter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
-	s.n.Add(1)
+// meanwhile has f done once, before the next statement with the name that it
+// has in queries.sql is sent.
+func (s *statements) meanwhile(name string, f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = map[string]func(){name: f}
+}
+
+// pending reports whether what meanwhile was given is not done yet.
+func (s *statements) pending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.before) > 0
+}
+
+func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, query pgx.TraceQueryStartData) context.Context {
+	s.Add(1)
+	name, _, _ := strings.Cut(strings.TrimPrefix(query.SQL, "-- name: "), " ")
+	s.mu.Lock()
+	do := s.before[name]
+	delete(s.before, name)
+	s.mu.Unlock()
+	if do != nil {
+		do()
+	}
 	return ctx
 }
-func (s *statementCounter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 // storeConfig is a store in development, so that it takes test payments.
 func storeConfig(t testing.TB) config.Config {
@@ -83,21 +127,24 @@ func storeConfig(t testing.TB) config.Config {
 func newStore(t testing.TB) *store { return storeOver(t, testbed.Database(t)) }
 
 // storeOver is a further replica of the store in a database.
-func storeOver(t testing.TB, uri string) *store {
+func storeOver(t testing.TB, uri string) *store { return storeWith(t, uri, 8) }
+
+// storeWith is a replica with so many connections.
+func storeWith(t testing.TB, uri string, connections int32) *store {
 	t.Helper()
 	pc, err := pgxpool.ParseConfig(uri)
 	if err != nil {
 		t.Fatal(err)
 	}
-	counter := &statementCounter{}
+	counter := &statements{}
 	pc.ConnConfig.Tracer = counter
-	pc.MaxConns = 8
+	pc.MaxConns = connections
 	pool, err := pgxpool.NewWithConfig(t.Context(), pc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	s := &store{t: t, log: &testbed.Log{}, statements: &counter.n, clock: &clock{}}
+	s := &store{t: t, log: &testbed.Log{}, statements: counter, clock: &clock{}}
 	c := storeConfig(t)
 	if s.Commerce, err = commerce.New(c, pool, nil, s.log.Logger(), s.clock.now); err != nil {
 		t.Fatal(err)

@@ -99,11 +99,14 @@ type Carts struct {
 	rules   *rules.Book
 	keys    *identity.Keys
 	now     func() time.Time
+	together
 }
 
 // New makes the carts in the database.
 func New(pool *pgxpool.Pool, k *catalog.Catalog, stock *inventory.Stock, book *rules.Book, keys *identity.Keys, now func() time.Time) *Carts {
-	return &Carts{pool: pool, catalog: k, stock: stock, rules: book, keys: keys, now: now}
+	s := &Carts{pool: pool, catalog: k, stock: stock, rules: book, keys: keys, now: now}
+	s.together = s.newTogether()
+	return s
 }
 
 // Who asks for a cart.
@@ -156,27 +159,22 @@ func cartOf(r cartdb.Cart) (Cart, error) {
 
 // Get reads a cart for somebody whose it is; for others there is none.
 func (s *Carts) Get(ctx context.Context, id uuid.UUID, who Who) (Cart, error) {
-	r, err := cartdb.New(s.pool).CartByID(ctx, id)
+	found, err := s.byID.Read(ctx, id)
+	r, ok := found[id]
+	if err == nil && !ok {
+		err = pgx.ErrNoRows
+	}
 	return s.read(r, err, who)
 }
 
 // create stores a new cart.
 func (s *Carts) create(ctx context.Context, tx pgx.Tx, c *Cart) error {
-	content, err := json.Marshal(c.Content)
-	if err != nil {
-		return fmt.Errorf("encoding a cart: %w", err)
-	}
 	c.ExpiresAt = s.expiry()
-	err = cartdb.New(tx).InsertCart(ctx, cartdb.InsertCartParams{
-		ID: c.ID, CustomerID: orNil(c.CustomerID), Currency: c.Currency, Content: content, ExpiresAt: c.ExpiresAt,
-	})
-	if db.Violates(err, "carts_open_by_customer") {
-		return problem.New(http.StatusConflict, "cart_open", "You have an open cart; GET /me/cart reads it.")
-	}
+	results, err := s.insert(ctx, cartdb.New(tx), []*Cart{c})
 	if err != nil {
-		return fmt.Errorf("storing a cart: %w", err)
+		return err
 	}
-	return nil
+	return results[0].Err
 }
 
 func (s *Carts) expiry() time.Time {
@@ -191,10 +189,7 @@ func (s *Carts) change(ctx context.Context, tx pgx.Tx, id uuid.UUID, who Who, ed
 	if err != nil {
 		return c, err
 	}
-	if c.OrderID != uuid.Nil {
-		return c, Ordered(c.OrderID)
-	}
-	if err := edit(&c); err != nil {
+	if err := c.change(edit); err != nil {
 		return c, err
 	}
 	return c, s.store(ctx, tx, &c)
@@ -215,6 +210,9 @@ func (s *Carts) store(ctx context.Context, tx pgx.Tx, c *Cart) error {
 	err = cartdb.New(tx).StoreCart(ctx, cartdb.StoreCartParams{
 		ID: c.ID, Content: content, CustomerID: orNil(c.CustomerID), ExpiresAt: c.ExpiresAt, ReservedUntil: orNil(c.ReservedUntil),
 	})
+	if db.Violates(err, "carts_open_by_customer") { // which was opened just now
+		return Changed()
+	}
 	if err != nil {
 		return fmt.Errorf("storing a cart: %w", err)
 	}
@@ -234,26 +232,21 @@ func (s *Carts) inTx(ctx context.Context, id uuid.UUID, who Who, edit func(tx pg
 	return s.Public(ctx, c)
 }
 
-// add puts further quantities into the cart.
-func (c *Cart) add(lines []openapi.CartLineInput) error {
-	var f problem.Findings
-	for i, l := range lines {
-		at := fmt.Sprintf("/lines/%d", i)
-		if len(lines) == 1 {
-			at = ""
-		}
-		f.Range(at+"/quantity", l.Quantity, 1, maxQuantity)
-		f.Range(at+"/quantity", l.Quantity+c.Content.quantity(l.VariantId), 1, maxQuantity)
-		c.Content.set(l.VariantId, c.Content.quantity(l.VariantId)+l.Quantity)
+// add puts a further quantity into the cart.
+func (c *Cart) add(f *problem.Findings, pointer string, l openapi.CartLineInput) {
+	had := c.Content.quantity(l.VariantId)
+	f.Require(l.Quantity >= 1 && l.Quantity <= maxQuantity-had, pointer+"/quantity", "must be 1 to %d, with the %d in the cart", maxQuantity-had, had)
+	f.Require(had > 0 || len(c.Content.Lines) < maxLines, pointer+"/variantId", "a cart has %d lines at most", maxLines)
+	if len(*f) == 0 {
+		c.Content.set(l.VariantId, had+l.Quantity)
 	}
-	f.Require(len(c.Content.Lines) <= maxLines, "/lines", "a cart has %d lines at most", maxLines)
-	return f.Err()
 }
 
-// forSale wants variants that can be put into a cart of the currency.
-func (s *Carts) forSale(ctx context.Context, currency string, lines []openapi.CartLineInput) error {
+// forSale wants variants that can be put into a cart of the currency, and
+// returns what was found of them.
+func (s *Carts) forSale(ctx context.Context, currency string, lines []openapi.CartLineInput) (map[uuid.UUID]catalog.Sellable, error) {
 	if len(lines) == 0 {
-		return nil
+		return nil, nil
 	}
 	ids := make([]uuid.UUID, len(lines))
 	for i, l := range lines {
@@ -261,17 +254,17 @@ func (s *Carts) forSale(ctx context.Context, currency string, lines []openapi.Ca
 	}
 	found, err := s.catalog.Sellables(ctx, ids, currency)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, id := range ids {
 		switch v, ok := found[id]; {
 		case !ok || !v.Active:
-			return problem.New(http.StatusNotFound, "variant_not_found", "No variant for sale has the id %s.", id)
+			return nil, problem.New(http.StatusNotFound, "variant_not_found", "No variant for sale has the id %s.", id)
 		case !v.HasPrice:
-			return problem.New(http.StatusConflict, "no_price", "%s has no price in %s.", v.SKU, currency)
+			return nil, problem.New(http.StatusConflict, "no_price", "%s has no price in %s.", v.SKU, currency)
 		}
 	}
-	return nil
+	return found, nil
 }
 
 // Changed is a cart that somebody changed at the same moment.
@@ -283,36 +276,57 @@ func Changed() error {
 // or where there is one already, its lines are added to that. A cart that the
 // token does not open is a *problem.Problem with status 404.
 func (s *Carts) Merge(ctx context.Context, tx pgx.Tx, cartID uuid.UUID, token string, customerID uuid.UUID) (uuid.UUID, error) {
-	var into uuid.UUID
 	q := cartdb.New(tx)
-	r, err := q.LockCart(ctx, cartID)
-	from, err := s.read(r, err, Who{Principal: &identity.Principal{}, Token: token})
+	if err := q.MergeAlone(ctx, customerID.String()); err != nil {
+		return uuid.Nil, fmt.Errorf("waiting to merge carts: %w", err)
+	}
+	rows, err := q.LockForMerge(ctx, cartdb.LockForMergeParams{ID: cartID, CustomerID: &customerID})
 	if err != nil {
-		return into, err
+		return uuid.Nil, fmt.Errorf("locking carts: %w", err)
 	}
-	if from.OrderID != uuid.Nil {
-		return into, Ordered(from.OrderID)
+	var from, own *Cart
+	for _, r := range rows {
+		c, err := cartOf(r)
+		if err != nil {
+			return uuid.Nil, err
+		}
+		if c.ID == cartID {
+			from = &c
+		} else if !c.ExpiresAt.Before(s.now()) {
+			own = &c
+		} else if err := s.remove(ctx, tx, &c); err != nil {
+			return uuid.Nil, err
+		}
 	}
-	own, err := q.LockOpenCartOf(ctx, &customerID)
-	if errors.Is(err, pgx.ErrNoRows) {
+	switch {
+	case from == nil, from.ExpiresAt.Before(s.now()), !s.keys.CheckCartToken(cartID, token):
+		return uuid.Nil, notFound()
+	case from.CustomerID != uuid.Nil && from.CustomerID != customerID:
+		return uuid.Nil, notFound()
+	case from.OrderID != uuid.Nil:
+		return uuid.Nil, Ordered(from.OrderID)
+	case from.CustomerID == customerID: // it was brought along before
+		return from.ID, nil
+	case own == nil:
 		from.CustomerID = customerID
-		return from.ID, s.store(ctx, tx, &from)
+		return from.ID, s.store(ctx, tx, from)
 	}
-	if err != nil {
-		return into, fmt.Errorf("reading a customer's cart: %w", err)
+	own.Content.merge(from.Content)
+	if err := s.remove(ctx, tx, from); err != nil {
+		return uuid.Nil, err
 	}
-	c, err := cartOf(own)
-	if err != nil {
-		return into, err
+	return own.ID, s.store(ctx, tx, own)
+}
+
+// remove deletes a cart, and gives back what it holds.
+func (s *Carts) remove(ctx context.Context, tx pgx.Tx, c *Cart) error {
+	if err := s.release(ctx, tx, c); err != nil {
+		return err
 	}
-	c.Content.merge(from.Content)
-	if err := s.release(ctx, tx, &from); err != nil {
-		return into, err
+	if err := cartdb.New(tx).DeleteCart(ctx, c.ID); err != nil {
+		return fmt.Errorf("deleting a cart: %w", err)
 	}
-	if err := q.DeleteCart(ctx, from.ID); err != nil {
-		return into, fmt.Errorf("deleting a merged cart: %w", err)
-	}
-	return c.ID, s.store(ctx, tx, &c)
+	return nil
 }
 
 // merge adds another's lines and coupons, as far as they fit, and takes over

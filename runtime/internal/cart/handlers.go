@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/cart/cartdb"
+	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/customer"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
@@ -37,6 +38,7 @@ var errNoKey = errors.New("carts have no tokens without auth.tokenKeyFile")
 func (h Handlers) CreateCart(c *gin.Context, params openapi.CreateCartParams) {
 	s, who := h.Carts, identity.Of(c)
 	cart := Cart{ID: uuid.Must(uuid.NewV7()), CustomerID: who.CustomerID}
+	var found map[uuid.UUID]catalog.Sellable
 	rest.Create(c, s.pool, rest.Creation[openapi.CartInput, Cart]{
 		Key: params.IdempotencyKey,
 		Prepare: func(ctx context.Context, in openapi.CartInput) error {
@@ -51,39 +53,37 @@ func (h Handlers) CreateCart(c *gin.Context, params openapi.CreateCartParams) {
 			if in.Currency != nil {
 				cart.Currency = *in.Currency
 			}
-			if _, err := money.Exponent(cart.Currency); err != nil {
-				return problem.Invalid(problem.Field{Pointer: "/currency", Detail: err.Error()})
-			}
-			lines := orZero(in.Lines)
-			if err := cart.add(lines); err != nil {
+			if err := cart.fill(in); err != nil {
 				return err
 			}
-			if err := cart.apply(openapi.CartUpdate{
-				Email: in.Email, ShippingAddress: in.ShippingAddress, BillingAddress: in.BillingAddress,
-				ShippingMethodId: in.ShippingMethodId, VatId: in.VatId,
-			}); err != nil {
-				return err
-			}
-			for i, typed := range orZero(in.Coupons) {
-				if err := cart.addCoupon(fmt.Sprintf("/coupons/%d", i), typed); err != nil {
-					return err
-				}
-			}
-			return s.forSale(ctx, cart.Currency, lines)
+			found, err = s.forSale(ctx, cart.Currency, orZero(in.Lines))
+			return err
 		},
 		Effect: func(ctx context.Context, tx pgx.Tx, _ openapi.CartInput) (Cart, error) {
 			err := s.create(ctx, tx, &cart)
 			return cart, err
 		},
+		Alone: func(ctx context.Context, _ openapi.CartInput) (Cart, error) {
+			cart.ExpiresAt = s.expiry()
+			_, err := s.inserts.Do(ctx, &cart)
+			return cart, err
+		},
 		Location: func(made Cart) string { return "/carts/" + made.ID.String() },
 		Present: func(ctx context.Context, made Cart) (any, error) {
-			public, err := s.Public(ctx, made)
-			created := openapi.CreatedCart{Cart: public}
+			price := func() (*Priced, error) { return s.price(ctx, made, found) }
+			if made.ID != cart.ID { // it was made before
+				price = func() (*Priced, error) { return s.Price(ctx, made) }
+			}
+			priced, err := price()
+			if err != nil {
+				return nil, err
+			}
+			created := openapi.CreatedCart{Cart: s.public(priced)}
 			if made.CustomerID == uuid.Nil {
 				token := s.keys.CartToken(made.ID)
 				created.Token = &token
 			}
-			return created, err
+			return created, nil
 		},
 	})
 }
@@ -95,18 +95,41 @@ func orZero[T any](p *T) (v T) {
 	return v
 }
 
-// apply takes over what a buyer sets.
-func (c *Cart) apply(in openapi.CartUpdate) error {
+// fill takes over what a new cart begins with.
+func (c *Cart) fill(in openapi.CartInput) error {
 	var f problem.Findings
+	_, err := money.Exponent(c.Currency)
+	f.Require(err == nil, "/currency", "%v", err)
+	lines, coupons := orZero(in.Lines), orZero(in.Coupons)
+	f.Require(len(lines) <= maxLines, "/lines", "has %d at most", maxLines)
+	f.Require(len(coupons) <= maxCoupons, "/coupons", "has %d at most", maxCoupons)
+	if len(f) > 0 {
+		return f.Err()
+	}
+	for i, l := range lines {
+		c.add(&f, fmt.Sprintf("/lines/%d", i), l)
+	}
+	for i, typed := range coupons {
+		c.addCoupon(&f, fmt.Sprintf("/coupons/%d", i), typed)
+	}
+	c.apply(&f, openapi.CartUpdate{
+		Email: in.Email, ShippingAddress: in.ShippingAddress, BillingAddress: in.BillingAddress,
+		ShippingMethodId: in.ShippingMethodId, VatId: in.VatId,
+	})
+	return f.Err()
+}
+
+// apply takes over what a buyer sets.
+func (c *Cart) apply(f *problem.Findings, in openapi.CartUpdate) {
 	if in.Email != nil {
-		c.Content.Email = customer.CheckEmail(&f, *in.Email)
+		c.Content.Email = customer.CheckEmail(f, *in.Email)
 	}
 	if in.ShippingAddress != nil {
-		customer.CheckAddress(&f, "/shippingAddress", *in.ShippingAddress)
+		customer.CheckAddress(f, "/shippingAddress", *in.ShippingAddress)
 		c.Content.ShippingAddress = in.ShippingAddress
 	}
 	if in.BillingAddress != nil {
-		customer.CheckAddress(&f, "/billingAddress", *in.BillingAddress)
+		customer.CheckAddress(f, "/billingAddress", *in.BillingAddress)
 		c.Content.BillingAddress = in.BillingAddress
 	}
 	if in.ShippingMethodId != nil {
@@ -116,19 +139,16 @@ func (c *Cart) apply(in openapi.CartUpdate) error {
 		c.Content.VATID = strings.ToUpper(strings.ReplaceAll(*in.VatId, " ", ""))
 		f.Text("/vatId", c.Content.VATID, 0, 20)
 	}
-	return f.Err()
 }
 
-func (c *Cart) addCoupon(pointer, typed string) error {
-	var f problem.Findings
+func (c *Cart) addCoupon(f *problem.Findings, pointer, typed string) {
 	as := code(typed)
 	f.Text(pointer, as, 1, 40)
 	if slices.Contains(c.Content.Coupons, as) {
-		return f.Err()
+		return
 	}
 	f.Require(len(c.Content.Coupons) < maxCoupons, pointer, "a cart has %d coupons at most", maxCoupons)
 	c.Content.Coupons = append(c.Content.Coupons, as)
-	return f.Err()
 }
 
 // GetMyCart answers GET /me/cart.
@@ -159,9 +179,20 @@ func (h Handlers) UpdateCart(c *gin.Context, id uuid.UUID) {
 	if !ok {
 		return
 	}
-	h.change(c, id, func(_ pgx.Tx, cart *Cart) error { return cart.apply(in) })
+	h.edit(c, id, func(cart *Cart) error {
+		var f problem.Findings
+		cart.apply(&f, in)
+		return f.Err()
+	})
 }
 
+// edit answers with a cart after a change of its content.
+func (h Handlers) edit(c *gin.Context, id uuid.UUID, do func(*Cart) error) {
+	public, err := h.Carts.edit(c.Request.Context(), id, WhoOf(c), do)
+	rest.JSON(c, http.StatusOK, public, err)
+}
+
+// change answers with a cart after a change that takes more than its content.
 func (h Handlers) change(c *gin.Context, id uuid.UUID, edit func(tx pgx.Tx, cart *Cart) error) {
 	public, err := h.Carts.inTx(c.Request.Context(), id, WhoOf(c), edit)
 	rest.JSON(c, http.StatusOK, public, err)
@@ -171,11 +202,12 @@ func (h Handlers) change(c *gin.Context, id uuid.UUID, edit func(tx pgx.Tx, cart
 func (h Handlers) DeleteCart(c *gin.Context, id uuid.UUID) {
 	ctx, s := c.Request.Context(), h.Carts
 	rest.NoContent(c, db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
-		_, err := s.change(ctx, tx, id, WhoOf(c), func(cart *Cart) error { return s.release(ctx, tx, cart) })
+		r, err := cartdb.New(tx).LockCart(ctx, id)
+		cart, err := s.read(r, err, WhoOf(c))
 		if err != nil {
 			return err
 		}
-		return cartdb.New(tx).DeleteCart(ctx, id)
+		return cart.change(func(cart *Cart) error { return s.remove(ctx, tx, cart) })
 	}))
 }
 
@@ -189,10 +221,15 @@ func (h Handlers) AddCartLine(c *gin.Context, id uuid.UUID, params openapi.AddCa
 			if err != nil {
 				return err
 			}
-			return s.forSale(ctx, cart.Currency, []openapi.CartLineInput{in})
+			_, err = s.forSale(ctx, cart.Currency, []openapi.CartLineInput{in})
+			return err
 		},
 		Effect: func(ctx context.Context, tx pgx.Tx, in openapi.CartLineInput) (Cart, error) {
-			return s.change(ctx, tx, id, who, func(cart *Cart) error { return cart.add([]openapi.CartLineInput{in}) })
+			return s.change(ctx, tx, id, who, func(cart *Cart) error {
+				var f problem.Findings
+				cart.add(&f, "", in)
+				return f.Err()
+			})
 		},
 		Present: func(ctx context.Context, made Cart) (any, error) { return s.Public(ctx, made) },
 	})
@@ -204,7 +241,7 @@ func (h Handlers) SetCartLine(c *gin.Context, id, variantID uuid.UUID) {
 	if !ok {
 		return
 	}
-	h.change(c, id, func(_ pgx.Tx, cart *Cart) error {
+	h.edit(c, id, func(cart *Cart) error {
 		var f problem.Findings
 		f.Range("/quantity", in.Quantity, 0, maxQuantity)
 		if err := f.Err(); err != nil {
@@ -229,8 +266,10 @@ func (h Handlers) AddCoupon(c *gin.Context, id uuid.UUID) {
 		rest.Fail(c, err)
 		return
 	}
-	h.change(c, id, func(_ pgx.Tx, cart *Cart) error {
-		if err := cart.addCoupon("/code", in.Code); err != nil {
+	h.edit(c, id, func(cart *Cart) error {
+		var f problem.Findings
+		cart.addCoupon(&f, "/code", in.Code)
+		if err := f.Err(); err != nil {
 			return err
 		}
 		if !rules.HasCoupon(code(in.Code)) {
@@ -242,7 +281,7 @@ func (h Handlers) AddCoupon(c *gin.Context, id uuid.UUID) {
 
 // RemoveCoupon answers DELETE /carts/{id}/coupons/{code}.
 func (h Handlers) RemoveCoupon(c *gin.Context, id uuid.UUID, typed string) {
-	h.change(c, id, func(_ pgx.Tx, cart *Cart) error {
+	h.edit(c, id, func(cart *Cart) error {
 		i := slices.Index(cart.Content.Coupons, code(typed))
 		if i < 0 {
 			return problem.New(http.StatusNotFound, "coupon_not_found", "The cart has no coupon %.40q.", typed)

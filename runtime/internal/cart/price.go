@@ -2,6 +2,7 @@ package cart
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/google/uuid"
@@ -10,6 +11,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/pricing"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
@@ -44,20 +46,26 @@ type PricedLine struct {
 // Price reads what the cart costs now: prices, promotions, tax, shipping,
 // stock. It costs the same number of statements whatever its length.
 func (s *Carts) Price(ctx context.Context, c Cart) (*Priced, error) {
-	p := &Priced{Cart: c, Lines: make([]PricedLine, len(c.Content.Lines))}
-	var err error
-	if p.rules, err = s.rules.Current(ctx); err != nil {
-		return nil, err
-	}
 	ids := make([]uuid.UUID, len(c.Content.Lines))
 	for i, l := range c.Content.Lines {
 		ids[i] = l.VariantID
 	}
-	found := map[uuid.UUID]catalog.Sellable{}
+	var found map[uuid.UUID]catalog.Sellable
 	if len(ids) > 0 {
+		var err error
 		if found, err = s.catalog.Sellables(ctx, ids, c.Currency); err != nil {
 			return nil, err
 		}
+	}
+	return s.price(ctx, c, found)
+}
+
+// price is Price with what was just found of the cart's variants.
+func (s *Carts) price(ctx context.Context, c Cart, found map[uuid.UUID]catalog.Sellable) (*Priced, error) {
+	p := &Priced{Cart: c, Lines: make([]PricedLine, len(c.Content.Lines))}
+	var err error
+	if p.rules, err = s.rules.Current(ctx); err != nil {
+		return nil, err
 	}
 	p.basket = pricing.Basket{
 		Currency: c.Currency, Coupons: c.Content.Coupons, ShippingMethodID: c.Content.ShippingMethodID, VATID: c.Content.VATID, At: s.now(),
@@ -89,7 +97,15 @@ func (s *Carts) Price(ctx context.Context, c Cart) (*Priced, error) {
 			TaxCategory: v.TaxCategory, WeightGrams: v.WeightGrams, Shippable: v.Shippable,
 		})
 	}
-	if p.Quote, err = p.rules.Quote(p.basket); err != nil {
+	p.Quote, err = p.rules.Quote(p.basket)
+	if refused, ok := errors.AsType[*problem.Problem](err); ok { // such as amount_too_large: the cart can be read, and mended
+		for _, at := range quoted {
+			p.Lines[at].Problem = refused.Code
+		}
+		p.basket.Lines, quoted = nil, nil
+		p.Quote, err = p.rules.Quote(p.basket)
+	}
+	if err != nil {
 		return nil, err
 	}
 	for i, at := range quoted {
@@ -176,6 +192,11 @@ func (s *Carts) Public(ctx context.Context, c Cart) (openapi.Cart, error) {
 	if err != nil {
 		return openapi.Cart{}, err
 	}
+	return s.public(p), nil
+}
+
+func (s *Carts) public(p *Priced) openapi.Cart {
+	c := p.Cart
 	decimal := func(minor int64) string { return money.Amount{Minor: minor, Currency: c.Currency}.Decimal() }
 	public := openapi.Cart{
 		Id: c.ID, CustomerId: orNil(c.CustomerID), Currency: c.Currency, Email: orNil(c.Content.Email),
@@ -201,7 +222,7 @@ func (s *Carts) Public(ctx context.Context, c Cart) (openapi.Cart, error) {
 	for i, state := range p.Quote.Coupons {
 		public.Coupons[i] = openapi.CouponState{Code: state.Code, Applies: state.Applies, Reason: orNil(state.Reason)}
 	}
-	return public, nil
+	return public
 }
 
 // Totals is a quote as callers see it.

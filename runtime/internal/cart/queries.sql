@@ -1,9 +1,24 @@
--- name: InsertCart :exec
+-- Stores new carts and returns those that were stored: a customer has one open cart, which makes room when it lapsed.
+-- name: InsertCarts :many
 INSERT INTO carts (id, customer_id, currency, content, expires_at)
-VALUES (@id, @customer_id, @currency, @content, @expires_at);
+SELECT unnest(@ids::uuid[]), nullif(unnest(@customer_ids::uuid[]), '00000000-0000-0000-0000-000000000000'), unnest(@currencies::text[]),
+       unnest(@contents::text[])::jsonb, unnest(@expires_at::timestamptz[])
+ON CONFLICT (customer_id) WHERE order_id IS NULL AND customer_id IS NOT NULL DO UPDATE
+    SET id = excluded.id, currency = excluded.currency, content = excluded.content, version = 1, reserved_until = NULL, expires_at = excluded.expires_at
+    WHERE carts.expires_at < @now::timestamptz
+RETURNING id;
 
--- name: CartByID :one
-SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at FROM carts WHERE id = @id;
+-- name: CartsByID :many
+SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at FROM carts WHERE id = ANY(@ids::uuid[]);
+
+-- name: LockWholeCarts :many
+SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at
+FROM carts WHERE id = ANY(@ids::uuid[]) ORDER BY id FOR UPDATE;
+
+-- name: StoreContents :exec
+UPDATE carts c SET content = d.content::jsonb, version = c.version + 1, expires_at = d.expires_at
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@contents::text[]) AS content, unnest(@expires_at::timestamptz[]) AS expires_at) d
+WHERE c.id = d.id;
 
 -- name: LockCart :one
 SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at FROM carts WHERE id = @id FOR UPDATE;
@@ -12,9 +27,14 @@ SELECT id, customer_id, currency, content, version, order_id, reserved_until, ex
 SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at
 FROM carts WHERE customer_id = @customer_id AND order_id IS NULL;
 
--- name: LockOpenCartOf :one
+-- Of two at once for a customer without a cart, the second finds what the first brought.
+-- name: MergeAlone :exec
+SELECT pg_advisory_xact_lock(hashtextextended(@customer_id::text, 7203111));
+
+-- The cart that is brought along and the open one of the customer, in the order in which everybody locks carts.
+-- name: LockForMerge :many
 SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at
-FROM carts WHERE customer_id = @customer_id AND order_id IS NULL FOR UPDATE;
+FROM carts WHERE id = @id OR (customer_id = @customer_id AND order_id IS NULL) ORDER BY id FOR UPDATE;
 
 -- name: LockCarts :many
 SELECT id, version, order_id FROM carts WHERE id = ANY(@ids::uuid[]) ORDER BY id FOR UPDATE;

@@ -25,11 +25,12 @@ type Catalog struct {
 	pool    *pgxpool.Pool
 	answers *cache.Cache
 	uses    Dependencies
+	together
 }
 
 // New makes a catalogue in the database. Answers may be nil.
 func New(pool *pgxpool.Pool, answers *cache.Cache) *Catalog {
-	return &Catalog{pool: pool, answers: answers}
+	return &Catalog{pool: pool, answers: answers, together: newTogether(catalogdb.New(pool))}
 }
 
 // Dependencies are what the catalogue asks of other domains; what is nil has
@@ -114,12 +115,16 @@ func named[T any](idOrSlug, code string, byID func(uuid.UUID) (T, error), bySlug
 		found, err = bySlug(idOrSlug)
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
-		return found, problem.New(http.StatusNotFound, code, "Nothing has the id or slug %.100q.", idOrSlug)
+		return found, notFound(code, idOrSlug)
 	}
 	if err != nil {
 		return found, fmt.Errorf("reading %.100q: %w", idOrSlug, err)
 	}
 	return found, nil
+}
+
+func notFound(code, idOrSlug string) error {
+	return problem.New(http.StatusNotFound, code, "Nothing has the id or slug %.100q.", idOrSlug)
 }
 
 // all wants every id to be among found. What is not is a *problem.Problem that

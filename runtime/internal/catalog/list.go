@@ -38,16 +38,13 @@ func (f filtering) Query(ctx context.Context, sql string, args ...any) (pgx.Rows
 
 // document reads one product among the active ones, or among all.
 func (k *Catalog) document(ctx context.Context, idOrSlug string, all bool) (uuid.UUID, string, error) {
-	q := catalogdb.New(k.pool)
 	found, err := named(idOrSlug, productNotFound,
-		func(id uuid.UUID) (catalogdb.ProductByIDRow, error) {
-			return q.ProductByID(ctx, catalogdb.ProductByIDParams{ID: id, Everything: all})
-		},
-		func(slug string) (catalogdb.ProductByIDRow, error) {
-			row, err := q.ProductBySlug(ctx, catalogdb.ProductBySlugParams{Slug: slug, Everything: all})
-			return catalogdb.ProductByIDRow(row), err
-		})
-	return found.ID, found.Document, err
+		func(id uuid.UUID) (stored, error) { return one(ctx, k.byID, id) },
+		func(slug string) (stored, error) { return one(ctx, k.bySlug, slug) })
+	if err == nil && !all && found.status != string(openapi.ProductStatusActive) {
+		err = notFound(productNotFound, idOrSlug)
+	}
+	return found.id, found.document, err
 }
 
 // get is the JSON of one product.
@@ -109,12 +106,12 @@ const (
 
 // newest is the usual page up to the end of its products.
 func (k *Catalog) newest(ctx context.Context, l listing) ([]byte, *place, error) {
-	found, err := catalogdb.New(k.pool).ListNewest(ctx, catalogdb.ListNewestParams{
-		Status: l.statuses[0], Before: l.after.ID,
-	})
+	of := catalogdb.ListNewestParams{Status: l.statuses[0], Before: l.after.ID}
+	pages, err := k.pages.Read(ctx, of)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing products: %w", err)
 	}
+	found := pages[of]
 	body := make([]byte, 0, len(found.Documents)+256)
 	body = append(append(append(body, beforeProducts...), found.Documents...), afterProducts...)
 	if !found.More {

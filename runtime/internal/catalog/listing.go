@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -16,7 +17,10 @@ import (
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
-const maxQuery = 200
+const (
+	maxQuery    = 200
+	maxIncludes = 4
+)
 
 // Labels are what products are filtered and counted by; each begins with its
 // kind. A tag's is in lower case.
@@ -78,8 +82,7 @@ func newListing(params openapi.ListProductsParams, staff bool) (listing, error) 
 	}
 	if params.Q != nil {
 		q := strings.TrimSpace(*params.Q)
-		n := len([]rune(q))
-		v.Require(n >= 1 && n <= maxQuery, "q", "must have 1 to %d characters", maxQuery)
+		v.Text("q", q, 1, maxQuery)
 		l.search, l.query, l.sort = true, tsquery(q), byRank
 	}
 	if params.Sort != nil {
@@ -123,6 +126,7 @@ func (v *findings) labels(params openapi.ListProductsParams, l *listing) {
 		l.labels = append(l.labels, typeLabel+string(*params.Type))
 	}
 	if params.Tag != nil {
+		v.Require(utf8.ValidString(*params.Tag), "tag", "must be UTF-8") // what is in lower case always is
 		add("tag", tagLabel, new(strings.ToLower(strings.TrimSpace(*params.Tag))), maxTag)
 	}
 	if params.Attribute != nil {
@@ -160,6 +164,7 @@ func asksForPrices(params openapi.ListProductsParams) bool {
 
 func (v *findings) includes(wanted *[]openapi.ProductInclude, country *string) includes {
 	in := includes{country: orZero(country)}
+	v.Require(len(orZero(wanted)) <= maxIncludes, "include", "has %d at most", maxIncludes)
 	for _, what := range orZero(wanted) {
 		v.Require(what.Valid(), "include", "must be of stock, tax and facets")
 		in.stock = in.stock || what == openapi.ProductIncludeStock

@@ -126,11 +126,11 @@ JOIN prices p ON p.variant_id = v.id
 WHERE v.product_id = @product_id AND p.cost IS NOT NULL
 ORDER BY v.position, p.position;
 
--- name: ProductByID :one
-SELECT id, document FROM products WHERE id = @id AND (status = 'active' OR @everything::boolean);
+-- name: DocumentsByID :many
+SELECT id, status, document FROM products WHERE id = ANY(@ids::uuid[]);
 
--- name: ProductBySlug :one
-SELECT id, document FROM products WHERE slug = @slug AND (status = 'active' OR @everything::boolean);
+-- name: DocumentsBySlug :many
+SELECT id, slug, status, document FROM products WHERE slug = ANY(@slugs::text[]);
 
 -- The page that is asked for most: 20 products, newest first, in one status, without a filter. Its size is written
 -- out, since PostgreSQL plans a statement with an unknown LIMIT anew each time, which costs more than running it. The
@@ -255,7 +255,7 @@ JOIN variants s ON s.id = coalesce(b.component_id, v.id)
 WHERE v.product_id = ANY(@product_ids::uuid[]);
 
 -- name: Sellables :many
-SELECT v.id, v.product_id, v.sku, v.options, v.weight_grams, v.track_stock, (v.stock_policy = 'continue')::boolean AS oversell,
+SELECT v.id, w.currency::text AS currency, v.product_id, v.sku, v.options, v.weight_grams, v.track_stock, (v.stock_policy = 'continue')::boolean AS oversell,
        p.title, p.type, p.status, p.tax_category, coalesce(pr.amount, -1)::bigint AS price,
        ARRAY(SELECT cp.collection_id FROM collection_products cp WHERE cp.product_id = v.product_id)::uuid[] AS collection_ids,
        CASE WHEN p.type = 'bundle' THEN (
@@ -266,10 +266,10 @@ SELECT v.id, v.product_id, v.sku, v.options, v.weight_grams, v.track_stock, (v.s
            JOIN products cp ON cp.id = c.product_id
            WHERE b.bundle_id = v.id
        ) END::json AS bundle
-FROM variants v
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@currencies::text[]) AS currency) w
+JOIN variants v ON v.id = w.id
 JOIN products p ON p.id = v.product_id
-LEFT JOIN prices pr ON pr.variant_id = v.id AND pr.currency = @currency
-WHERE v.id = ANY(@ids::uuid[]);
+LEFT JOIN prices pr ON pr.variant_id = v.id AND pr.currency = w.currency;
 
 -- name: VariantsBySKU :many
 SELECT id, product_id, sku, track_stock, (stock_policy = 'continue')::boolean AS oversell FROM variants WHERE sku = ANY(@skus::text[]);

@@ -45,13 +45,36 @@ type Component struct {
 }
 
 // Sellables reads variants, whatever their status, in one statement. A variant
-// that is not there has no entry.
+// that is not there has no entry. Who asks at the same moment shares the
+// statement and the values, which are only read.
 func (k *Catalog) Sellables(ctx context.Context, variantIDs []uuid.UUID, currency string) (map[uuid.UUID]Sellable, error) {
-	rows, err := catalogdb.New(k.pool).Sellables(ctx, catalogdb.SellablesParams{Ids: variantIDs, Currency: currency})
+	offers := make([]offer, len(variantIDs))
+	for i, id := range variantIDs {
+		offers[i] = offer{id, currency}
+	}
+	all, err := k.sellables.Read(ctx, offers...)
 	if err != nil {
 		return nil, fmt.Errorf("reading variants: %w", err)
 	}
-	found := make(map[uuid.UUID]Sellable, len(rows))
+	found := make(map[uuid.UUID]Sellable, len(offers))
+	for _, o := range offers {
+		if s, ok := all[o]; ok {
+			found[o.variant] = s
+		}
+	}
+	return found, nil
+}
+
+func readSellables(ctx context.Context, q *catalogdb.Queries, offers []offer) (map[offer]Sellable, error) {
+	var params catalogdb.SellablesParams
+	for _, o := range offers {
+		params.Ids, params.Currencies = append(params.Ids, o.variant), append(params.Currencies, o.currency)
+	}
+	rows, err := q.Sellables(ctx, params)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[offer]Sellable, len(rows))
 	for _, r := range rows {
 		s := Sellable{
 			VariantID: r.ID, ProductID: r.ProductID, SKU: r.Sku, Title: r.Title, Options: map[string]string{},
@@ -77,7 +100,7 @@ func (k *Catalog) Sellables(ctx context.Context, variantIDs []uuid.UUID, currenc
 				}
 			}
 		}
-		found[r.ID] = s
+		found[offer{r.ID, r.Currency}] = s
 	}
 	return found, nil
 }

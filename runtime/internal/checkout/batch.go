@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/cart"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/idempotency"
@@ -18,22 +18,14 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 )
 
-const (
-	// maxBatch bounds the orders of one transaction.
-	maxBatch = 100
-	// maxTransactions is how many a process writes at once: a second one
-	// computes while the first waits for its flush.
-	maxTransactions = 2
-	// batchTimeout bounds one transaction; its callers' own deadlines do not
-	// end it.
-	batchTimeout = 5 * time.Second
-)
-
 var (
 	// errAnswered says that the request's key was answered meanwhile.
 	errAnswered = errors.New("answered meanwhile")
 	// errChanged says that the cart was changed meanwhile.
 	errChanged = errors.New("the cart changed meanwhile")
+	// errUnknown says that nobody knows whether orders are stored, since their
+	// commit was not answered.
+	errUnknown = errors.New("the commit was not answered")
 )
 
 // placement is an order on its way into the database.
@@ -44,129 +36,71 @@ type placement struct {
 	customerKey string
 	actor       string
 	request     idempotency.Request
-	// done gets one result.
-	done chan result
 }
 
-type result struct {
-	answer idempotency.Answer
-	err    error
+type result = batch.Result[idempotency.Answer]
+
+// apart are what no two orders of one transaction may share: cart and key.
+func apart(p *placement) []string {
+	if p.request.Key == "" {
+		return []string{p.cart.ID.String()}
+	}
+	return []string{p.cart.ID.String(), p.request.Scope + "\x00" + p.request.Key}
 }
 
-// submit hands the order over and waits for what becomes of it.
-func (s *Checkout) submit(ctx context.Context, p *placement) (idempotency.Answer, error) {
-	s.mu.Lock()
-	s.waiting = append(s.waiting, p)
-	start := s.running < maxTransactions
-	if start {
-		s.running++
-	}
-	s.mu.Unlock()
-	if start {
-		go s.work(context.WithoutCancel(ctx))
-	}
-	r := <-p.done // comes within batchTimeout of its turn
-	return r.answer, r.err
-}
-
-// work stores what waits until nothing does.
-func (s *Checkout) work(ctx context.Context) {
-	for {
-		batch := s.take()
-		if len(batch) == 0 {
-			return
-		}
-		s.store(ctx, batch)
-	}
-}
-
-// take takes the orders for one transaction. Two of one cart or of one key
-// wait for each other.
-func (s *Checkout) take() []*placement {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var batch, later []*placement
-	carts, keys := map[uuid.UUID]bool{}, map[string]bool{}
-	for _, p := range s.waiting {
-		key := p.request.Scope + "\x00" + p.request.Key
-		if len(batch) == maxBatch || carts[p.cart.ID] || p.request.Key != "" && keys[key] {
-			later = append(later, p)
-			continue
-		}
-		carts[p.cart.ID], keys[key] = true, true
-		batch = append(batch, p)
-	}
-	s.waiting = later
-	if len(batch) == 0 {
-		s.running--
-	}
-	return batch
-}
-
-// store stores orders together, or where that fails for another reason than
-// the database's absence, each alone, so that none fails for another's sake.
-func (s *Checkout) store(ctx context.Context, batch []*placement) {
-	results, err := s.storeTogether(ctx, batch)
-	switch {
-	case err == nil:
-		for i, p := range batch {
-			p.done <- results[i]
-		}
-	case len(batch) > 1 && !db.Unavailable(err):
-		s.log.WarnContext(ctx, "orders are stored one by one", "orders", len(batch), "reason", err)
-		for _, p := range batch {
-			s.store(ctx, []*placement{p})
-		}
-	default:
-		for _, p := range batch {
-			p.done <- result{err: err}
-		}
-	}
-}
-
-func (s *Checkout) storeTogether(ctx context.Context, batch []*placement) (results []result, err error) {
-	defer func() {
-		if r := recover(); r != nil { // the callers wait
-			err = fmt.Errorf("storing orders: panic: %v", r)
-		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, batchTimeout)
-	defer cancel()
+// store stores orders together. Whatever error there is, none is stored, save
+// for errUnknown.
+func (s *Checkout) store(ctx context.Context, all []*placement) (results []result, err error) {
+	written := false
 	err = db.WithTx(ctx, s.pool, func(tx pgx.Tx) (err error) {
-		results, err = s.write(ctx, tx, batch)
+		results, err = s.write(ctx, tx, all)
+		written = err == nil
 		return err
 	})
+	if err != nil && written {
+		return nil, fmt.Errorf("%w: %w", errUnknown, err)
+	}
 	return results, err
+}
+
+// singly has orders stored one by one after a failure together, unless it is
+// the database that is away, or they may be stored already.
+func (s *Checkout) singly(err error) bool {
+	if db.Unavailable(err) || errors.Is(err, errUnknown) {
+		return false
+	}
+	s.log.Warn("orders are stored one by one", "reason", err)
+	return true
 }
 
 // write locks what the orders need, decides in memory which are admitted, and
 // stores those. Everybody locks keys, carts, promotions, reservations and
 // levels in this order.
-func (s *Checkout) write(ctx context.Context, tx pgx.Tx, batch []*placement) ([]result, error) {
-	locked, err := s.lock(ctx, tx, batch)
+func (s *Checkout) write(ctx context.Context, tx pgx.Tx, all []*placement) ([]result, error) {
+	locked, err := s.lock(ctx, tx, all)
 	if err != nil {
 		return nil, err
 	}
-	results := make([]result, len(batch))
+	results := make([]result, len(all))
 	var admitted []*placement
-	for i, p := range batch {
-		if results[i].err = locked.admit(p); results[i].err == nil {
+	for i, p := range all {
+		if results[i].Err = locked.admit(p); results[i].Err == nil {
 			admitted = append(admitted, p)
 		}
 	}
 	if err := s.insert(ctx, tx, admitted, locked); err != nil {
 		return nil, err
 	}
-	for i, p := range batch {
-		if results[i].err != nil {
+	for i, p := range all {
+		if results[i].Err != nil {
 			continue
 		}
 		body, err := json.Marshal(p.order.Public())
 		if err != nil {
 			return nil, fmt.Errorf("encoding an order: %w", err)
 		}
-		results[i].answer = idempotency.Answer{Status: http.StatusCreated, Body: body}
-		locked.keys.Answer(p.request, results[i].answer)
+		results[i].Value = idempotency.Answer{Status: http.StatusCreated, Body: body}
+		locked.keys.Answer(p.request, results[i].Value)
 	}
 	return results, locked.keys.Keep(ctx, tx)
 }
@@ -186,12 +120,12 @@ type counter interface {
 	Store(ctx context.Context, tx pgx.Tx) error
 }
 
-func (s *Checkout) lock(ctx context.Context, tx pgx.Tx, batch []*placement) (*locks, error) {
+func (s *Checkout) lock(ctx context.Context, tx pgx.Tx, all []*placement) (*locks, error) {
 	var requests []idempotency.Request
 	var carts, holders, promotions []uuid.UUID
 	var customers []string
 	var demands []inventory.Demand
-	for _, p := range batch {
+	for _, p := range all {
 		requests = append(requests, p.request)
 		carts = append(carts, p.cart.ID)
 		if !p.cart.ReservedUntil.IsZero() {

@@ -17,13 +17,13 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/cart"
 	"gitee.com/captainjez/gocart/runtime/internal/idempotency"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
@@ -53,10 +53,7 @@ type Checkout struct {
 	customers Customers
 	log       *slog.Logger
 	now       func() time.Time
-
-	mu      sync.Mutex
-	waiting []*placement
-	running int
+	together  *batch.Batch[*placement, idempotency.Answer]
 }
 
 // Dependencies are what placing an order takes.
@@ -71,9 +68,11 @@ type Dependencies struct {
 
 // New makes a checkout in the database.
 func New(pool *pgxpool.Pool, d Dependencies, log *slog.Logger, now func() time.Time) *Checkout {
-	return &Checkout{
+	s := &Checkout{
 		pool: pool, carts: d.Carts, orders: d.Orders, stock: d.Stock, rules: d.Rules, payments: d.Payments, customers: d.Customers, log: log, now: now,
 	}
+	s.together = batch.New(batch.Options[*placement]{Apart: apart, Singly: s.singly}, s.store)
+	return s
 }
 
 // Handlers is the checkout's part of openapi.ServerInterface.
@@ -87,9 +86,10 @@ func (h Handlers) PlaceOrder(c *gin.Context, params openapi.PlaceOrderParams) {
 		rest.Fail(c, err)
 		return
 	}
-	request := idempotency.Request{Scope: rest.Scope(c), Body: body}
-	if params.IdempotencyKey != nil {
-		request.Key = *params.IdempotencyKey
+	request, err := rest.Once(c, params.IdempotencyKey, body)
+	if err != nil {
+		rest.Fail(c, err)
+		return
 	}
 	answer, err := h.Checkout.Place(c.Request.Context(), in, cart.WhoOf(c), request)
 	if err != nil {
@@ -111,6 +111,9 @@ const maxAttempts = 3
 // Place stores the order that a cart describes, once for the request's key.
 // What stands against it is a *problem.Problem, and nothing is stored.
 func (s *Checkout) Place(ctx context.Context, in openapi.OrderInput, who cart.Who, request idempotency.Request) (idempotency.Answer, error) {
+	if err := check(in); err != nil {
+		return idempotency.Answer{}, err
+	}
 	for attempt := 1; ; attempt++ {
 		if answer, found, err := idempotency.Find(ctx, s.pool, request); err != nil || found {
 			return answer, err
@@ -127,12 +130,11 @@ func (s *Checkout) Place(ctx context.Context, in openapi.OrderInput, who cart.Wh
 		if err := s.authorize(ctx, p, in.Payment); err != nil {
 			return idempotency.Answer{}, err
 		}
-		answer, err := s.submit(ctx, p)
+		answer, err := s.together.Do(context.WithoutCancel(ctx), p) // nobody leaves before it is decided
 		if err == nil {
 			return answer, nil
 		}
-		// An order of which nobody knows whether it is stored keeps its payment.
-		if _, refused := errors.AsType[*problem.Problem](err); refused || errors.Is(err, errAnswered) || errors.Is(err, errChanged) {
+		if !errors.Is(err, errUnknown) { // else the payment may be a stored order's
 			if err := s.payments.Abandon(ctx, p.order.Payments[0]); err != nil {
 				s.log.ErrorContext(ctx, "a payment without an order could not be given up", "payment", p.order.Payments[0].ID, "error", err)
 			}
@@ -145,6 +147,22 @@ func (s *Checkout) Place(ctx context.Context, in openapi.OrderInput, who cart.Wh
 			return idempotency.Answer{}, cart.Changed()
 		}
 	}
+}
+
+// check wants what is wrong whatever is in the cart.
+func check(in openapi.OrderInput) error {
+	var f problem.Findings
+	f.Text("/payment/provider", in.Payment.Provider, 1, 40)
+	for _, optional := range []struct {
+		pointer string
+		text    *string
+		most    int
+	}{{"/payment/token", in.Payment.Token, 500}, {"/expectedTotal", in.ExpectedTotal, 20}, {"/note", in.Note, 1000}} {
+		if optional.text != nil {
+			f.Text(optional.pointer, *optional.text, 0, optional.most)
+		}
+	}
+	return f.Err()
 }
 
 // prepare prices the cart and says everything that stands against ordering it.
@@ -169,7 +187,7 @@ func (s *Checkout) prepare(ctx context.Context, in openapi.OrderInput, who cart.
 	if err := complete(priced, email, in); err != nil {
 		return nil, err
 	}
-	p := &placement{cart: priced, order: newOrder(priced, email, in), actor: who.Actor(), done: make(chan result, 1)}
+	p := &placement{cart: priced, order: newOrder(priced, email, in), actor: who.Actor()}
 	p.customerKey = strings.ToLower(email)
 	if found.CustomerID != uuid.Nil {
 		p.customerKey = found.CustomerID.String()
@@ -206,9 +224,6 @@ func complete(p *cart.Priced, email string, in openapi.OrderInput) error {
 		incomplete := problem.New(http.StatusConflict, "cart_incomplete", "The cart lacks something that an order needs.")
 		incomplete.Errors = f
 		return incomplete
-	}
-	if in.Note != nil {
-		f.Text("/note", *in.Note, 0, 1000)
 	}
 	if in.ExpectedTotal != nil {
 		expected := f.Amount("/expectedTotal", *in.ExpectedTotal, p.Currency)

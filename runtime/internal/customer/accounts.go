@@ -99,6 +99,11 @@ func hashOf(token string) []byte {
 
 // takeToken says whose token it is, which then works no more.
 func (s *Service) takeToken(ctx context.Context, q *customerdb.Queries, token string, purpose outbox.Kind) (uuid.UUID, error) {
+	var f problem.Findings
+	f.Text("/token", token, 0, 200)
+	if err := f.Err(); err != nil {
+		return uuid.Nil, err
+	}
 	id, err := q.TakeToken(ctx, customerdb.TakeTokenParams{Hash: hashOf(token), Purpose: string(purpose), Now: s.now()})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return uuid.Nil, problem.New(http.StatusBadRequest, "invalid_token", "The token is not one that was mailed, or it was used, or it is too old. Ask for another.")

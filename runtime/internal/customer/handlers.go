@@ -32,11 +32,6 @@ func (h Handlers) Register(c *gin.Context, params openapi.RegisterParams) {
 		return
 	}
 	ctx, s := c.Request.Context(), h.Customers
-	a, err := s.prepare(ctx, in)
-	if err != nil {
-		rest.Fail(c, err)
-		return
-	}
 	// What tells one body from another is kept for a day; unlike a plain hash,
 	// the seal gives nobody a quick way to try passwords.
 	seal, err := s.keys.Seal("register", body)
@@ -44,9 +39,15 @@ func (h Handlers) Register(c *gin.Context, params openapi.RegisterParams) {
 		rest.Fail(c, err)
 		return
 	}
-	request := idempotency.Request{Scope: rest.Scope(c), Body: seal}
-	if params.IdempotencyKey != nil {
-		request.Key = *params.IdempotencyKey
+	request, err := rest.Once(c, params.IdempotencyKey, seal)
+	if err != nil {
+		rest.Fail(c, err)
+		return
+	}
+	a, err := s.prepare(ctx, in)
+	if err != nil {
+		rest.Fail(c, err)
+		return
 	}
 	answer, err := idempotency.Do(ctx, s.pool, request, func(tx pgx.Tx) (idempotency.Answer, error) {
 		if err := s.register(ctx, tx, a); err != nil {

@@ -34,6 +34,9 @@ func (s *Service) logIn(ctx context.Context, in openapi.LoginInput) (openapi.Tok
 	var f problem.Findings
 	email := CheckEmail(&f, in.Email)
 	f.Text("/password", in.Password, 0, 200)
+	if in.Cart != nil {
+		f.Text("/cart/token", in.Cart.Token, 0, 100)
+	}
 	if err := f.Err(); err != nil {
 		return openapi.Tokens{}, err
 	}
@@ -166,6 +169,11 @@ func (s *Service) sessionOf(token string) (id uuid.UUID, ok bool, err error) {
 // refresh exchanges a refresh token for new ones. One that was used before
 // ends its session, for one of its two users stole it.
 func (s *Service) refresh(ctx context.Context, token string) (openapi.Tokens, error) {
+	var f problem.Findings
+	f.Text("/refreshToken", token, 0, 2000)
+	if err := f.Err(); err != nil {
+		return openapi.Tokens{}, err
+	}
 	refused := problem.New(http.StatusUnauthorized, "invalid_refresh_token", "The refresh token was used before, or its session is over. Sign in again.")
 	id, ok, err := s.sessionOf(token)
 	if err != nil {

@@ -153,10 +153,25 @@ func verifyFull(cc *pgx.ConnConfig, caFile string) error {
 	return nil
 }
 
+// maxTries bounds how often a transaction is run that others stand in the way of.
+const maxTries = 3
+
 // WithTx runs f in one transaction, which commits when f returns nil and
-// leaves nothing behind when it does not.
+// leaves nothing behind when it does not. Where the server ends it so that
+// others can go on (a deadlock), f is run again in a new one.
 func WithTx(ctx context.Context, pool *pgxpool.Pool, f func(tx pgx.Tx) error) error {
-	return pgx.BeginFunc(ctx, pool, f)
+	for try := 1; ; try++ {
+		err := pgx.BeginFunc(ctx, pool, f)
+		if try == maxTries || !yielded(err) {
+			return err
+		}
+	}
+}
+
+// yielded knows the SQLSTATEs of transactions that were ended for others' sake.
+func yielded(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (pg.Code == "40P01" || pg.Code == "40001")
 }
 
 // Health is what a probe saw.

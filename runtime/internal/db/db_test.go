@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,5 +168,45 @@ func prepare(t *testing.T, url, password string) {
 		if _, err := conn.Exec(t.Context(), statement); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestATransactionThatADeadlockEndedIsRunAgain(t *testing.T) {
+	t.Parallel()
+	pool := testbed.Pools(t).Main
+	if _, err := pool.Exec(t.Context(), `CREATE TABLE pair (n int PRIMARY KEY, v int NOT NULL); INSERT INTO pair VALUES (1, 0), (2, 0)`); err != nil {
+		t.Fatal(err)
+	}
+	var met sync.WaitGroup // both hold their first row before either asks for the second
+	met.Add(2)
+	var runs atomic.Int64
+	add := func(first, second int) error {
+		meet := sync.OnceFunc(func() { met.Done(); met.Wait() })
+		return db.WithTx(t.Context(), pool, func(tx pgx.Tx) error {
+			runs.Add(1)
+			for _, n := range []int{first, second} {
+				if _, err := tx.Exec(t.Context(), `UPDATE pair SET v = v + 1 WHERE n = $1`, n); err != nil {
+					return err
+				}
+				meet()
+			}
+			return nil
+		})
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := add(1, 2); err != nil {
+			t.Error(err)
+		}
+	})
+	wg.Go(func() {
+		if err := add(2, 1); err != nil {
+			t.Error(err)
+		}
+	})
+	wg.Wait()
+	var sum int
+	if err := pool.QueryRow(t.Context(), `SELECT sum(v) FROM pair`).Scan(&sum); err != nil || sum != 4 || runs.Load() != 3 {
+		t.Errorf("sum %d after %d runs, %v; want 4 after 3", sum, runs.Load(), err)
 	}
 }

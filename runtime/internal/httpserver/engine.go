@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"runtime/debug"
 	"time"
 
@@ -111,8 +112,15 @@ func problemOf(err error) *problem.Problem {
 	return internal()
 }
 
+// unreadable finds the parameter's name in an error of the generated code.
+var unreadable = regexp.MustCompile(`^(?:Invalid format for parameter|Expected one value for) ([\w-]+)`)
+
 // BadParameter answers what the generated code cannot read.
 func BadParameter(c *gin.Context, err error, _ int) {
-	_ = c.Error(problem.New(http.StatusBadRequest, "invalid_request", "%.300s", err.Error()))
+	name := ""
+	if m := unreadable.FindStringSubmatch(err.Error()); m != nil {
+		name = m[1]
+	}
+	_ = c.Error(problem.Invalid(problem.Field{Pointer: name, Detail: "is not a value of this parameter, or is there more than once"}))
 	c.Abort()
 }

@@ -25,10 +25,27 @@ type Request struct {
 	// Scope is the operation and whoever asks for it; keys of different
 	// scopes are different keys.
 	Scope string
-	// Key is the caller's, 1 to 255 printable ASCII characters. Empty means
-	// that the caller asked for no safety.
+	// Key is the caller's. Empty means that the caller asked for no safety.
 	Key  string
 	Body []byte
+}
+
+// NewRequest is a request under a caller's key, nil for none. A key that is
+// not 1 to 255 printable ASCII characters is a *problem.Problem.
+func NewRequest(scope string, key *string, body []byte) (Request, error) {
+	r := Request{Scope: scope, Body: body}
+	if key == nil {
+		return r, nil
+	}
+	r.Key = *key
+	valid := len(r.Key) >= 1 && len(r.Key) <= 255
+	for _, b := range []byte(r.Key) {
+		valid = valid && b >= ' ' && b <= '~'
+	}
+	if !valid {
+		return r, problem.Invalid(problem.Field{Pointer: "Idempotency-Key", Detail: "must be 1 to 255 printable ASCII characters"})
+	}
+	return r, nil
 }
 
 // Answer is what the caller is told.
@@ -44,9 +61,6 @@ type Answer struct {
 // two at once the second waits for the first. Another body under a known key
 // is a *problem.Problem with status 409.
 func Do(ctx context.Context, pool *pgxpool.Pool, r Request, effect func(pgx.Tx) (Answer, error)) (Answer, error) {
-	if err := check(r.Key); err != nil {
-		return Answer{}, err
-	}
 	var answer Answer
 	hash := sha256.Sum256(r.Body)
 	err := db.WithTx(ctx, pool, func(tx pgx.Tx) (err error) {
@@ -85,17 +99,6 @@ func replayed(keptHash, hash []byte, status int32, body []byte) (Answer, error) 
 			"This Idempotency-Key was used for a request with another body; take a new key.")
 	}
 	return Answer{Status: int(status), Body: body, Replayed: true}, nil
-}
-
-func check(key string) error {
-	valid := len(key) <= 255
-	for _, b := range []byte(key) {
-		valid = valid && b >= ' ' && b <= '~'
-	}
-	if !valid {
-		return problem.Invalid(problem.Field{Pointer: "Idempotency-Key", Detail: "must be 1 to 255 printable ASCII characters"})
-	}
-	return nil
 }
 
 // Purge forgets answers older than Lifetime and returns how many.

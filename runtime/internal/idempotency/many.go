@@ -14,8 +14,8 @@ import (
 // Find gives the answer that is kept for a request. Without one, found is
 // false. Another body under its key is a *problem.Problem with status 409.
 func Find(ctx context.Context, q idempotencydb.DBTX, r Request) (answer Answer, found bool, err error) {
-	if err := check(r.Key); err != nil || r.Key == "" {
-		return Answer{}, false, err
+	if r.Key == "" {
+		return Answer{}, false, nil
 	}
 	kept, err := idempotencydb.New(q).Find(ctx, idempotencydb.FindParams{Scope: r.Scope, Key: r.Key, Lifetime: Lifetime})
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -134,9 +133,14 @@ func (h Handlers) levels(ctx context.Context, params openapi.ListInventoryParams
 	query := inventorydb.ListLevelsParams{
 		AfterVariant: after.V, AfterLocation: after.L, LocationID: params.LocationId, PageSize: int32(limit + 1),
 	}
+	var f problem.Findings
 	if params.AtMost != nil {
 		most := int64(*params.AtMost)
+		f.Range("atMost", most, 0, 1_000_000_000)
 		query.AtMost = &most
+	}
+	if err := checkSKU(&f, params.Sku); err != nil {
+		return page, err
 	}
 	if params.Sku != nil || params.ProductId != nil {
 		if query.VariantIds, err = h.variantIDs(ctx, params); err != nil {
@@ -188,10 +192,15 @@ func (h Handlers) variantIDs(ctx context.Context, params openapi.ListInventoryPa
 	return append(ids, ref.ID), nil
 }
 
-func (h Handlers) bySKU(ctx context.Context, sku string) (*catalog.VariantRef, error) {
-	if strings.ContainsRune(sku, 0) || !utf8.ValidString(sku) { // which PostgreSQL cannot hold
-		return nil, nil
+// checkSKU reports what was found, and whether a filter can be a SKU.
+func checkSKU(f *problem.Findings, sku *string) error {
+	if sku != nil {
+		f.Text("sku", *sku, 0, maxSKU)
 	}
+	return f.Err()
+}
+
+func (h Handlers) bySKU(ctx context.Context, sku string) (*catalog.VariantRef, error) {
 	refs, err := h.Stock.variants.VariantsBySKU(ctx, h.Stock.pool, []string{sku})
 	if ref, ok := refs[sku]; ok {
 		return &ref, err
@@ -224,6 +233,9 @@ func (h Handlers) movements(ctx context.Context, params openapi.ListMovementsPar
 	page := openapi.MovementPage{Movements: []openapi.Movement{}}
 	before, size, err := rest.Paging(params.Limit, params.Cursor, "movements")
 	if err != nil {
+		return page, err
+	}
+	if err := checkSKU(&problem.Findings{}, params.Sku); err != nil {
 		return page, err
 	}
 	query := inventorydb.ListMovementsParams{Before: before, PageSize: size, OrderID: params.OrderId, LocationID: params.LocationId}

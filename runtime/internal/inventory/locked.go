@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -91,7 +92,11 @@ func (s *Stock) Lock(ctx context.Context, tx pgx.Tx, demands []Demand, holders .
 		for _, r := range rows {
 			at := place{r.VariantID, r.LocationID}
 			variants[at.variant] = variants[at.variant] || false
-			l.holds[r.OwnerID] = append(l.holds[r.OwnerID], hold{place: at, quantity: r.Quantity, order: r.OrderOwned, stored: true})
+			h := hold{place: at, quantity: r.Quantity, order: r.OrderOwned, stored: true}
+			if r.ExpiresAt != nil {
+				h.until = *r.ExpiresAt
+			}
+			l.holds[r.OwnerID] = append(l.holds[r.OwnerID], h)
 		}
 	}
 	if len(variants) == 0 {
@@ -102,7 +107,7 @@ func (s *Stock) Lock(ctx context.Context, tx pgx.Tx, demands []Demand, holders .
 	}
 	missing := inventorydb.EnsureLevelsParams{}
 	for variant, needed := range variants {
-		if needed && len(l.byVariant[variant]) == 0 {
+		if needed && l.firstActive(variant) < 0 {
 			missing.VariantIds = append(missing.VariantIds, variant)
 		}
 	}
@@ -110,6 +115,9 @@ func (s *Stock) Lock(ctx context.Context, tx pgx.Tx, demands []Demand, holders .
 		return l, nil
 	}
 	first, err := q.FirstLocation(ctx)
+	if errors.Is(err, pgx.ErrNoRows) { // none is active, so nothing can be taken
+		return l, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("finding a location: %w", err)
 	}
@@ -190,15 +198,28 @@ func (l *Locked) split(d Demand) (parts []hold, short int64) {
 	if rest == 0 {
 		return parts, 0
 	}
-	if d.Continue && len(places) > 0 {
-		l.levels[places[0]].unbounded = true
-		if len(parts) > 0 && parts[0].place == places[0] {
-			parts[0].quantity += rest
+	if first := l.firstActive(d.VariantID); d.Continue && first >= 0 {
+		at := places[first]
+		l.levels[at].unbounded = true
+		if i := slices.IndexFunc(parts, func(h hold) bool { return h.place == at }); i >= 0 {
+			parts[i].quantity += rest
 			return parts, 0
 		}
-		return append(parts, hold{place: places[0], quantity: rest}), 0
+		return append(parts, hold{place: at, quantity: rest}), 0
 	}
 	return nil, rest
+}
+
+// firstActive is which of a variant's places is the first that orders take
+// from, -1 for none.
+func (l *Locked) firstActive(variant uuid.UUID) int {
+	return slices.IndexFunc(l.byVariant[variant], func(at place) bool { return l.levels[at].active })
+}
+
+// over reports whether an owner holds something, until now or before.
+func (l *Locked) over(owner uuid.UUID) bool {
+	held := l.holds[owner]
+	return len(held) > 0 && !slices.ContainsFunc(held, func(h hold) bool { return h.until.IsZero() || h.until.After(l.now) })
 }
 
 func orderID(owner uuid.UUID, isOrder bool) uuid.UUID {

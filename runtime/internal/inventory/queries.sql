@@ -53,7 +53,7 @@ SELECT unnest(@ids::uuid[]), unnest(@variant_ids::uuid[]), unnest(@location_ids:
        nullif(unnest(@order_ids::uuid[]), '00000000-0000-0000-0000-000000000000'), @note::text, @created_at::timestamptz;
 
 -- name: LockReservations :many
-SELECT owner_id, variant_id, location_id, quantity, order_owned
+SELECT owner_id, variant_id, location_id, quantity, order_owned, expires_at
 FROM stock_reservations
 WHERE owner_id = ANY(@owner_ids::uuid[])
 ORDER BY owner_id, variant_id, location_id

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory/inventorydb"
@@ -22,19 +23,33 @@ import (
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
-// maxLevel bounds what is in one place, so that sums fit.
-const maxLevel = 1_000_000_000_000
+const (
+	// maxLevel bounds what is in one place, so that sums fit.
+	maxLevel = 1_000_000_000_000
+	maxSKU   = 64
+)
 
 // Stock reads and moves stock.
 type Stock struct {
 	pool     *pgxpool.Pool
 	variants *catalog.Catalog
 	now      func() time.Time
+	// available is what of variants can be taken, read for all who ask at the
+	// same moment.
+	available *batch.Reader[uuid.UUID, int64]
 }
 
 // New makes a stock in the database.
 func New(pool *pgxpool.Pool, variants *catalog.Catalog, now func() time.Time) *Stock {
-	return &Stock{pool: pool, variants: variants, now: now}
+	return &Stock{pool: pool, variants: variants, now: now, available: batch.NewReader(
+		func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]int64, error) {
+			rows, err := inventorydb.New(pool).Available(ctx, ids)
+			found := make(map[uuid.UUID]int64, len(rows))
+			for _, r := range rows {
+				found[r.VariantID] = r.Available
+			}
+			return found, err
+		})}
 }
 
 // States says what of the variants can be bought now.
@@ -50,13 +65,9 @@ func (s *Stock) States(ctx context.Context, queries []catalog.StockQuery) (map[u
 	if len(counted) == 0 {
 		return states, nil
 	}
-	rows, err := inventorydb.New(s.pool).Available(ctx, counted)
+	available, err := s.available.Read(ctx, counted...)
 	if err != nil {
 		return nil, fmt.Errorf("reading stock: %w", err)
-	}
-	available := make(map[uuid.UUID]int64, len(rows))
-	for _, r := range rows {
-		available[r.VariantID] = r.Available
 	}
 	for _, id := range counted {
 		n := max(0, available[id])
@@ -89,11 +100,13 @@ func (s *Stock) ExpireHolds(ctx context.Context) (int, error) {
 				return err
 			}
 			for _, owner := range owners {
-				locked.Release(owner)
+				if locked.over(owner) { // and neither given back nor held anew since it was found
+					locked.Release(owner)
+					total++
+				}
 			}
 			return locked.Store(ctx, tx)
 		})
-		total += len(owners)
 		if err != nil || len(owners) < most {
 			return total, err
 		}
@@ -176,6 +189,10 @@ func (s *Stock) check(ctx context.Context, in openapi.AdjustmentInput) (map[stri
 	skus := make([]string, len(in.Changes))
 	for i, c := range in.Changes {
 		skus[i] = c.Sku
+		f.Text(fmt.Sprintf("/changes/%d/sku", i), c.Sku, 1, maxSKU)
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
 	}
 	refs, err := s.variants.VariantsBySKU(ctx, s.pool, skus)
 	if err != nil {

@@ -59,8 +59,12 @@ func (h Handlers) list(ctx context.Context, who *identity.Principal, params open
 		}
 		query.Number = &n
 	}
-	if params.Email != nil && strings.ContainsRune(*params.Email, 0) {
-		return page, problem.Invalid(problem.Field{Pointer: "email", Detail: "must not hold control characters"})
+	if params.Email != nil {
+		var f problem.Findings
+		f.Text("email", *params.Email, 0, 254)
+		if err := f.Err(); err != nil {
+			return page, err
+		}
 	}
 	list := fmt.Sprint("orders", str(query.CustomerID), str(query.State), str(query.Email), str(query.Number))
 	var err error

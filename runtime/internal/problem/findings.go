@@ -40,6 +40,15 @@ func (f *Findings) Amount(pointer, decimal, currency string) int64 {
 	return a.Minor
 }
 
+// Money reads an amount with its currency, in minor units.
+func (f *Findings) Money(pointer, decimal, currency string) int64 {
+	if _, err := money.Exponent(currency); err != nil {
+		f.Require(false, pointer+"/currency", "%v", err)
+		return 0
+	}
+	return f.Amount(pointer+"/amount", decimal, currency)
+}
+
 // Err is one Problem with everything found, or nil.
 func (f *Findings) Err() error {
 	if len(*f) == 0 {

@@ -4,11 +4,14 @@
 package rest
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"hash/crc32"
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -18,6 +21,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/idempotency"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/internal/secure"
 	"gitee.com/captainjez/gocart/runtime/internal/strictjson"
 )
 
@@ -79,6 +83,9 @@ type Creation[In, T any] struct {
 	Prepare func(ctx context.Context, in In) error
 	// Effect does it, in a transaction that also keeps the answer.
 	Effect func(ctx context.Context, tx pgx.Tx, in In) (T, error)
+	// Alone does it for a request without a key, so with no answer to keep; nil
+	// for Effect in a transaction.
+	Alone func(ctx context.Context, in In) (T, error)
 	// Location is the path of what was made, below /api/v1; nil for none.
 	Location func(T) string
 	// Translate says what an error of the transaction means; nil leaves it.
@@ -99,30 +106,14 @@ func Create[In, T any](c *gin.Context, pool *pgxpool.Pool, r Creation[In, T]) {
 		Fail(c, err)
 		return
 	}
-	var made T
-	request := idempotency.Request{Scope: Scope(c), Body: body}
-	if r.Key != nil {
-		request.Key = *r.Key
+	request, err := Once(c, r.Key, body)
+	if err != nil {
+		Fail(c, err)
+		return
 	}
 	ctx := c.Request.Context()
-	if r.Prepare != nil {
-		if err := r.Prepare(ctx, in); err != nil {
-			Fail(c, err)
-			return
-		}
-	}
-	answer, err := idempotency.Do(ctx, pool, request, func(tx pgx.Tx) (idempotency.Answer, error) {
-		var err error
-		if made, err = r.Effect(ctx, tx, in); err != nil {
-			return idempotency.Answer{}, err
-		}
-		encoded, err := json.Marshal(made)
-		return idempotency.Answer{Status: http.StatusCreated, Body: encoded}, err
-	})
+	made, answer, err := r.do(ctx, pool, request, in)
 	if err != nil {
-		if r.Translate != nil {
-			err = r.Translate(err, in)
-		}
 		Fail(c, err)
 		return
 	}
@@ -150,6 +141,39 @@ func Create[In, T any](c *gin.Context, pool *pgxpool.Pool, r Creation[In, T]) {
 	Answer(c, answer)
 }
 
+// do makes it, or finds the answer that is kept; then nothing was made.
+func (r *Creation[In, T]) do(ctx context.Context, pool *pgxpool.Pool, request idempotency.Request, in In) (made T, answer idempotency.Answer, err error) {
+	if r.Prepare != nil {
+		if err := r.Prepare(ctx, in); err != nil {
+			// What stands against it may have come after it was done.
+			if kept, found, _ := idempotency.Find(ctx, pool, request); found {
+				return made, kept, nil
+			}
+			return made, answer, err
+		}
+	}
+	if request.Key == "" && r.Alone != nil {
+		made, err = r.Alone(ctx, in)
+		if err == nil {
+			answer.Status = http.StatusCreated
+			answer.Body, err = json.Marshal(made)
+		}
+		return made, answer, err
+	}
+	answer, err = idempotency.Do(ctx, pool, request, func(tx pgx.Tx) (idempotency.Answer, error) {
+		var err error
+		if made, err = r.Effect(ctx, tx, in); err != nil {
+			return idempotency.Answer{}, err
+		}
+		encoded, err := json.Marshal(made)
+		return idempotency.Answer{Status: http.StatusCreated, Body: encoded}, err
+	})
+	if err != nil && r.Translate != nil {
+		err = r.Translate(err, in)
+	}
+	return made, answer, err
+}
+
 // Answer writes an idempotent answer.
 func Answer(c *gin.Context, a idempotency.Answer) {
 	if a.Replayed {
@@ -158,9 +182,23 @@ func Answer(c *gin.Context, a idempotency.Answer) {
 	Encoded(c, a.Status, a.Body)
 }
 
-// Scope tells the Idempotency-Keys of different callers and operations apart.
-func Scope(c *gin.Context) string {
-	return identity.Of(c).Actor() + " " + c.Request.Method + " " + c.FullPath() + " " + c.Param("id")
+// Once is the request under its Idempotency-Key, nil for none; a key that is
+// none is a *problem.Problem.
+func Once(c *gin.Context, key *string, body []byte) (idempotency.Request, error) {
+	return idempotency.NewRequest(scope(c), key, body)
+}
+
+// scope tells the Idempotency-Keys of different callers and operations apart.
+// Guests differ by the carts that they hold, without one by their addresses.
+func scope(c *gin.Context) string {
+	caller := identity.Of(c)
+	actor := caller.Actor()
+	if caller.Anonymous() {
+		held := cmp.Or(c.GetHeader("X-Cart-Token"), secure.ClientOf(c).String())
+		hash := sha256.Sum256([]byte(held)) // the token itself is not to be kept
+		actor += " " + base64.RawURLEncoding.EncodeToString(hash[:])
+	}
+	return actor + " " + c.Request.Method + " " + strings.TrimPrefix(c.FullPath(), "/api/v1") + " " + c.Param("id")
 }
 
 // Limit is the size of the page that a caller wants.

@@ -236,7 +236,7 @@ func newPrices(f *problem.Findings, in []openapi.ShippingPrice) []pricing.Shippi
 	for i, p := range in {
 		at := fmt.Sprintf("/prices/%d", i)
 		amount := func(pointer string, decimal *string) *int64 {
-			if decimal == nil {
+			if _, err := money.Exponent(p.Price.Currency); decimal == nil || err != nil {
 				return nil
 			}
 			minor := f.Amount(at+pointer, *decimal, p.Price.Currency)
@@ -246,7 +246,7 @@ func newPrices(f *problem.Findings, in []openapi.ShippingPrice) []pricing.Shippi
 			f.Range(at+"/maxWeightGrams", *p.MaxWeightGrams, 0, pricing.MaxWeightGrams)
 		}
 		prices[i] = pricing.ShippingPrice{
-			Currency: p.Price.Currency, Price: *amount("/price", &p.Price.Amount), MaxWeightGrams: p.MaxWeightGrams,
+			Currency: p.Price.Currency, Price: f.Money(at+"/price", p.Price.Amount, p.Price.Currency), MaxWeightGrams: p.MaxWeightGrams,
 			MaxSubtotal: amount("/maxSubtotal", p.MaxSubtotal), FreeFrom: amount("/freeFrom", p.FreeFrom),
 		}
 	}

@@ -134,8 +134,8 @@ func newPromotion(id uuid.UUID, in openapi.PromotionInput) (rulesdb.StorePromoti
 	within(&f, "/usageLimitPerCustomer", in.UsageLimitPerCustomer, maxUsesOfOne)
 	f.Require(in.UsageLimitPerCustomer == nil || in.Code != nil, "/usageLimitPerCustomer",
 		"needs a code: a buyer could not take off a promotion that applies by itself")
-	f.Require(len(row.ProductIds) <= maxProducts, "/productIds", "has %d items at most", maxProducts)
-	f.Require(len(row.CollectionIds) <= maxCollections, "/collectionIds", "has %d items at most", maxCollections)
+	f.Require(len(orZero(in.ProductIds)) <= maxProducts, "/productIds", "has %d items at most", maxProducts)
+	f.Require(len(orZero(in.CollectionIds)) <= maxCollections, "/collectionIds", "has %d items at most", maxCollections)
 	kindFields(&f, in)
 	row.Ppm = percentOf(&f, in)
 	for _, m := range []struct {
@@ -146,11 +146,11 @@ func newPromotion(id uuid.UUID, in openapi.PromotionInput) (rulesdb.StorePromoti
 		if m.in == nil {
 			continue
 		}
-		amount, err := money.Parse(m.in.Amount, m.in.Currency)
-		f.Require(err == nil, m.pointer, "%v", err)
-		f.Require(err != nil || amount.Minor > 0, m.pointer+"/amount", "must be above zero")
+		wrong := len(f)
+		*m.out = f.Money(m.pointer, m.in.Amount, m.in.Currency)
+		f.Require(len(f) > wrong || *m.out > 0, m.pointer+"/amount", "must be above zero")
 		f.Require(row.Currency == "" || row.Currency == m.in.Currency, m.pointer+"/currency", "must be %.3s, as the promotion's other amount", row.Currency)
-		row.Currency, *m.out = m.in.Currency, amount.Minor
+		row.Currency = m.in.Currency
 	}
 	row.StartsAt, row.EndsAt = moment(&f, "/startsAt", in.StartsAt), moment(&f, "/endsAt", in.EndsAt)
 	f.Require(row.StartsAt == nil || row.EndsAt == nil || row.StartsAt.Before(*row.EndsAt), "/endsAt", "must be after startsAt")

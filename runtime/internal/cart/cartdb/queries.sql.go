@@ -12,24 +12,37 @@ import (
 	"github.com/google/uuid"
 )
 
-const cartByID = `-- name: CartByID :one
-SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at FROM carts WHERE id = $1
+const cartsByID = `-- name: CartsByID :many
+SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at FROM carts WHERE id = ANY($1::uuid[])
 `
 
-func (q *Queries) CartByID(ctx context.Context, id uuid.UUID) (Cart, error) {
-	row := q.db.QueryRow(ctx, cartByID, id)
-	var i Cart
-	err := row.Scan(
-		&i.ID,
-		&i.CustomerID,
-		&i.Currency,
-		&i.Content,
-		&i.Version,
-		&i.OrderID,
-		&i.ReservedUntil,
-		&i.ExpiresAt,
-	)
-	return i, err
+func (q *Queries) CartsByID(ctx context.Context, ids []uuid.UUID) ([]Cart, error) {
+	rows, err := q.db.Query(ctx, cartsByID, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Cart
+	for rows.Next() {
+		var i Cart
+		if err := rows.Scan(
+			&i.ID,
+			&i.CustomerID,
+			&i.Currency,
+			&i.Content,
+			&i.Version,
+			&i.OrderID,
+			&i.ReservedUntil,
+			&i.ExpiresAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const closeCarts = `-- name: CloseCarts :exec
@@ -81,28 +94,51 @@ func (q *Queries) DeleteExpired(ctx context.Context, arg DeleteExpiredParams) (i
 	return result.RowsAffected(), nil
 }
 
-const insertCart = `-- name: InsertCart :exec
+const insertCarts = `-- name: InsertCarts :many
 INSERT INTO carts (id, customer_id, currency, content, expires_at)
-VALUES ($1, $2, $3, $4, $5)
+SELECT unnest($1::uuid[]), nullif(unnest($2::uuid[]), '00000000-0000-0000-0000-000000000000'), unnest($3::text[]),
+       unnest($4::text[])::jsonb, unnest($5::timestamptz[])
+ON CONFLICT (customer_id) WHERE order_id IS NULL AND customer_id IS NOT NULL DO UPDATE
+    SET id = excluded.id, currency = excluded.currency, content = excluded.content, version = 1, reserved_until = NULL, expires_at = excluded.expires_at
+    WHERE carts.expires_at < $6::timestamptz
+RETURNING id
 `
 
-type InsertCartParams struct {
-	ID         uuid.UUID
-	CustomerID *uuid.UUID
-	Currency   string
-	Content    []byte
-	ExpiresAt  time.Time
+type InsertCartsParams struct {
+	Ids         []uuid.UUID
+	CustomerIds []uuid.UUID
+	Currencies  []string
+	Contents    []string
+	ExpiresAt   []time.Time
+	Now         time.Time
 }
 
-func (q *Queries) InsertCart(ctx context.Context, arg InsertCartParams) error {
-	_, err := q.db.Exec(ctx, insertCart,
-		arg.ID,
-		arg.CustomerID,
-		arg.Currency,
-		arg.Content,
+// Stores new carts and returns those that were stored: a customer has one open cart, which makes room when it lapsed.
+func (q *Queries) InsertCarts(ctx context.Context, arg InsertCartsParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, insertCarts,
+		arg.Ids,
+		arg.CustomerIds,
+		arg.Currencies,
+		arg.Contents,
 		arg.ExpiresAt,
+		arg.Now,
 	)
-	return err
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const lockCart = `-- name: LockCart :one
@@ -155,25 +191,88 @@ func (q *Queries) LockCarts(ctx context.Context, ids []uuid.UUID) ([]LockCartsRo
 	return items, nil
 }
 
-const lockOpenCartOf = `-- name: LockOpenCartOf :one
+const lockForMerge = `-- name: LockForMerge :many
 SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at
-FROM carts WHERE customer_id = $1 AND order_id IS NULL FOR UPDATE
+FROM carts WHERE id = $1 OR (customer_id = $2 AND order_id IS NULL) ORDER BY id FOR UPDATE
 `
 
-func (q *Queries) LockOpenCartOf(ctx context.Context, customerID *uuid.UUID) (Cart, error) {
-	row := q.db.QueryRow(ctx, lockOpenCartOf, customerID)
-	var i Cart
-	err := row.Scan(
-		&i.ID,
-		&i.CustomerID,
-		&i.Currency,
-		&i.Content,
-		&i.Version,
-		&i.OrderID,
-		&i.ReservedUntil,
-		&i.ExpiresAt,
-	)
-	return i, err
+type LockForMergeParams struct {
+	ID         uuid.UUID
+	CustomerID *uuid.UUID
+}
+
+// The cart that is brought along and the open one of the customer, in the order in which everybody locks carts.
+func (q *Queries) LockForMerge(ctx context.Context, arg LockForMergeParams) ([]Cart, error) {
+	rows, err := q.db.Query(ctx, lockForMerge, arg.ID, arg.CustomerID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Cart
+	for rows.Next() {
+		var i Cart
+		if err := rows.Scan(
+			&i.ID,
+			&i.CustomerID,
+			&i.Currency,
+			&i.Content,
+			&i.Version,
+			&i.OrderID,
+			&i.ReservedUntil,
+			&i.ExpiresAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockWholeCarts = `-- name: LockWholeCarts :many
+SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at
+FROM carts WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
+`
+
+func (q *Queries) LockWholeCarts(ctx context.Context, ids []uuid.UUID) ([]Cart, error) {
+	rows, err := q.db.Query(ctx, lockWholeCarts, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Cart
+	for rows.Next() {
+		var i Cart
+		if err := rows.Scan(
+			&i.ID,
+			&i.CustomerID,
+			&i.Currency,
+			&i.Content,
+			&i.Version,
+			&i.OrderID,
+			&i.ReservedUntil,
+			&i.ExpiresAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const mergeAlone = `-- name: MergeAlone :exec
+SELECT pg_advisory_xact_lock(hashtextextended($1::text, 7203111))
+`
+
+// Of two at once for a customer without a cart, the second finds what the first brought.
+func (q *Queries) MergeAlone(ctx context.Context, customerID string) error {
+	_, err := q.db.Exec(ctx, mergeAlone, customerID)
+	return err
 }
 
 const openCartOf = `-- name: OpenCartOf :one
@@ -219,5 +318,22 @@ func (q *Queries) StoreCart(ctx context.Context, arg StoreCartParams) error {
 		arg.ReservedUntil,
 		arg.ID,
 	)
+	return err
+}
+
+const storeContents = `-- name: StoreContents :exec
+UPDATE carts c SET content = d.content::jsonb, version = c.version + 1, expires_at = d.expires_at
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS content, unnest($3::timestamptz[]) AS expires_at) d
+WHERE c.id = d.id
+`
+
+type StoreContentsParams struct {
+	Ids       []uuid.UUID
+	Contents  []string
+	ExpiresAt []time.Time
+}
+
+func (q *Queries) StoreContents(ctx context.Context, arg StoreContentsParams) error {
+	_, err := q.db.Exec(ctx, storeContents, arg.Ids, arg.Contents, arg.ExpiresAt)
 	return err
 }

@@ -282,6 +282,72 @@ func (q *Queries) DeleteProduct(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
+const documentsByID = `-- name: DocumentsByID :many
+SELECT id, status, document FROM products WHERE id = ANY($1::uuid[])
+`
+
+type DocumentsByIDRow struct {
+	ID       uuid.UUID
+	Status   string
+	Document string
+}
+
+func (q *Queries) DocumentsByID(ctx context.Context, ids []uuid.UUID) ([]DocumentsByIDRow, error) {
+	rows, err := q.db.Query(ctx, documentsByID, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DocumentsByIDRow
+	for rows.Next() {
+		var i DocumentsByIDRow
+		if err := rows.Scan(&i.ID, &i.Status, &i.Document); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const documentsBySlug = `-- name: DocumentsBySlug :many
+SELECT id, slug, status, document FROM products WHERE slug = ANY($1::text[])
+`
+
+type DocumentsBySlugRow struct {
+	ID       uuid.UUID
+	Slug     string
+	Status   string
+	Document string
+}
+
+func (q *Queries) DocumentsBySlug(ctx context.Context, slugs []string) ([]DocumentsBySlugRow, error) {
+	rows, err := q.db.Query(ctx, documentsBySlug, slugs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DocumentsBySlugRow
+	for rows.Next() {
+		var i DocumentsBySlugRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Status,
+			&i.Document,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const facets = `-- name: Facets :many
 SELECT f.label::text AS label, count(*) AS products
 FROM (
@@ -1196,48 +1262,6 @@ func (q *Queries) MoveSubtree(ctx context.Context, arg MoveSubtreeParams) error 
 	return err
 }
 
-const productByID = `-- name: ProductByID :one
-SELECT id, document FROM products WHERE id = $1 AND (status = 'active' OR $2::boolean)
-`
-
-type ProductByIDParams struct {
-	ID         uuid.UUID
-	Everything bool
-}
-
-type ProductByIDRow struct {
-	ID       uuid.UUID
-	Document string
-}
-
-func (q *Queries) ProductByID(ctx context.Context, arg ProductByIDParams) (ProductByIDRow, error) {
-	row := q.db.QueryRow(ctx, productByID, arg.ID, arg.Everything)
-	var i ProductByIDRow
-	err := row.Scan(&i.ID, &i.Document)
-	return i, err
-}
-
-const productBySlug = `-- name: ProductBySlug :one
-SELECT id, document FROM products WHERE slug = $1 AND (status = 'active' OR $2::boolean)
-`
-
-type ProductBySlugParams struct {
-	Slug       string
-	Everything bool
-}
-
-type ProductBySlugRow struct {
-	ID       uuid.UUID
-	Document string
-}
-
-func (q *Queries) ProductBySlug(ctx context.Context, arg ProductBySlugParams) (ProductBySlugRow, error) {
-	row := q.db.QueryRow(ctx, productBySlug, arg.Slug, arg.Everything)
-	var i ProductBySlugRow
-	err := row.Scan(&i.ID, &i.Document)
-	return i, err
-}
-
 const productCosts = `-- name: ProductCosts :many
 SELECT v.id, v.sku, p.currency, p.cost::bigint AS cost
 FROM variants v
@@ -1377,7 +1401,7 @@ func (q *Queries) Relabel(ctx context.Context, ids []uuid.UUID) error {
 }
 
 const sellables = `-- name: Sellables :many
-SELECT v.id, v.product_id, v.sku, v.options, v.weight_grams, v.track_stock, (v.stock_policy = 'continue')::boolean AS oversell,
+SELECT v.id, w.currency::text AS currency, v.product_id, v.sku, v.options, v.weight_grams, v.track_stock, (v.stock_policy = 'continue')::boolean AS oversell,
        p.title, p.type, p.status, p.tax_category, coalesce(pr.amount, -1)::bigint AS price,
        ARRAY(SELECT cp.collection_id FROM collection_products cp WHERE cp.product_id = v.product_id)::uuid[] AS collection_ids,
        CASE WHEN p.type = 'bundle' THEN (
@@ -1388,19 +1412,20 @@ SELECT v.id, v.product_id, v.sku, v.options, v.weight_grams, v.track_stock, (v.s
            JOIN products cp ON cp.id = c.product_id
            WHERE b.bundle_id = v.id
        ) END::json AS bundle
-FROM variants v
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS currency) w
+JOIN variants v ON v.id = w.id
 JOIN products p ON p.id = v.product_id
-LEFT JOIN prices pr ON pr.variant_id = v.id AND pr.currency = $1
-WHERE v.id = ANY($2::uuid[])
+LEFT JOIN prices pr ON pr.variant_id = v.id AND pr.currency = w.currency
 `
 
 type SellablesParams struct {
-	Currency string
-	Ids      []uuid.UUID
+	Ids        []uuid.UUID
+	Currencies []string
 }
 
 type SellablesRow struct {
 	ID            uuid.UUID
+	Currency      string
 	ProductID     uuid.UUID
 	Sku           string
 	Options       []byte
@@ -1417,7 +1442,7 @@ type SellablesRow struct {
 }
 
 func (q *Queries) Sellables(ctx context.Context, arg SellablesParams) ([]SellablesRow, error) {
-	rows, err := q.db.Query(ctx, sellables, arg.Currency, arg.Ids)
+	rows, err := q.db.Query(ctx, sellables, arg.Ids, arg.Currencies)
 	if err != nil {
 		return nil, err
 	}
@@ -1427,6 +1452,7 @@ func (q *Queries) Sellables(ctx context.Context, arg SellablesParams) ([]Sellabl
 		var i SellablesRow
 		if err := rows.Scan(
 			&i.ID,
+			&i.Currency,
 			&i.ProductID,
 			&i.Sku,
 			&i.Options,

@@ -37,3 +37,12 @@ type StockMovement struct {
 	Note       string
 	CreatedAt  time.Time
 }
+
+type StockReservation struct {
+	OwnerID    uuid.UUID
+	VariantID  uuid.UUID
+	LocationID uuid.UUID
+	Quantity   int64
+	OrderOwned bool
+	ExpiresAt  *time.Time
+}

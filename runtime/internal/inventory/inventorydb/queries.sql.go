@@ -460,36 +460,29 @@ func (q *Queries) LockLevels(ctx context.Context, variantIds []uuid.UUID) ([]Loc
 }
 
 const lockReservations = `-- name: LockReservations :many
-SELECT owner_id, variant_id, location_id, quantity, order_owned
+SELECT owner_id, variant_id, location_id, quantity, order_owned, expires_at
 FROM stock_reservations
 WHERE owner_id = ANY($1::uuid[])
 ORDER BY owner_id, variant_id, location_id
 FOR UPDATE
 `
 
-type LockReservationsRow struct {
-	OwnerID    uuid.UUID
-	VariantID  uuid.UUID
-	LocationID uuid.UUID
-	Quantity   int64
-	OrderOwned bool
-}
-
-func (q *Queries) LockReservations(ctx context.Context, ownerIds []uuid.UUID) ([]LockReservationsRow, error) {
+func (q *Queries) LockReservations(ctx context.Context, ownerIds []uuid.UUID) ([]StockReservation, error) {
 	rows, err := q.db.Query(ctx, lockReservations, ownerIds)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []LockReservationsRow
+	var items []StockReservation
 	for rows.Next() {
-		var i LockReservationsRow
+		var i StockReservation
 		if err := rows.Scan(
 			&i.OwnerID,
 			&i.VariantID,
 			&i.LocationID,
 			&i.Quantity,
 			&i.OrderOwned,
+			&i.ExpiresAt,
 		); err != nil {
 			return nil, err
 		}
