@@ -116,12 +116,12 @@ var bounds = slices.Concat(
 
 // enums lists every value that a field takes.
 var enums = map[string][]string{
-	"spec.mode":                                               {"Production", "Development"},
-	"spec.deletionPolicy":                                     {"Retain", "Delete"},
-	"spec.image.pullPolicy":                                   {"Always", "IfNotPresent", "Never"},
-	"spec.worker.queues[]":                                    {"high", "normal", "low"},
-	"spec.tls.minVersion":                                     {"1.2", "1.3"},
-	"spec.tls.letsEncrypt.environment":                        {"Production", "Staging"},
+	"spec.mode":                        {"Production", "Development"},
+	"spec.deletionPolicy":              {"Retain", "Delete"},
+	"spec.image.pullPolicy":            {"Always", "IfNotPresent", "Never"},
+	"spec.worker.queues[]":             {"high", "normal", "low"},
+	"spec.tls.minVersion":              {"1.2", "1.3"},
+	"spec.tls.letsEncrypt.environment": {"Production", "Staging"},
 	"spec.tls.letsEncrypt.solver.dns01.rfc2136.tsigAlgorithm": {"HMACSHA256", "HMACSHA512"},
 	"spec.security.headers.frameOptions":                      {"", "DENY", "SAMEORIGIN"},
 	"spec.security.headers.referrerPolicy": {"", "no-referrer", "no-referrer-when-downgrade", "origin", "origin-when-cross-origin",

@@ -324,8 +324,8 @@ func TestEveryCreatingRequestHasOneEffectForItsKey(t *testing.T) {
 		if effects != 1 {
 			t.Errorf("%s had %d effects", o.id, effects)
 		}
-		for table, print := range s.content() {
-			if stored[table] != print {
+		for table, now := range s.content() {
+			if stored[table] != now {
 				t.Errorf("%s, once more, changed %s", o.id, table)
 			}
 		}

@@ -158,6 +158,34 @@ func (s *store) disconnect() {
 	s.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`)
 }
 
+func TestAnOrderOfNothingAsksNoProvider(t *testing.T) {
+	t.Parallel()
+	p := newPaid(t)
+	gift := admin[openapi.Product](p.store, "POST", "/products", `{"title":"Gift","type":"digital","status":"active",
+		"variants":[{"sku":"GIFT","prices":[{"amount":"0.00","currency":"EUR"}]}]}`, http.StatusCreated).Variants[0]
+	free := func() openapi.Order {
+		t.Helper()
+		g := p.open(openapi.CartInput{Lines: &[]openapi.CartLineInput{line(gift, 1)}, Email: new("ada@example.com")})
+		o := want[openapi.Order](t, p.buy(g, "declined"), http.StatusCreated)
+		if o.State != openapi.OrderStateConfirmed || o.Totals.Total != "0.00" || o.Payments[0].State != openapi.PaymentStateCaptured {
+			t.Errorf("order %+v", o)
+		}
+		return o
+	}
+	path := "/orders/" + free().Id.String()
+	if o := admin[openapi.Order](p.store, "POST", path+"/cancel", `{}`, http.StatusOK); o.Payments[0].State != openapi.PaymentStateVoided {
+		t.Errorf("payment %+v", o.Payments)
+	}
+	path = "/orders/" + free().Id.String() + "/transitions"
+	for _, to := range []string{"processing", "shipped", "refunded"} {
+		admin[openapi.Order](p.store, "POST", path, `{"to":"`+to+`"}`, http.StatusOK)
+	}
+	if len(p.ledger.state) != 0 {
+		t.Errorf("the provider was asked for %v", p.ledger.state)
+	}
+	p.wantAddedUp()
+}
+
 func TestAnOrderOfWhichNobodyKnowsKeepsItsPayment(t *testing.T) {
 	t.Parallel()
 	p := newPaid(t)

@@ -82,8 +82,8 @@ func newShop(s *store, method openapi.ShippingMethod) *shop {
 		add(kind, priced(m.sku(kind), m.sku(kind), "active", "10.00"))
 		s.count(m.sku(kind), m.onHand[kind])
 	}
-	add(poster, fmt.Sprintf(`{"title":"%s","type":"simple","status":"active","variants":[{"sku":%q,"prices":[{"amount":"5.00","currency":"EUR"}],"stockPolicy":"continue"}]}`, m.sku(poster), m.sku(poster)))
-	add(pair, fmt.Sprintf(`{"title":"%s","type":"bundle","status":"active","bundle":[{"variantId":%q,"quantity":2}],"variants":[{"sku":%q,"prices":[{"amount":"18.00","currency":"EUR"}]}]}`, m.sku(pair), m.ids[cup], m.sku(pair)))
+	add(poster, fmt.Sprintf(`{"title":%q,"type":"simple","status":"active","variants":[{"sku":%q,"prices":[{"amount":"5.00","currency":"EUR"}],"stockPolicy":"continue"}]}`, m.sku(poster), m.sku(poster)))
+	add(pair, fmt.Sprintf(`{"title":%q,"type":"bundle","status":"active","bundle":[{"variantId":%q,"quantity":2}],"variants":[{"sku":%q,"prices":[{"amount":"18.00","currency":"EUR"}]}]}`, m.sku(pair), m.ids[cup], m.sku(pair)))
 	admin[openapi.Promotion](s, "POST", "/promotions", fmt.Sprintf(`{"title":"Few","code":%q,"kind":"fixed_amount","amount":{"amount":"1.00","currency":"EUR"},"usageLimit":%d}`, m.name, couponUses), http.StatusCreated)
 	m.place = admin[openapi.LocationList](s, "GET", "/locations", "", http.StatusOK).Locations[0].Id
 	return m

@@ -76,7 +76,7 @@ func TestAListIsReadPageByPageInEveryOrder(t *testing.T) {
 	cursor := *decode[openapi.ProductPage](t, s.do("GET", "/products?limit=1", "")).NextCursor
 	for query, pointer := range map[string]string{
 		"limit=0": "limit", "limit=101": "limit", "cursor=x": "cursor", "q=fruit&cursor=" + cursor: "cursor", "sort=title&cursor=" + cursor: "cursor",
-		"type=simple&cursor=" + cursor: "cursor", "q=": "q", "q=+": "q", "q=" + strings.Repeat("x", 201): "q", "sort=best": "sort", "type=cloud": "type",
+		"type=simple&cursor=" + cursor: "cursor", "q=": "q", "q=+": "q", "q=" + strings.Repeat("x", 201): "q", "q=mug%00": "q", "q=mug%ff": "q", "sort=best": "sort", "type=cloud": "type",
 		"tag=": "tag", "tag=%00": "tag", "attribute=x": "attribute", "attribute=a:%00": "attribute", "attribute=a:%ff": "attribute", "category=": "category", "collection=%00": "collection",
 		"currency=XXX": "currency", "minPrice=-1": "minPrice", "maxPrice=1.999": "maxPrice", "minPrice=0.5&currency=JPY": "minPrice",
 		"include=all": "include", "include=tax": "country", "include=tax&country=de": "country", "country=DEU": "country",
@@ -98,7 +98,7 @@ func TestSearchFindsWordsByTheirBeginningTitlesFirst(t *testing.T) {
 	}
 	for q, want := range map[string]string{
 		"cotton": "Cotton T-Shirt, Sweater", "COTT": "Cotton T-Shirt, Sweater", "shirt+cot": "Cotton T-Shirt", "t-shirt": "Cotton T-Shirt",
-		"tea": "Mug", "nothing": "", "%21%21": "", "%27%29%3A*%26%7C": "", "mug%00": "Mug", "%C3%BCber": "Übergröße", "%ff": "", "mug%ff": "Mug",
+		"tea": "Mug", "nothing": "", "%21%21": "", "%27%29%3A*%26%7C": "", "%C3%BCber": "Übergröße",
 		"sku-2": "Mug", "SKU-2/A.b": "Mug", "tag+2": "Mug", "creme": "Crème 1e5x", "1e5x": "Crème 1e5x", "com": "Crème 1e5x", "ubergro%C3%9Fe": "Übergröße",
 		"a+b+c+d+e+f+g+h+i+j+k+l": "", "%5C": "", "%27mug%27": "Mug",
 	} {

@@ -6,8 +6,10 @@ package httpserver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"regexp"
 	"runtime/debug"
 	"time"
@@ -45,6 +47,7 @@ func NewEngine(c config.Config, proxies secure.Proxies, log *slog.Logger, metric
 		secure.Headers(c.Security.Headers),
 		secure.HSTS(c.Security.HSTS, proxies),
 		problems(log), // answers the errors and panics of all that follow
+		wellFormed,
 		secure.CORS(c.Security.CORS),
 		secure.BodyLimit(maxBody),
 		secure.Deadline(requestDeadline),
@@ -110,6 +113,15 @@ func problemOf(err error) *problem.Problem {
 		return problem.New(499, "canceled", "The request was canceled.")
 	}
 	return internal()
+}
+
+// wellFormed refuses a query of which a part could not be read, and would be
+// taken for left out.
+func wellFormed(c *gin.Context) {
+	if _, err := url.ParseQuery(c.Request.URL.RawQuery); err != nil {
+		_ = c.Error(problem.Invalid(problem.Field{Pointer: "query", Detail: fmt.Sprintf("is not well-formed: %.100s", err)}))
+		c.Abort()
+	}
 }
 
 // unreadable finds the parameter's name in an error of the generated code.

@@ -143,7 +143,6 @@ func (b *bench) config() (config.Config, error) {
 
 // result is one line of the table.
 type result struct {
-	name string
 	rate float64
 	// p50, p95 and p99 at saturation; zero for a floor of pgbench.
 	p50, p95, p99 time.Duration
