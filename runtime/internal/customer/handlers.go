@@ -53,7 +53,7 @@ func (h Handlers) Register(c *gin.Context, params openapi.RegisterParams) {
 		if err := s.register(ctx, tx, a); err != nil {
 			return idempotency.Answer{}, err
 		}
-		encoded, err := json.Marshal(openapi.Accepted{Message: "A mail is on its way to this address. You can sign in if it had no account yet."})
+		encoded, err := json.Marshal(openapi.Accepted{Message: "You can sign in if this address had no account yet. Where the store sends mail, one says more."})
 		return idempotency.Answer{Status: http.StatusAccepted, Body: encoded}, err
 	})
 	if err != nil {
@@ -95,7 +95,7 @@ func (h Handlers) VerifyEmail(c *gin.Context) {
 func (h Handlers) RequestPasswordReset(c *gin.Context) {
 	if in, ok := rest.Read[openapi.EmailInput](c); ok {
 		err := h.Customers.requestReset(c.Request.Context(), in)
-		rest.JSON(c, http.StatusAccepted, openapi.Accepted{Message: "If this address has an account, a mail is on its way to it."}, err)
+		rest.JSON(c, http.StatusAccepted, openapi.Accepted{Message: "If this address has an account and the store sends mail, one is on its way."}, err)
 	}
 }
 
