@@ -132,7 +132,14 @@ func TestAnOrderOnHoldGoesBackToWhereItWas(t *testing.T) {
 	path := "/orders/" + o.Id.String() + "/transitions"
 	admin[openapi.Order](s, "POST", path, `{"to":"on_hold"}`, http.StatusOK)
 	wantProblem(t, s.asAdmin("POST", path, `{"to":"processing"}`), http.StatusConflict, "transition_not_allowed")
-	admin[openapi.Order](s, "POST", path, `{"to":"pending"}`, http.StatusOK)
+	s.clock.forward(time.Hour)
+	if n, err := s.Orders.ExpireUnpaid(t.Context()); n != 0 || err != nil {
+		t.Fatalf("%d orders on hold were cancelled, %v", n, err)
+	}
+	back := admin[openapi.Order](s, "POST", path, `{"to":"pending"}`, http.StatusOK)
+	if left := back.PaymentDueAt.Sub(s.clock.now()); left < 29*time.Minute || left > 30*time.Minute {
+		t.Errorf("back from hold, the payment is due in %v", left)
+	}
 	if o = admin[openapi.Order](s, "POST", path, `{"to":"confirmed"}`, http.StatusOK); o.Payments[0].State != openapi.PaymentStateCaptured {
 		t.Errorf("payment %+v", o.Payments)
 	}

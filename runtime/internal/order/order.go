@@ -330,11 +330,14 @@ func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, 
 			return err
 		}
 		from := o.State
-		o.State, o.HeldFrom, o.PaymentDueAt, o.UpdatedAt = to, "", time.Time{}, s.now().Truncate(time.Microsecond)
+		o.State, o.HeldFrom, o.UpdatedAt = to, "", s.now().Truncate(time.Microsecond)
+		o.PaymentDueAt = dueAfter(to, o.PaymentDueAt, o.UpdatedAt)
 		if to == openapi.OrderStateOnHold {
 			o.HeldFrom = from
 		}
-		err = q.SetState(ctx, orderdb.SetStateParams{ID: id, State: string(to), HeldFrom: orNil(string(o.HeldFrom)), At: o.UpdatedAt})
+		err = q.SetState(ctx, orderdb.SetStateParams{
+			ID: id, State: string(to), HeldFrom: orNil(string(o.HeldFrom)), PaymentDueAt: orNil(o.PaymentDueAt), At: o.UpdatedAt,
+		})
 		if err != nil {
 			return fmt.Errorf("storing an order's state: %w", err)
 		}
@@ -347,6 +350,20 @@ func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, 
 		return s.complete(ctx, tx, o)
 	})
 	return o, err
+}
+
+// dueAfter is until when an order waits for its payment in a state. On hold it
+// waits without end, and afterwards for the usual time at least.
+func dueAfter(to openapi.OrderState, due, now time.Time) time.Time {
+	switch {
+	case to == openapi.OrderStateOnHold:
+		return due
+	case to != openapi.OrderStatePending || due.IsZero():
+		return time.Time{}
+	case due.Before(now.Add(payment.HoldFor)):
+		return now.Add(payment.HoldFor)
+	}
+	return due
 }
 
 // effects are what a state means for stock, money and promotions.
@@ -398,7 +415,7 @@ func (s *Orders) ExpireUnpaid(ctx context.Context) (int, error) {
 		}
 		for _, id := range ids {
 			_, err := s.move(ctx, id, openapi.OrderStateCancelled, "store", "The payment did not come in time.", func(o *Order) error {
-				if o.PaymentDueAt.IsZero() || !o.PaymentDueAt.Before(now) {
+				if o.State != openapi.OrderStatePending || !o.PaymentDueAt.Before(now) {
 					return errPaid
 				}
 				return nil

@@ -46,7 +46,7 @@ LIMIT @page_size::integer;
 UPDATE orders SET state = @state, held_from = @held_from, payment_due_at = @payment_due_at, updated_at = @at WHERE id = @id;
 
 -- name: UnpaidOrders :many
-SELECT id FROM orders WHERE payment_due_at < @now::timestamptz ORDER BY payment_due_at LIMIT @most::integer;
+SELECT id FROM orders WHERE payment_due_at < @now::timestamptz AND state = 'pending' ORDER BY payment_due_at LIMIT @most::integer;
 
 -- name: EverOrdered :one
 SELECT EXISTS (SELECT FROM order_lines WHERE variant_id = ANY(@variant_ids::uuid[]));

@@ -354,7 +354,7 @@ func (q *Queries) SetState(ctx context.Context, arg SetStateParams) error {
 }
 
 const unpaidOrders = `-- name: UnpaidOrders :many
-SELECT id FROM orders WHERE payment_due_at < $1::timestamptz ORDER BY payment_due_at LIMIT $2::integer
+SELECT id FROM orders WHERE payment_due_at < $1::timestamptz AND state = 'pending' ORDER BY payment_due_at LIMIT $2::integer
 `
 
 type UnpaidOrdersParams struct {
