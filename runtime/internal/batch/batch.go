@@ -207,3 +207,13 @@ func NewReader[K comparable, V any](read func(context.Context, []K) (map[K]V, er
 func (r *Reader[K, V]) Read(ctx context.Context, keys ...K) (map[K]V, error) {
 	return r.batch.Do(ctx, keys)
 }
+
+// One reads one key; ok is false where there is nothing by it.
+func (r *Reader[K, V]) One(ctx context.Context, key K) (value V, ok bool, err error) {
+	found, err := r.Read(ctx, key)
+	if err != nil {
+		return value, false, err
+	}
+	value, ok = found[key]
+	return value, ok, nil
+}

@@ -22,6 +22,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -159,8 +160,7 @@ func cartOf(r cartdb.Cart) (Cart, error) {
 
 // Get reads a cart for somebody whose it is; for others there is none.
 func (s *Carts) Get(ctx context.Context, id uuid.UUID, who Who) (Cart, error) {
-	found, err := s.byID.Read(ctx, id)
-	r, ok := found[id]
+	r, ok, err := s.byID.One(ctx, id)
 	if err == nil && !ok {
 		err = pgx.ErrNoRows
 	}
@@ -208,7 +208,7 @@ func (s *Carts) store(ctx context.Context, tx pgx.Tx, c *Cart) error {
 	c.ExpiresAt = s.expiry()
 	c.Version++
 	err = cartdb.New(tx).StoreCart(ctx, cartdb.StoreCartParams{
-		ID: c.ID, Content: content, CustomerID: orNil(c.CustomerID), ExpiresAt: c.ExpiresAt, ReservedUntil: orNil(c.ReservedUntil),
+		ID: c.ID, Content: content, CustomerID: optional.Of(c.CustomerID), ExpiresAt: c.ExpiresAt, ReservedUntil: optional.Of(c.ReservedUntil),
 	})
 	if db.Violates(err, "carts_open_by_customer") { // which was opened just now
 		return Changed()
@@ -429,14 +429,6 @@ func (s *Carts) Forget(ctx context.Context) (int64, error) {
 			return total, err
 		}
 	}
-}
-
-func orNil[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
 }
 
 // code is how a coupon's code is compared.

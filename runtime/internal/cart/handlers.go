@@ -18,6 +18,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -56,7 +57,7 @@ func (h Handlers) CreateCart(c *gin.Context, params openapi.CreateCartParams) {
 			if err := cart.fill(in); err != nil {
 				return err
 			}
-			found, err = s.forSale(ctx, cart.Currency, orZero(in.Lines))
+			found, err = s.forSale(ctx, cart.Currency, optional.Value(in.Lines))
 			return err
 		},
 		Effect: func(ctx context.Context, tx pgx.Tx, _ openapi.CartInput) (Cart, error) {
@@ -88,19 +89,12 @@ func (h Handlers) CreateCart(c *gin.Context, params openapi.CreateCartParams) {
 	})
 }
 
-func orZero[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
 // fill takes over what a new cart begins with.
 func (c *Cart) fill(in openapi.CartInput) error {
 	var f problem.Findings
 	_, err := money.Exponent(c.Currency)
 	f.Require(err == nil, "/currency", "%v", err)
-	lines, coupons := orZero(in.Lines), orZero(in.Coupons)
+	lines, coupons := optional.Value(in.Lines), optional.Value(in.Coupons)
 	f.Require(len(lines) <= maxLines, "/lines", "has %d at most", maxLines)
 	f.Require(len(coupons) <= maxCoupons, "/coupons", "has %d at most", maxCoupons)
 	if len(f) > 0 {

@@ -10,6 +10,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/pricing"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -199,10 +200,10 @@ func (s *Carts) public(p *Priced) openapi.Cart {
 	c := p.Cart
 	decimal := func(minor int64) string { return money.Amount{Minor: minor, Currency: c.Currency}.Decimal() }
 	public := openapi.Cart{
-		Id: c.ID, CustomerId: orNil(c.CustomerID), Currency: c.Currency, Email: orNil(c.Content.Email),
+		Id: c.ID, CustomerId: optional.Of(c.CustomerID), Currency: c.Currency, Email: optional.Of(c.Content.Email),
 		ShippingAddress: c.Content.ShippingAddress, BillingAddress: c.Content.BillingAddress,
-		ShippingMethodId: orNil(c.Content.ShippingMethodID), VatId: orNil(c.Content.VATID),
-		Totals: Totals(c.Currency, p.Quote), ExpiresAt: c.ExpiresAt, OrderId: orNil(c.OrderID),
+		ShippingMethodId: optional.Of(c.Content.ShippingMethodID), VatId: optional.Of(c.Content.VATID),
+		Totals: Totals(c.Currency, p.Quote), ExpiresAt: c.ExpiresAt, OrderId: optional.Of(c.OrderID),
 		Lines: make([]openapi.CartLine, len(p.Lines)), Coupons: make([]openapi.CouponState, len(p.Quote.Coupons)),
 	}
 	if c.ReservedUntil.After(s.now()) {
@@ -216,11 +217,11 @@ func (s *Carts) public(p *Priced) openapi.Cart {
 		public.Lines[i] = openapi.CartLine{
 			VariantId: l.Line.VariantID, ProductId: l.ProductID, Sku: l.SKU, Title: l.Title, Options: options, Quantity: l.Quantity,
 			UnitPrice: openapi.Money{Amount: decimal(l.Price), Currency: c.Currency},
-			Subtotal:  decimal(l.Subtotal), Discount: decimal(l.Discount), Tax: decimal(l.Tax), Total: decimal(l.Total), Problem: orNil(l.Problem),
+			Subtotal:  decimal(l.Subtotal), Discount: decimal(l.Discount), Tax: decimal(l.Tax), Total: decimal(l.Total), Problem: optional.Of(l.Problem),
 		}
 	}
 	for i, state := range p.Quote.Coupons {
-		public.Coupons[i] = openapi.CouponState{Code: state.Code, Applies: state.Applies, Reason: orNil(state.Reason)}
+		public.Coupons[i] = openapi.CouponState{Code: state.Code, Applies: state.Applies, Reason: optional.Of(state.Reason)}
 	}
 	return public
 }
@@ -234,7 +235,7 @@ func Totals(currency string, q pricing.Quote) openapi.Totals {
 		Discounts: make([]openapi.AppliedDiscount, len(q.Discounts)), Taxes: make([]openapi.TaxAmount, len(q.Taxes)),
 	}
 	for i, d := range q.Discounts {
-		t.Discounts[i] = openapi.AppliedDiscount{PromotionId: orNil(d.PromotionID), Code: orNil(d.Code), Title: d.Title, Amount: decimal(d.Amount)}
+		t.Discounts[i] = openapi.AppliedDiscount{PromotionId: optional.Of(d.PromotionID), Code: optional.Of(d.Code), Title: d.Title, Amount: decimal(d.Amount)}
 	}
 	for i, a := range q.Taxes {
 		t.Taxes[i] = openapi.TaxAmount{Name: a.Name, Rate: pricing.FormatPercent(a.PPM), Amount: decimal(a.Amount)}

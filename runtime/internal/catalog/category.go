@@ -14,6 +14,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/internal/catalog/catalogdb"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -142,7 +143,7 @@ func (k *Catalog) removeCategory(ctx context.Context, tx pgx.Tx, idOrSlug string
 func newCategory(in openapi.CategoryInput, id uuid.UUID, slug string) (openapi.Category, error) {
 	var v findings
 	c := openapi.Category{
-		Id: id, Name: strings.TrimSpace(in.Name), Description: orZero(in.Description), Position: orZero(in.Position), Seo: orZero(in.Seo),
+		Id: id, Name: strings.TrimSpace(in.Name), Description: optional.Value(in.Description), Position: optional.Value(in.Position), Seo: optional.Value(in.Seo),
 	}
 	v.Text("/name", c.Name, 1, maxName)
 	v.Text("/description", c.Description, 0, maxText)

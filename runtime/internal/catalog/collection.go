@@ -12,6 +12,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/internal/catalog/catalogdb"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -122,10 +123,10 @@ func fill(ctx context.Context, q *catalogdb.Queries, id uuid.UUID, had []uuid.UU
 
 func newCollection(in openapi.CollectionInput, id uuid.UUID, slug string) (openapi.Collection, error) {
 	var v findings
-	c := openapi.Collection{Id: id, Name: strings.TrimSpace(in.Name), Description: orZero(in.Description), Seo: orZero(in.Seo)}
+	c := openapi.Collection{Id: id, Name: strings.TrimSpace(in.Name), Description: optional.Value(in.Description), Seo: optional.Value(in.Seo)}
 	v.Text("/name", c.Name, 1, maxName)
 	v.Text("/description", c.Description, 0, maxText)
-	v.ids("/productIds", orZero(in.ProductIds), maxMembers)
+	v.ids("/productIds", optional.Value(in.ProductIds), maxMembers)
 	v.seo(c.Seo)
 	c.Slug = v.slug(in.Slug, slug, "collection", c.Name, id)
 	return c, v.Err()

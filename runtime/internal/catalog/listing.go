@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -76,7 +77,7 @@ type includes struct {
 // *problem.Problem. What asks for prices names a currency.
 func newListing(params openapi.ListProductsParams, staff bool) (listing, error) {
 	var v findings
-	l := listing{statuses: shopper, labels: []string{}, sort: openapi.ProductSortNewest, most: math.MaxInt64, inStock: orZero(params.InStock)}
+	l := listing{statuses: shopper, labels: []string{}, sort: openapi.ProductSortNewest, most: math.MaxInt64, inStock: optional.Value(params.InStock)}
 	if staff {
 		l.statuses = everything
 	}
@@ -140,7 +141,7 @@ func (v *findings) labels(params openapi.ListProductsParams, l *listing) {
 // priced reads the bounds of prices. A product without a price in the currency
 // is in no list that asks for prices.
 func (v *findings) priced(params openapi.ListProductsParams, l *listing) {
-	currency := orZero(params.Currency)
+	currency := optional.Value(params.Currency)
 	if _, err := money.Exponent(currency); err != nil {
 		v.Require(params.Currency == nil, "currency", "%v", err)
 		return
@@ -158,14 +159,14 @@ func (v *findings) priced(params openapi.ListProductsParams, l *listing) {
 
 // asksForPrices reports whether prices decide what is listed, or where.
 func asksForPrices(params openapi.ListProductsParams) bool {
-	sort := orZero(params.Sort)
+	sort := optional.Value(params.Sort)
 	return params.MinPrice != nil || params.MaxPrice != nil || sort == openapi.ProductSortPrice || sort == openapi.ProductSortMinusPrice
 }
 
 func (v *findings) includes(wanted *[]openapi.ProductInclude, country *string) includes {
-	in := includes{country: orZero(country)}
-	v.Require(len(orZero(wanted)) <= maxIncludes, "include", "has %d at most", maxIncludes)
-	for _, what := range orZero(wanted) {
+	in := includes{country: optional.Value(country)}
+	v.Require(len(optional.Value(wanted)) <= maxIncludes, "include", "has %d at most", maxIncludes)
+	for _, what := range optional.Value(wanted) {
 		v.Require(what.Valid(), "include", "must be of stock, tax and facets")
 		in.stock = in.stock || what == openapi.ProductIncludeStock
 		in.tax = in.tax || what == openapi.ProductIncludeTax

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -67,9 +68,9 @@ func newDraft(in openapi.ProductInput, id uuid.UUID, slug string) (draft, error)
 	var v findings
 	p := openapi.Product{
 		Id: id, Version: 1, Title: strings.TrimSpace(in.Title), Type: in.Type,
-		Description: orZero(in.Description), Status: openapi.ProductStatusDraft, TaxCategory: "standard",
+		Description: optional.Value(in.Description), Status: openapi.ProductStatusDraft, TaxCategory: "standard",
 		Options: list(in.Options), Bundle: list(in.Bundle), Images: list(in.Images), Attributes: list(in.Attributes),
-		Tags: list(in.Tags), CategoryIds: list(in.CategoryIds), Seo: orZero(in.Seo),
+		Tags: list(in.Tags), CategoryIds: list(in.CategoryIds), Seo: optional.Value(in.Seo),
 	}
 	if in.Status != nil {
 		p.Status = *in.Status
@@ -96,15 +97,8 @@ func newDraft(in openapi.ProductInput, id uuid.UUID, slug string) (draft, error)
 	return d, v.Err()
 }
 
-func orZero[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
 // list is never nil, so that JSON has [] and not null.
-func list[T any](in *[]T) []T { return append([]T{}, orZero(in)...) }
+func list[T any](in *[]T) []T { return append([]T{}, optional.Value(in)...) }
 
 // slug is what the caller wants, or the present one, or one made of the title.
 func (v *findings) slug(wanted *string, present, kind, title string, id uuid.UUID) string {
@@ -121,8 +115,8 @@ func (v *findings) slug(wanted *string, present, kind, title string, id uuid.UUI
 }
 
 func (v *findings) seo(seo openapi.Seo) {
-	v.Text("/seo/title", orZero(seo.Title), 0, 200)
-	v.Text("/seo/description", orZero(seo.Description), 0, 500)
+	v.Text("/seo/title", optional.Value(seo.Title), 0, 200)
+	v.Text("/seo/description", optional.Value(seo.Description), 0, 500)
 }
 
 func (v *findings) ids(pointer string, ids []uuid.UUID, most int) {
@@ -167,7 +161,7 @@ func (v *findings) images(images []openapi.Image) {
 	for i, image := range images {
 		at := fmt.Sprintf("/images/%d", i)
 		v.Text(at+"/url", image.Url, 1, maxURL)
-		v.Text(at+"/alt", orZero(image.Alt), 0, maxAlt)
+		v.Text(at+"/alt", optional.Value(image.Alt), 0, maxAlt)
 		v.Require(isImageURL(image.Url), at+"/url", "must be an https URL or a path that begins with one /")
 	}
 }
@@ -231,7 +225,7 @@ func (v *findings) variants(in []openapi.VariantInput, p *draft) {
 		}
 		p.prices = append(p.prices, prices)
 
-		options := orZero(variant.Options)
+		options := optional.Value(variant.Options)
 		choice := v.choice(at, p.Options, options)
 		v.Require(!choices[choice], at+"/options", "another variant has the same options")
 		choices[choice] = true
@@ -250,10 +244,10 @@ func (v *findings) variants(in []openapi.VariantInput, p *draft) {
 			policy = *variant.StockPolicy
 		}
 		v.Require(policy.Valid(), at+"/stockPolicy", "must be deny or continue")
-		v.Range(at+"/weightGrams", orZero(variant.WeightGrams), 0, maxWeight)
+		v.Range(at+"/weightGrams", optional.Value(variant.WeightGrams), 0, maxWeight)
 		p.Variants = append(p.Variants, openapi.Variant{
 			Id: uuid.Must(uuid.NewV7()), Sku: variant.Sku, Prices: shown(prices), Options: options,
-			WeightGrams: orZero(variant.WeightGrams), TrackStock: track, StockPolicy: policy,
+			WeightGrams: optional.Value(variant.WeightGrams), TrackStock: track, StockPolicy: policy,
 		})
 	}
 }

@@ -67,13 +67,9 @@ func newTogether(q *catalogdb.Queries) together {
 
 // one reads one key; what is not there is pgx.ErrNoRows.
 func one[K comparable](ctx context.Context, r *batch.Reader[K, stored], key K) (stored, error) {
-	found, err := r.Read(ctx, key)
-	if err != nil {
-		return stored{}, err
+	product, ok, err := r.One(ctx, key)
+	if err == nil && !ok {
+		err = pgx.ErrNoRows
 	}
-	product, ok := found[key]
-	if !ok {
-		return stored{}, pgx.ErrNoRows
-	}
-	return product, nil
+	return product, err
 }

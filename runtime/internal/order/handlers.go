@@ -17,6 +17,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
@@ -50,7 +51,7 @@ func (h Handlers) list(ctx context.Context, who *identity.Principal, params open
 		if !params.State.Valid() {
 			return page, problem.Invalid(problem.Field{Pointer: "state", Detail: "is not a state of an order"})
 		}
-		query.State = orNil(string(*params.State))
+		query.State = optional.Of(string(*params.State))
 	}
 	if params.Number != nil {
 		n, err := strconv.ParseInt(strings.TrimPrefix(*params.Number, "#"), 10, 64)
@@ -215,7 +216,7 @@ func (h Handlers) timeline(ctx context.Context, id uuid.UUID, who Who) (openapi.
 			actor = "store"
 		}
 		timeline.Entries = append(timeline.Entries, openapi.TimelineEntry{
-			Id: e.ID, Type: e.Type, At: e.At, Actor: &actor, Text: orNil(data.Text), From: orNil(data.From), To: orNil(data.To),
+			Id: e.ID, Type: e.Type, At: e.At, Actor: &actor, Text: optional.Of(data.Text), From: optional.Of(data.From), To: optional.Of(data.To),
 		})
 	}
 	return timeline, nil

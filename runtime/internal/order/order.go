@@ -21,6 +21,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
@@ -78,8 +79,8 @@ func (o *Order) Public() openapi.Order {
 	public := openapi.Order{
 		Id: o.ID, Number: strconv.FormatInt(o.Number, 10), State: o.State, Email: o.Email,
 		ShippingAddress: o.Details.ShippingAddress, BillingAddress: o.Details.BillingAddress,
-		ShippingMethod: orNil(o.Details.ShippingMethod), VatId: orNil(o.Details.VATID), Note: orNil(o.Details.Note),
-		CustomerId: orNil(o.CustomerID), PaymentDueAt: orNil(o.PaymentDueAt),
+		ShippingMethod: optional.Of(o.Details.ShippingMethod), VatId: optional.Of(o.Details.VATID), Note: optional.Of(o.Details.Note),
+		CustomerId: optional.Of(o.CustomerID), PaymentDueAt: optional.Of(o.PaymentDueAt),
 		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
 		Totals: openapi.Totals{
 			Currency: o.Currency, Subtotal: decimal(o.Subtotal), Discount: decimal(o.Discount), Shipping: decimal(o.Shipping),
@@ -98,14 +99,6 @@ func (o *Order) Public() openapi.Order {
 		public.Payments[i] = p.Public()
 	}
 	return public
-}
-
-func orNil[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
 }
 
 // Promotions counts the uses of promotions.
@@ -336,7 +329,7 @@ func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, 
 			o.HeldFrom = from
 		}
 		err = q.SetState(ctx, orderdb.SetStateParams{
-			ID: id, State: string(to), HeldFrom: orNil(string(o.HeldFrom)), PaymentDueAt: orNil(o.PaymentDueAt), At: o.UpdatedAt,
+			ID: id, State: string(to), HeldFrom: optional.Of(string(o.HeldFrom)), PaymentDueAt: optional.Of(o.PaymentDueAt), At: o.UpdatedAt,
 		})
 		if err != nil {
 			return fmt.Errorf("storing an order's state: %w", err)

@@ -15,6 +15,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/pricing"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rules/rulesdb"
@@ -263,7 +264,7 @@ func (b *Book) settings(ctx context.Context) (openapi.Settings, error) {
 
 func shownSettings(row rulesdb.ReplaceSettingsParams) openapi.Settings {
 	return openapi.Settings{
-		Currency: row.Currency, PricesIncludeTax: row.PricesIncludeTax, Country: orNil(row.Country), ReverseCharge: &row.ReverseCharge,
+		Currency: row.Currency, PricesIncludeTax: row.PricesIncludeTax, Country: optional.Of(row.Country), ReverseCharge: &row.ReverseCharge,
 	}
 }
 
@@ -271,7 +272,7 @@ func shownSettings(row rulesdb.ReplaceSettingsParams) openapi.Settings {
 func saveSettings(ctx context.Context, tx pgx.Tx, _ uuid.UUID, in openapi.Settings, _ bool) (openapi.Settings, error) {
 	var f problem.Findings
 	row := rulesdb.ReplaceSettingsParams{
-		Currency: in.Currency, PricesIncludeTax: in.PricesIncludeTax, Country: orZero(in.Country), ReverseCharge: orZero(in.ReverseCharge),
+		Currency: in.Currency, PricesIncludeTax: in.PricesIncludeTax, Country: optional.Value(in.Country), ReverseCharge: optional.Value(in.ReverseCharge),
 	}
 	_, err := money.Exponent(in.Currency)
 	f.Require(err == nil, "/currency", "%v", err)

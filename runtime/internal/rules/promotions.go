@@ -15,6 +15,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/pricing"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
@@ -117,11 +118,11 @@ func deletePromotion(ctx context.Context, q *rulesdb.Queries, id uuid.UUID) (int
 func newPromotion(id uuid.UUID, in openapi.PromotionInput) (rulesdb.StorePromotionParams, error) {
 	var f problem.Findings
 	row := rulesdb.StorePromotionParams{
-		ID: id, Title: strings.TrimSpace(in.Title), Code: strings.ToUpper(orZero(in.Code)), Kind: string(in.Kind),
-		MinimumQuantity: orZero(in.MinimumQuantity), BuyQuantity: orZero(in.BuyQuantity), GetQuantity: orZero(in.GetQuantity),
+		ID: id, Title: strings.TrimSpace(in.Title), Code: strings.ToUpper(optional.Value(in.Code)), Kind: string(in.Kind),
+		MinimumQuantity: optional.Value(in.MinimumQuantity), BuyQuantity: optional.Value(in.BuyQuantity), GetQuantity: optional.Value(in.GetQuantity),
 		ProductIds: without(in.ProductIds), CollectionIds: without(in.CollectionIds),
-		UsageLimit: orZero(in.UsageLimit), UsageLimitPerCustomer: orZero(in.UsageLimitPerCustomer),
-		Combinable: orZero(in.Combinable), Active: in.Active == nil || *in.Active,
+		UsageLimit: optional.Value(in.UsageLimit), UsageLimitPerCustomer: optional.Value(in.UsageLimitPerCustomer),
+		Combinable: optional.Value(in.Combinable), Active: in.Active == nil || *in.Active,
 	}
 	f.Text("/title", row.Title, 1, maxName)
 	f.Require(in.Code == nil || len(*in.Code) <= maxCode && codePattern.MatchString(*in.Code), "/code",
@@ -134,8 +135,8 @@ func newPromotion(id uuid.UUID, in openapi.PromotionInput) (rulesdb.StorePromoti
 	within(&f, "/usageLimitPerCustomer", in.UsageLimitPerCustomer, maxUsesOfOne)
 	f.Require(in.UsageLimitPerCustomer == nil || in.Code != nil, "/usageLimitPerCustomer",
 		"needs a code: a buyer could not take off a promotion that applies by itself")
-	f.Require(len(orZero(in.ProductIds)) <= maxProducts, "/productIds", "has %d items at most", maxProducts)
-	f.Require(len(orZero(in.CollectionIds)) <= maxCollections, "/collectionIds", "has %d items at most", maxCollections)
+	f.Require(len(optional.Value(in.ProductIds)) <= maxProducts, "/productIds", "has %d items at most", maxProducts)
+	f.Require(len(optional.Value(in.CollectionIds)) <= maxCollections, "/collectionIds", "has %d items at most", maxCollections)
 	kindFields(&f, in)
 	row.Ppm = percentOf(&f, in)
 	for _, m := range []struct {
@@ -213,7 +214,7 @@ func moment(f *problem.Findings, pointer string, t *time.Time) *time.Time {
 func without(ids *[]uuid.UUID) []uuid.UUID {
 	out := []uuid.UUID{}
 	seen := map[uuid.UUID]bool{}
-	for _, id := range orZero(ids) {
+	for _, id := range optional.Value(ids) {
 		if !seen[id] {
 			seen[id] = true
 			out = append(out, id)
@@ -231,11 +232,11 @@ func shown(p rulesdb.Promotion, used int64) openapi.Promotion {
 		return &openapi.Money{Amount: money.Amount{Minor: minor, Currency: p.Currency}.Decimal(), Currency: p.Currency}
 	}
 	out := openapi.Promotion{
-		Id: p.ID, Title: p.Title, Code: orNil(p.Code), Kind: openapi.PromotionKind(p.Kind),
+		Id: p.ID, Title: p.Title, Code: optional.Of(p.Code), Kind: openapi.PromotionKind(p.Kind),
 		Amount: amount(p.Amount), Cap: amount(p.Cap), MinimumSubtotal: amount(p.MinimumSubtotal),
-		MinimumQuantity: orNil(p.MinimumQuantity), BuyQuantity: orNil(p.BuyQuantity), GetQuantity: orNil(p.GetQuantity),
+		MinimumQuantity: optional.Of(p.MinimumQuantity), BuyQuantity: optional.Of(p.BuyQuantity), GetQuantity: optional.Of(p.GetQuantity),
 		ProductIds: p.ProductIds, CollectionIds: p.CollectionIds,
-		UsageLimit: orNil(p.UsageLimit), UsageLimitPerCustomer: orNil(p.UsageLimitPerCustomer),
+		UsageLimit: optional.Of(p.UsageLimit), UsageLimitPerCustomer: optional.Of(p.UsageLimitPerCustomer),
 		Combinable: p.Combinable, Active: p.Active, Used: used, CreatedAt: p.CreatedAt.UTC(),
 	}
 	if p.Ppm > 0 {
@@ -251,13 +252,4 @@ func shown(p rulesdb.Promotion, used int64) openapi.Promotion {
 		out.EndsAt = &at
 	}
 	return out
-}
-
-// orNil is nil for a zero value.
-func orNil[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
-	return &v
 }

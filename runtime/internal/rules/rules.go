@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/pricing"
 	"gitee.com/captainjez/gocart/runtime/internal/rules/rulesdb"
 )
@@ -160,7 +161,7 @@ func priced(p rulesdb.Promotion) pricing.Promotion {
 		MinimumSubtotal: p.MinimumSubtotal, MinimumQuantity: p.MinimumQuantity,
 		BuyQuantity: p.BuyQuantity, GetQuantity: p.GetQuantity,
 		ProductIDs: p.ProductIds, CollectionIDs: p.CollectionIds,
-		StartsAt: orZero(p.StartsAt), EndsAt: orZero(p.EndsAt),
+		StartsAt: optional.Value(p.StartsAt), EndsAt: optional.Value(p.EndsAt),
 		UsageLimit: p.UsageLimit, Used: p.Used, Combinable: p.Combinable, Active: p.Active,
 	}
 }
@@ -197,11 +198,4 @@ func (b *Book) changed(ctx context.Context) {
 	if b.told != nil {
 		b.told(ctx)
 	}
-}
-
-func orZero[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
 }
