@@ -2,7 +2,9 @@
 // in while a statement is on its way waits for the next one, and shares it.
 // Nobody waits for company, so a lone request is as quick as ever; under load
 // the database answers one statement in place of many. What a request gets was
-// read, or written, after it came in.
+// read, or written, after it came in. There is one batch at a time: two would be
+// of half the size, cost twice as much, and wait for each other's locks. Only
+// where one takes long does the next begin beside it.
 package batch
 
 import (
@@ -13,8 +15,12 @@ import (
 	"time"
 )
 
-// timeout bounds one batch; the callers' own deadlines do not end it.
-const timeout = 5 * time.Second
+const (
+	// timeout bounds one batch; the callers' own deadlines do not end it.
+	timeout = 5 * time.Second
+	// patience is how long a batch may hold up what comes after it.
+	patience = 20 * time.Millisecond
+)
 
 // Batch does In for Out, many at a time. It may be used by many at once.
 type Batch[In, Out any] struct {
@@ -23,14 +29,16 @@ type Batch[In, Out any] struct {
 
 	mu      sync.Mutex
 	waiting []*entry[In, Out]
-	running int
+	// Of those running, so many are slow.
+	running, slow int
 }
 
 // Options say how much is done at once.
 type Options[In any] struct {
 	// Most bounds one batch; zero is 100.
 	Most int
-	// AtOnce is how many batches are on their way at the same time; zero is 2.
+	// AtOnce is how many batches are on their way at the same time, where all
+	// but the last are slow; zero is 4.
 	AtOnce int
 	// Singly reports whether a batch that failed is done one by one, so that
 	// none fails for another's sake; nil for never.
@@ -57,7 +65,7 @@ func New[In, Out any](o Options[In], do func(context.Context, []In) ([]Result[Ou
 		o.Most = 100
 	}
 	if o.AtOnce == 0 {
-		o.AtOnce = 2
+		o.AtOnce = 4
 	}
 	return &Batch[In, Out]{options: o, do: do}
 }
@@ -68,20 +76,39 @@ func (b *Batch[In, Out]) Do(ctx context.Context, in In) (Out, error) {
 	e := &entry[In, Out]{in: in, done: make(chan Result[Out], 1)}
 	b.mu.Lock()
 	b.waiting = append(b.waiting, e)
-	start := b.running < b.options.AtOnce
-	if start {
-		b.running++
-	}
+	b.begin(context.WithoutCancel(ctx))
 	b.mu.Unlock()
-	if start {
-		go b.work(context.WithoutCancel(ctx))
-	}
 	select {
 	case r := <-e.done:
 		return r.Value, r.Err
 	case <-ctx.Done():
 		var none Out
 		return none, ctx.Err()
+	}
+}
+
+// begin begins a batch of what waits, unless there is one that is not slow.
+func (b *Batch[In, Out]) begin(ctx context.Context) {
+	if len(b.waiting) > 0 && b.running == b.slow && b.running < b.options.AtOnce {
+		b.running++
+		go b.work(ctx)
+	}
+}
+
+// hurry lets others begin when the batch that now begins becomes slow, and
+// until it is done.
+func (b *Batch[In, Out]) hurry(ctx context.Context) (done func()) {
+	count := func(n int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.slow += n
+		b.begin(ctx)
+	}
+	timer := time.AfterFunc(patience, func() { count(1) })
+	return func() {
+		if !timer.Stop() {
+			count(-1)
+		}
 	}
 }
 
@@ -92,6 +119,7 @@ func (b *Batch[In, Out]) work(ctx context.Context) {
 		if len(entries) == 0 {
 			return
 		}
+		done := b.hurry(ctx)
 		inputs := make([]In, len(entries))
 		for i, e := range entries {
 			inputs[i] = e.in
@@ -108,6 +136,7 @@ func (b *Batch[In, Out]) work(ctx context.Context) {
 				e.done <- results[i]
 			}
 		}
+		done()
 	}
 }
 

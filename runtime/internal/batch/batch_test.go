@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"gitee.com/captainjez/gocart/runtime/internal/batch"
 )
@@ -64,6 +66,63 @@ func TestWhatComesInMeanwhileSharesTheNextBatch(t *testing.T) {
 	if sizes[0] != 1 || total != 6 {
 		t.Fatalf("batches of %v, want the first of 1 and 6 in all", sizes)
 	}
+}
+
+// stuck is a batch whose every part waits for release, and tells began of it.
+func stuck(atOnce int) (b *batch.Batch[int, int], began chan int, release chan struct{}) {
+	began, release = make(chan int, 10), make(chan struct{})
+	return batch.New(batch.Options[int]{AtOnce: atOnce}, func(ctx context.Context, in []int) ([]batch.Result[int], error) {
+		began <- in[0]
+		<-release
+		return double(ctx, in)
+	}), began, release
+}
+
+func TestASlowBatchHoldsUpNobodyForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, began, release := stuck(2)
+		for n := range 2 {
+			go func() { _, _ = b.Do(t.Context(), n) }()
+			synctest.Wait()
+		}
+		if len(began) != 1 {
+			t.Fatalf("%d batches at once, before the first is slow", len(began))
+		}
+		time.Sleep(time.Second)
+		if len(began) != 2 {
+			t.Fatalf("%d batches at once, where the first is slow", len(began))
+		}
+		go func() { _, _ = b.Do(t.Context(), 2) }()
+		time.Sleep(time.Second)
+		if len(began) != 2 {
+			t.Fatalf("%d batches at once, of two at most", len(began))
+		}
+		close(release)
+		synctest.Wait()
+		if len(began) != 3 {
+			t.Fatalf("%d of three were done", len(began))
+		}
+	})
+}
+
+func TestAfterASlowBatchThereIsOneAtATimeAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b, began, release := stuck(4)
+		go func() { _, _ = b.Do(t.Context(), 0) }()
+		time.Sleep(time.Second)
+		release <- struct{}{}
+		synctest.Wait()
+		for n := range 2 {
+			go func() { _, _ = b.Do(t.Context(), n) }()
+			synctest.Wait()
+		}
+		if len(began) != 2 {
+			t.Fatalf("%d batches began, want the slow one and one more", len(began))
+		}
+		close(release)
+	})
 }
 
 func TestThoseApartAreNeverInOneBatch(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/cart/cartdb"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
@@ -243,20 +244,23 @@ func (c *Cart) add(f *problem.Findings, pointer string, l openapi.CartLineInput)
 }
 
 // forSale wants variants that can be put into a cart of the currency, and
-// returns what was found of them.
-func (s *Carts) forSale(ctx context.Context, currency string, lines []openapi.CartLineInput) (map[uuid.UUID]catalog.Sellable, error) {
+// returns what was found of them, and of what is in the cart.
+func (s *Carts) forSale(ctx context.Context, currency string, lines []openapi.CartLineInput, has ...Line) (map[uuid.UUID]catalog.Sellable, error) {
 	if len(lines) == 0 {
 		return nil, nil
 	}
-	ids := make([]uuid.UUID, len(lines))
-	for i, l := range lines {
-		ids[i] = l.VariantId
+	ids := make([]uuid.UUID, 0, len(lines)+len(has))
+	for _, l := range lines {
+		ids = append(ids, l.VariantId)
+	}
+	for _, l := range has {
+		ids = append(ids, l.VariantID)
 	}
 	found, err := s.catalog.Sellables(ctx, ids, currency)
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range ids {
+	for _, id := range ids[:len(lines)] {
 		switch v, ok := found[id]; {
 		case !ok || !v.Active:
 			return nil, problem.New(http.StatusNotFound, "variant_not_found", "No variant for sale has the id %s.", id)
@@ -393,30 +397,35 @@ type State struct {
 	OrderID uuid.UUID
 }
 
-// Lock locks carts, in the order of their ids, in the caller's transaction. A
-// cart that is gone is missing from the answer.
-func Lock(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]State, error) {
-	rows, err := cartdb.New(tx).LockCarts(ctx, ids)
-	if err != nil {
-		return nil, fmt.Errorf("locking carts: %w", err)
-	}
-	states := make(map[uuid.UUID]State, len(rows))
-	for _, r := range rows {
-		state := State{Version: r.Version}
-		if r.OrderID != nil {
-			state.OrderID = *r.OrderID
+// Lock locks carts, in the order of their ids, when the statements are sent,
+// and finds their states. A cart that is gone has none.
+func Lock(ctx context.Context, statements *batch.Statements, ids []uuid.UUID) map[uuid.UUID]State {
+	states := make(map[uuid.UUID]State, len(ids))
+	statements.Add(func(db batch.DB) error {
+		rows, err := cartdb.New(db).LockCarts(ctx, ids)
+		if err != nil {
+			return fmt.Errorf("locking carts: %w", err)
 		}
-		states[r.ID] = state
-	}
-	return states, nil
+		for _, r := range rows {
+			state := State{Version: r.Version}
+			if r.OrderID != nil {
+				state.OrderID = *r.OrderID
+			}
+			states[r.ID] = state
+		}
+		return nil
+	})
+	return states
 }
 
-// Close marks carts as ordered.
-func Close(ctx context.Context, tx pgx.Tx, ids, orderIDs []uuid.UUID) error {
-	if err := cartdb.New(tx).CloseCarts(ctx, cartdb.CloseCartsParams{Ids: ids, OrderIds: orderIDs}); err != nil {
-		return fmt.Errorf("closing carts: %w", err)
-	}
-	return nil
+// Close marks carts as ordered when the statements are sent.
+func Close(ctx context.Context, statements *batch.Statements, ids, orderIDs []uuid.UUID) {
+	statements.Add(func(db batch.DB) error {
+		if err := cartdb.New(db).CloseCarts(ctx, cartdb.CloseCartsParams{Ids: ids, OrderIds: orderIDs}); err != nil {
+			return fmt.Errorf("closing carts: %w", err)
+		}
+		return nil
+	})
 }
 
 // Forget deletes carts that nobody touched for long, and returns how many.

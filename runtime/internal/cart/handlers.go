@@ -208,24 +208,40 @@ func (h Handlers) DeleteCart(c *gin.Context, id uuid.UUID) {
 // AddCartLine answers POST /carts/{id}/lines.
 func (h Handlers) AddCartLine(c *gin.Context, id uuid.UUID, params openapi.AddCartLineParams) {
 	s, who := h.Carts, WhoOf(c)
+	var before Cart
+	var found map[uuid.UUID]catalog.Sellable
+	add := func(in openapi.CartLineInput) func(*Cart) error {
+		return func(cart *Cart) error {
+			var f problem.Findings
+			cart.add(&f, "", in)
+			return f.Err()
+		}
+	}
 	rest.Create(c, s.pool, rest.Creation[openapi.CartLineInput, Cart]{
 		Key: params.IdempotencyKey,
-		Prepare: func(ctx context.Context, in openapi.CartLineInput) error {
-			cart, err := s.Get(ctx, id, who)
-			if err != nil {
+		Prepare: func(ctx context.Context, in openapi.CartLineInput) (err error) {
+			if before, err = s.Get(ctx, id, who); err != nil {
 				return err
 			}
-			_, err = s.forSale(ctx, cart.Currency, []openapi.CartLineInput{in})
+			found, err = s.forSale(ctx, before.Currency, []openapi.CartLineInput{in}, before.Content.Lines...)
 			return err
 		},
 		Effect: func(ctx context.Context, tx pgx.Tx, in openapi.CartLineInput) (Cart, error) {
-			return s.change(ctx, tx, id, who, func(cart *Cart) error {
-				var f problem.Findings
-				cart.add(&f, "", in)
-				return f.Err()
-			})
+			return s.change(ctx, tx, id, who, add(in))
 		},
-		Present: func(ctx context.Context, made Cart) (any, error) { return s.Public(ctx, made) },
+		Alone: func(ctx context.Context, in openapi.CartLineInput) (Cart, error) {
+			return s.edits.Do(ctx, edit{id, who, add(in)})
+		},
+		Present: func(ctx context.Context, made Cart) (any, error) {
+			if made.Version != before.Version+1 { // others changed it, so found may lack what it has
+				return s.Public(ctx, made)
+			}
+			priced, err := s.price(ctx, made, found)
+			if err != nil {
+				return nil, err
+			}
+			return s.public(priced), nil
+		},
 	})
 }
 

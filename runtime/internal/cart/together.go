@@ -48,7 +48,7 @@ func (s *Carts) newTogether() together {
 		edits: batch.New(batch.Options[edit]{Singly: singly, Apart: func(e edit) []string { return []string{e.id.String()} }},
 			func(ctx context.Context, all []edit) (results []batch.Result[Cart], err error) {
 				err = db.WithTx(ctx, s.pool, func(tx pgx.Tx) (err error) {
-					results, err = s.editAll(ctx, cartdb.New(tx), all)
+					results, err = s.editAll(ctx, tx, all)
 					return err
 				})
 				return results, err
@@ -84,18 +84,23 @@ func (s *Carts) insert(ctx context.Context, q *cartdb.Queries, all []*Cart) ([]b
 }
 
 // editAll locks carts, lets each be edited, and stores those that were.
-func (s *Carts) editAll(ctx context.Context, q *cartdb.Queries, all []edit) ([]batch.Result[Cart], error) {
+func (s *Carts) editAll(ctx context.Context, tx pgx.Tx, all []edit) ([]batch.Result[Cart], error) {
 	ids := make([]uuid.UUID, len(all))
 	for i, e := range all {
 		ids[i] = e.id
 	}
-	rows, err := q.LockWholeCarts(ctx, ids)
-	if err != nil {
+	found := make(map[uuid.UUID]cartdb.Cart, len(all))
+	var locks batch.Statements
+	locks.PlanOnce(ctx)
+	locks.Add(func(db batch.DB) error {
+		rows, err := cartdb.New(db).LockWholeCarts(ctx, ids)
+		for _, r := range rows {
+			found[r.ID] = r
+		}
+		return err
+	})
+	if err := locks.Send(ctx, tx); err != nil {
 		return nil, fmt.Errorf("locking carts: %w", err)
-	}
-	found := make(map[uuid.UUID]cartdb.Cart, len(rows))
-	for _, r := range rows {
-		found[r.ID] = r
 	}
 	results := make([]batch.Result[Cart], len(all))
 	var edited cartdb.StoreContentsParams
@@ -127,7 +132,7 @@ func (s *Carts) editAll(ctx context.Context, q *cartdb.Queries, all []edit) ([]b
 	if len(edited.Ids) == 0 {
 		return results, nil
 	}
-	if err := q.StoreContents(ctx, edited); err != nil {
+	if err := cartdb.New(tx).StoreContents(ctx, edited); err != nil {
 		return nil, fmt.Errorf("storing carts: %w", err)
 	}
 	return results, nil

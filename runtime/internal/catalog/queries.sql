@@ -266,7 +266,7 @@ SELECT v.id, w.currency::text AS currency, v.product_id, v.sku, v.options, v.wei
            JOIN products cp ON cp.id = c.product_id
            WHERE b.bundle_id = v.id
        ) END::json AS bundle
-FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@currencies::text[]) AS currency) w
+FROM (SELECT unnest(ARRAY(SELECT unnest(@ids::uuid[]))) AS id, unnest(ARRAY(SELECT unnest(@currencies::text[]))) AS currency) w
 JOIN variants v ON v.id = w.id
 JOIN products p ON p.id = v.product_id
 LEFT JOIN prices pr ON pr.variant_id = v.id AND pr.currency = w.currency;

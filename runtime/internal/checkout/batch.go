@@ -74,8 +74,8 @@ func (s *Checkout) singly(err error) bool {
 }
 
 // write locks what the orders need, decides in memory which are admitted, and
-// stores those. Everybody locks keys, carts, promotions, reservations and
-// levels in this order.
+// stores those: a round trip for all locks, and one for all writes. Everybody
+// locks keys, carts, promotions, reservations and levels in this order.
 func (s *Checkout) write(ctx context.Context, tx pgx.Tx, all []*placement) ([]result, error) {
 	locked, err := s.lock(ctx, tx, all)
 	if err != nil {
@@ -88,7 +88,8 @@ func (s *Checkout) write(ctx context.Context, tx pgx.Tx, all []*placement) ([]re
 			admitted = append(admitted, p)
 		}
 	}
-	if err := s.insert(ctx, tx, admitted, locked); err != nil {
+	var writes batch.Statements
+	if err := s.insert(ctx, &writes, admitted, locked); err != nil {
 		return nil, err
 	}
 	for i, p := range all {
@@ -102,22 +103,24 @@ func (s *Checkout) write(ctx context.Context, tx pgx.Tx, all []*placement) ([]re
 		results[i].Value = idempotency.Answer{Status: http.StatusCreated, Body: body}
 		locked.keys.Answer(p.request, results[i].Value)
 	}
-	return results, locked.keys.Keep(ctx, tx)
+	locked.keys.Keep(ctx, &writes)
+	return results, writes.Send(ctx, tx)
 }
 
 // locks are what a transaction holds for its orders.
 type locks struct {
-	keys  *idempotency.Many
-	carts map[uuid.UUID]cart.State
-	uses  counter
-	stock *inventory.Locked
+	keys    *idempotency.Many
+	carts   map[uuid.UUID]cart.State
+	uses    counter
+	stock   *inventory.Locked
+	numbers *order.Numbers
 }
 
 // counter counts the uses of promotions.
 type counter interface {
 	Admit(orderID uuid.UUID, customerKey string, promotionIDs []uuid.UUID) error
 	Withdraw(orderID uuid.UUID)
-	Store(ctx context.Context, tx pgx.Tx) error
+	Store(ctx context.Context, statements *batch.Statements)
 }
 
 func (s *Checkout) lock(ctx context.Context, tx pgx.Tx, all []*placement) (*locks, error) {
@@ -137,19 +140,16 @@ func (s *Checkout) lock(ctx context.Context, tx pgx.Tx, all []*placement) (*lock
 		}
 		demands = append(demands, p.cart.Demands...)
 	}
-	l := &locks{}
-	var err error
-	if l.keys, err = idempotency.Claim(ctx, tx, requests); err != nil {
-		return nil, err
+	var statements batch.Statements
+	statements.PlanOnce(ctx)
+	l := &locks{ // evaluated, and so locked, from top to bottom
+		keys:    idempotency.Claim(ctx, &statements, requests),
+		carts:   cart.Lock(ctx, &statements, carts),
+		uses:    s.rules.LockUses(ctx, &statements, promotions, customers),
+		stock:   s.stock.LockWith(ctx, &statements, demands, holders...),
+		numbers: order.TakeNumbers(ctx, &statements, len(all)),
 	}
-	if l.carts, err = cart.Lock(ctx, tx, carts); err != nil {
-		return nil, err
-	}
-	if l.uses, err = s.rules.LockUses(ctx, tx, promotions, customers); err != nil {
-		return nil, err
-	}
-	l.stock, err = s.stock.Lock(ctx, tx, demands, holders...)
-	return l, err
+	return l, statements.Send(ctx, tx)
 }
 
 // admit takes what an order needs, or says what stands against it.
@@ -179,7 +179,7 @@ func (l *locks) admit(p *placement) error {
 }
 
 // insert stores the admitted orders and what they imply.
-func (s *Checkout) insert(ctx context.Context, tx pgx.Tx, admitted []*placement, l *locks) error {
+func (s *Checkout) insert(ctx context.Context, writes *batch.Statements, admitted []*placement, l *locks) error {
 	if len(admitted) == 0 {
 		return nil
 	}
@@ -189,14 +189,11 @@ func (s *Checkout) insert(ctx context.Context, tx pgx.Tx, admitted []*placement,
 	for i, p := range admitted {
 		orders[i], carts[i], ids[i], actors[p.order.ID] = p.order, p.cart.ID, p.order.ID, p.actor
 	}
-	if err := s.orders.Insert(ctx, tx, orders, func(o *order.Order) string { return actors[o.ID] }); err != nil {
+	if err := s.orders.Insert(ctx, writes, orders, *l.numbers, func(o *order.Order) string { return actors[o.ID] }); err != nil {
 		return err
 	}
-	if err := l.stock.Store(ctx, tx); err != nil {
-		return err
-	}
-	if err := l.uses.Store(ctx, tx); err != nil {
-		return err
-	}
-	return cart.Close(ctx, tx, carts, ids)
+	l.stock.StoreWith(ctx, writes)
+	l.uses.Store(ctx, writes)
+	cart.Close(ctx, writes, carts, ids)
+	return nil
 }

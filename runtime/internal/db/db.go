@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+	pgxuuid "github.com/vgarvardt/pgx-google-uuid/v5"
 
 	"gitee.com/captainjez/gocart/runtime/config"
 )
@@ -89,6 +90,11 @@ func poolConfig(c config.Database, applicationName string) (*pgxpool.Config, err
 		if err := verifyFull(pc.ConnConfig, c.CAFile); err != nil {
 			return nil, err
 		}
+	}
+	// Otherwise pgx writes a uuid.UUID as text, fails to send that, and parses it.
+	pc.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		pgxuuid.Register(conn.TypeMap())
+		return nil
 	}
 	pc.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
 		uri, err := readURI(c.URIFile)

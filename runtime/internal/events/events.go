@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/events/eventsdb"
 )
 
@@ -30,19 +31,36 @@ type Event struct {
 	At   time.Time
 }
 
-// Append records events, in their order, in the caller's transaction. It sets
-// their IDs.
+// Append records events, in their order, in the caller's transaction.
 func Append(ctx context.Context, tx eventsdb.DBTX, all ...Event) error {
 	if len(all) == 0 {
 		return nil
 	}
-	var rows eventsdb.InsertEventsParams
+	rows, err := encode(all)
+	if err != nil {
+		return err
+	}
+	return insert(ctx, tx, rows)
+}
+
+// AppendWith is Append, of one event at least, as a part of statements.
+func AppendWith(ctx context.Context, statements *batch.Statements, all ...Event) error {
+	rows, err := encode(all)
+	if err != nil {
+		return err
+	}
+	statements.Add(func(db batch.DB) error { return insert(ctx, db, rows) })
+	return nil
+}
+
+// encode gives events their IDs and makes them rows.
+func encode(all []Event) (rows eventsdb.InsertEventsParams, err error) {
 	for i := range all {
 		e := &all[i]
 		e.ID = uuid.Must(uuid.NewV7())
 		data, err := json.Marshal(e.Data)
 		if err != nil {
-			return fmt.Errorf("event %s: %w", e.Type, err)
+			return rows, fmt.Errorf("event %s: %w", e.Type, err)
 		}
 		rows.Ids = append(rows.Ids, e.ID)
 		rows.Types = append(rows.Types, e.Type)
@@ -52,6 +70,10 @@ func Append(ctx context.Context, tx eventsdb.DBTX, all ...Event) error {
 		rows.Data = append(rows.Data, string(data))
 		rows.CreatedAt = append(rows.CreatedAt, e.At)
 	}
+	return rows, nil
+}
+
+func insert(ctx context.Context, tx eventsdb.DBTX, rows eventsdb.InsertEventsParams) error {
 	if err := eventsdb.New(tx).InsertEvents(ctx, rows); err != nil {
 		return fmt.Errorf("recording events: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/idempotency/idempotencydb"
 )
 
@@ -39,8 +40,9 @@ type Many struct {
 
 type id struct{ scope, key string }
 
-// Claim takes the keys of the requests, or finds that they were answered.
-func Claim(ctx context.Context, tx pgx.Tx, requests []Request) (*Many, error) {
+// Claim takes the keys of the requests, or finds that they were answered, when
+// the statements are sent.
+func Claim(ctx context.Context, statements *batch.Statements, requests []Request) *Many {
 	m := &Many{claimed: map[id]bool{}}
 	params := idempotencydb.ClaimAllParams{Lifetime: Lifetime}
 	for _, r := range requests {
@@ -53,16 +55,19 @@ func Claim(ctx context.Context, tx pgx.Tx, requests []Request) (*Many, error) {
 		params.RequestHashes = append(params.RequestHashes, hash[:])
 	}
 	if len(params.Keys) == 0 {
-		return m, nil
+		return m
 	}
-	rows, err := idempotencydb.New(tx).ClaimAll(ctx, params)
-	if err != nil {
-		return nil, fmt.Errorf("claiming keys: %w", err)
-	}
-	for _, r := range rows {
-		m.claimed[id{r.Scope, r.Key}] = true
-	}
-	return m, nil
+	statements.Add(func(db batch.DB) error {
+		rows, err := idempotencydb.New(db).ClaimAll(ctx, params)
+		if err != nil {
+			return fmt.Errorf("claiming keys: %w", err)
+		}
+		for _, r := range rows {
+			m.claimed[id{r.Scope, r.Key}] = true
+		}
+		return nil
+	})
+	return m
 }
 
 // Answered reports whether the request's key was answered before; Find then
@@ -82,12 +87,14 @@ func (m *Many) Answer(r Request, a Answer) {
 }
 
 // Keep stores the answers, and frees the keys of requests that got none.
-func (m *Many) Keep(ctx context.Context, tx pgx.Tx) error {
-	q := idempotencydb.New(tx)
+func (m *Many) Keep(ctx context.Context, statements *batch.Statements) {
 	if len(m.kept.Keys) > 0 {
-		if err := q.KeepAll(ctx, m.kept); err != nil {
-			return fmt.Errorf("keeping answers: %w", err)
-		}
+		statements.Add(func(db batch.DB) error {
+			if err := idempotencydb.New(db).KeepAll(ctx, m.kept); err != nil {
+				return fmt.Errorf("keeping answers: %w", err)
+			}
+			return nil
+		})
 	}
 	var free idempotencydb.FreeAllParams
 	for k := range m.claimed {
@@ -95,10 +102,12 @@ func (m *Many) Keep(ctx context.Context, tx pgx.Tx) error {
 		free.Keys = append(free.Keys, k.key)
 	}
 	if len(free.Keys) == 0 {
+		return
+	}
+	statements.Add(func(db batch.DB) error {
+		if err := idempotencydb.New(db).FreeAll(ctx, free); err != nil {
+			return fmt.Errorf("freeing keys: %w", err)
+		}
 		return nil
-	}
-	if err := q.FreeAll(ctx, free); err != nil {
-		return fmt.Errorf("freeing keys: %w", err)
-	}
-	return nil
+	})
 }

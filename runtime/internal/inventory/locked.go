@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory/inventorydb"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 )
@@ -78,68 +78,61 @@ type move struct {
 // already, in the caller's transaction. Everybody locks reservations before
 // levels and each in the order of their keys, so that nobody waits in a circle.
 func (s *Stock) Lock(ctx context.Context, tx pgx.Tx, demands []Demand, holders ...uuid.UUID) (*Locked, error) {
-	q := inventorydb.New(tx)
-	l := &Locked{levels: map[place]*level{}, byVariant: map[uuid.UUID][]place{}, holds: map[uuid.UUID][]hold{}, now: s.now()}
-	variants := map[uuid.UUID]bool{} // whether it may lack a level and needs one
-	for _, d := range demands {
-		variants[d.VariantID] = variants[d.VariantID] || d.Continue
-	}
-	if len(holders) > 0 {
-		rows, err := q.LockReservations(ctx, holders)
-		if err != nil {
-			return nil, fmt.Errorf("locking reservations: %w", err)
-		}
-		for _, r := range rows {
-			at := place{r.VariantID, r.LocationID}
-			variants[at.variant] = variants[at.variant] || false
-			h := hold{place: at, quantity: r.Quantity, order: r.OrderOwned, stored: true}
-			if r.ExpiresAt != nil {
-				h.until = *r.ExpiresAt
-			}
-			l.holds[r.OwnerID] = append(l.holds[r.OwnerID], h)
-		}
-	}
-	if len(variants) == 0 {
-		return l, nil
-	}
-	if err := l.read(ctx, q, variants); err != nil {
-		return nil, err
-	}
-	missing := inventorydb.EnsureLevelsParams{}
-	for variant, needed := range variants {
-		if needed && l.firstActive(variant) < 0 {
-			missing.VariantIds = append(missing.VariantIds, variant)
-		}
-	}
-	if len(missing.VariantIds) == 0 {
-		return l, nil
-	}
-	first, err := q.FirstLocation(ctx)
-	if errors.Is(err, pgx.ErrNoRows) { // none is active, so nothing can be taken
-		return l, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("finding a location: %w", err)
-	}
-	for range missing.VariantIds {
-		missing.LocationIds = append(missing.LocationIds, first)
-	}
-	if err := q.EnsureLevels(ctx, missing); err != nil {
-		return nil, fmt.Errorf("making levels: %w", err)
-	}
-	return l, l.read(ctx, q, variants)
+	var statements batch.Statements
+	l := s.LockWith(ctx, &statements, demands, holders...)
+	return l, statements.Send(ctx, tx)
 }
 
-func (l *Locked) read(ctx context.Context, q *inventorydb.Queries, variants map[uuid.UUID]bool) error {
-	ids := make([]uuid.UUID, 0, len(variants))
-	for id := range variants {
-		ids = append(ids, id)
+// LockWith is Lock as a part of statements: once they are sent, there is
+// something to decide upon.
+func (s *Stock) LockWith(ctx context.Context, statements *batch.Statements, demands []Demand, holders ...uuid.UUID) *Locked {
+	l := &Locked{levels: map[place]*level{}, byVariant: map[uuid.UUID][]place{}, holds: map[uuid.UUID][]hold{}, now: s.now()}
+	if len(holders) > 0 {
+		statements.Add(func(db batch.DB) error { return l.readHolds(ctx, inventorydb.New(db), holders) })
 	}
-	rows, err := q.LockLevels(ctx, ids)
+	// A variant that may run below zero needs a level to do so.
+	var wanted, needed []uuid.UUID
+	for _, d := range demands {
+		wanted = append(wanted, d.VariantID)
+		if d.Continue {
+			needed = append(needed, d.VariantID)
+		}
+	}
+	if len(needed) > 0 {
+		statements.Add(func(db batch.DB) error {
+			if err := inventorydb.New(db).EnsureFirstLevels(ctx, needed); err != nil {
+				return fmt.Errorf("making levels: %w", err)
+			}
+			return nil
+		})
+	}
+	if len(wanted)+len(holders) > 0 {
+		levels := inventorydb.LockLevelsParams{VariantIds: wanted, OwnerIds: holders}
+		statements.Add(func(db batch.DB) error { return l.readLevels(ctx, inventorydb.New(db), levels) })
+	}
+	return l
+}
+
+func (l *Locked) readHolds(ctx context.Context, q *inventorydb.Queries, holders []uuid.UUID) error {
+	rows, err := q.LockReservations(ctx, holders)
+	if err != nil {
+		return fmt.Errorf("locking reservations: %w", err)
+	}
+	for _, r := range rows {
+		h := hold{place: place{r.VariantID, r.LocationID}, quantity: r.Quantity, order: r.OrderOwned, stored: true}
+		if r.ExpiresAt != nil {
+			h.until = *r.ExpiresAt
+		}
+		l.holds[r.OwnerID] = append(l.holds[r.OwnerID], h)
+	}
+	return nil
+}
+
+func (l *Locked) readLevels(ctx context.Context, q *inventorydb.Queries, levels inventorydb.LockLevelsParams) error {
+	rows, err := q.LockLevels(ctx, levels)
 	if err != nil {
 		return fmt.Errorf("locking stock: %w", err)
 	}
-	clear(l.byVariant)
 	for _, r := range rows {
 		at := place{r.VariantID, r.LocationID}
 		l.levels[at] = &level{onHand: r.OnHand, reserved: r.Reserved, incoming: r.Incoming, priority: r.Priority, active: r.Active}
@@ -267,12 +260,27 @@ func (l *Locked) end(owner uuid.UUID, reason string, onHand int64) (undo func())
 // Store writes what was decided: levels by one conditional statement, the
 // movements that explain them, and who holds what.
 func (l *Locked) Store(ctx context.Context, tx pgx.Tx) error {
-	q := inventorydb.New(tx)
+	var statements batch.Statements
+	l.StoreWith(ctx, &statements)
+	return statements.Send(ctx, tx)
+}
+
+// StoreWith is Store as a part of statements.
+func (l *Locked) StoreWith(ctx context.Context, statements *batch.Statements) {
 	if len(l.released) > 0 {
-		if err := q.DeleteReservations(ctx, l.released); err != nil {
-			return fmt.Errorf("ending reservations: %w", err)
-		}
+		statements.Add(func(db batch.DB) error {
+			if err := inventorydb.New(db).DeleteReservations(ctx, l.released); err != nil {
+				return fmt.Errorf("ending reservations: %w", err)
+			}
+			return nil
+		})
 	}
+	l.storeLevels(ctx, statements)
+	l.storeMovements(ctx, statements)
+	l.storeHolds(ctx, statements)
+}
+
+func (l *Locked) storeLevels(ctx context.Context, statements *batch.Statements) {
 	var levels inventorydb.MoveLevelsParams
 	for at, v := range l.levels {
 		if v.dOnHand == 0 && v.dReserved == 0 && v.dIncoming == 0 {
@@ -285,18 +293,45 @@ func (l *Locked) Store(ctx context.Context, tx pgx.Tx) error {
 		levels.Incoming = append(levels.Incoming, v.dIncoming)
 		levels.Unbounded = append(levels.Unbounded, v.unbounded)
 	}
-	if len(levels.VariantIds) > 0 {
-		n, err := q.MoveLevels(ctx, levels)
+	if len(levels.VariantIds) == 0 {
+		return
+	}
+	statements.Add(func(db batch.DB) error {
+		n, err := inventorydb.New(db).MoveLevels(ctx, levels)
 		if err != nil {
 			return fmt.Errorf("moving stock: %w", err)
 		}
 		if n != int64(len(levels.VariantIds)) {
 			return fmt.Errorf("moving stock: %d of %d levels had enough, under a lock that promised all", n, len(levels.VariantIds))
 		}
+		return nil
+	})
+}
+
+func (l *Locked) storeMovements(ctx context.Context, statements *batch.Statements) {
+	if len(l.moves) == 0 {
+		return
 	}
-	if err := l.storeMovements(ctx, q); err != nil {
-		return err
+	rows := inventorydb.InsertMovementsParams{Note: l.note, CreatedAt: l.now}
+	for _, m := range l.moves {
+		rows.Ids = append(rows.Ids, uuid.Must(uuid.NewV7()))
+		rows.VariantIds = append(rows.VariantIds, m.variant)
+		rows.LocationIds = append(rows.LocationIds, m.location)
+		rows.Reasons = append(rows.Reasons, m.reason)
+		rows.OnHand = append(rows.OnHand, m.onHand)
+		rows.Reserved = append(rows.Reserved, m.reserved)
+		rows.Incoming = append(rows.Incoming, m.incoming)
+		rows.OrderIds = append(rows.OrderIds, m.order)
 	}
+	statements.Add(func(db batch.DB) error {
+		if err := inventorydb.New(db).InsertMovements(ctx, rows); err != nil {
+			return fmt.Errorf("recording movements: %w", err)
+		}
+		return nil
+	})
+}
+
+func (l *Locked) storeHolds(ctx context.Context, statements *batch.Statements) {
 	var holds inventorydb.InsertReservationsParams
 	for owner, list := range l.holds {
 		for _, h := range list {
@@ -312,31 +347,12 @@ func (l *Locked) Store(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	if len(holds.OwnerIds) == 0 {
+		return
+	}
+	statements.Add(func(db batch.DB) error {
+		if err := inventorydb.New(db).InsertReservations(ctx, holds); err != nil {
+			return fmt.Errorf("storing reservations: %w", err)
+		}
 		return nil
-	}
-	if err := q.InsertReservations(ctx, holds); err != nil {
-		return fmt.Errorf("storing reservations: %w", err)
-	}
-	return nil
-}
-
-func (l *Locked) storeMovements(ctx context.Context, q *inventorydb.Queries) error {
-	if len(l.moves) == 0 {
-		return nil
-	}
-	rows := inventorydb.InsertMovementsParams{Note: l.note, CreatedAt: l.now}
-	for _, m := range l.moves {
-		rows.Ids = append(rows.Ids, uuid.Must(uuid.NewV7()))
-		rows.VariantIds = append(rows.VariantIds, m.variant)
-		rows.LocationIds = append(rows.LocationIds, m.location)
-		rows.Reasons = append(rows.Reasons, m.reason)
-		rows.OnHand = append(rows.OnHand, m.onHand)
-		rows.Reserved = append(rows.Reserved, m.reserved)
-		rows.Incoming = append(rows.Incoming, m.incoming)
-		rows.OrderIds = append(rows.OrderIds, m.order)
-	}
-	if err := q.InsertMovements(ctx, rows); err != nil {
-		return fmt.Errorf("recording movements: %w", err)
-	}
-	return nil
+	})
 }

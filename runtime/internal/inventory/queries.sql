@@ -14,12 +14,16 @@ WHERE l.id = @id AND NOT EXISTS (SELECT FROM inventory_levels v WHERE v.location
 -- name: LocationExists :one
 SELECT EXISTS (SELECT FROM locations WHERE id = @id);
 
--- Levels of variants, locked in the order in which everybody locks them.
+-- Levels of variants, and of those that the owners hold, locked in the order in which everybody locks them.
 -- name: LockLevels :many
 SELECT l.variant_id, l.location_id, l.on_hand, l.reserved, l.incoming, p.priority, p.active
 FROM inventory_levels l
 JOIN locations p ON p.id = l.location_id
-WHERE l.variant_id = ANY(@variant_ids::uuid[])
+WHERE l.variant_id = ANY(ARRAY(
+    SELECT unnest(@variant_ids::uuid[])
+    UNION
+    SELECT r.variant_id FROM stock_reservations r WHERE r.owner_id = ANY(@owner_ids::uuid[])
+))
 ORDER BY l.variant_id, l.location_id
 FOR UPDATE OF l;
 
@@ -28,6 +32,16 @@ FOR UPDATE OF l;
 INSERT INTO inventory_levels (variant_id, location_id)
 SELECT unnest(@variant_ids::uuid[]), unnest(@location_ids::uuid[])
 ORDER BY 1, 2
+ON CONFLICT DO NOTHING;
+
+-- Gives variants that lack a level which orders take from one at the first location.
+-- name: EnsureFirstLevels :exec
+INSERT INTO inventory_levels (variant_id, location_id)
+SELECT d.variant_id, f.id
+FROM (SELECT DISTINCT unnest(@variant_ids::uuid[]) AS variant_id) d
+CROSS JOIN (SELECT p.id FROM locations p WHERE p.active ORDER BY p.priority, p.id LIMIT 1) f
+WHERE NOT EXISTS (SELECT FROM inventory_levels l JOIN locations p ON p.id = l.location_id WHERE l.variant_id = d.variant_id AND p.active)
+ORDER BY 1
 ON CONFLICT DO NOTHING;
 
 -- name: FirstLocation :one
@@ -70,11 +84,12 @@ SELECT unnest(@owner_ids::uuid[]), unnest(@variant_ids::uuid[]), unnest(@locatio
 -- name: ExpiredOwners :many
 SELECT DISTINCT owner_id FROM stock_reservations WHERE expires_at < @now::timestamptz LIMIT @most::integer;
 
+-- The subquery hides how many variants there are, so that PostgreSQL keeps a plan: planning takes longer than reading.
 -- name: Available :many
 SELECT l.variant_id, sum(l.on_hand - l.reserved)::bigint AS available
 FROM inventory_levels l
 JOIN locations p ON p.id = l.location_id AND p.active
-WHERE l.variant_id = ANY(@variant_ids::uuid[])
+WHERE l.variant_id = ANY(ARRAY(SELECT unnest(@variant_ids::uuid[])))
 GROUP BY l.variant_id;
 
 -- name: HeldVariants :many

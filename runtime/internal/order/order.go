@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
@@ -122,15 +123,26 @@ func New(pool *pgxpool.Pool, stock *inventory.Stock, payments *payment.Payments,
 	return &Orders{pool: pool, stock: stock, payments: payments, promotions: promotions, keys: keys, now: now}
 }
 
+// Numbers are what the next orders are called.
+type Numbers []int64
+
+// TakeNumbers takes numbers for so many orders, when the statements are sent.
+// Numbers rise; those that no order gets are gaps.
+func TakeNumbers(ctx context.Context, statements *batch.Statements, n int) *Numbers {
+	var taken Numbers
+	statements.Add(func(db batch.DB) (err error) {
+		if taken, err = orderdb.New(db).NextNumbers(ctx, int32(n)); err != nil {
+			return fmt.Errorf("taking order numbers: %w", err)
+		}
+		return nil
+	})
+	return &taken
+}
+
 // Insert stores new orders with their lines, their payments and the events of
-// their placing, and gives them their numbers and times. Numbers rise and may
-// have gaps.
-func (s *Orders) Insert(ctx context.Context, tx pgx.Tx, all []*Order, actor func(*Order) string) error {
-	q := orderdb.New(tx)
-	numbers, err := q.NextNumbers(ctx, int32(len(all)))
-	if err != nil {
-		return fmt.Errorf("taking order numbers: %w", err)
-	}
+// their placing when the statements are sent, and gives them their numbers and
+// times at once.
+func (s *Orders) Insert(ctx context.Context, statements *batch.Statements, all []*Order, numbers Numbers, actor func(*Order) string) error {
 	now := s.now().Truncate(time.Microsecond) // what PostgreSQL keeps
 	orders, lines := orderdb.InsertOrdersParams{At: now}, orderdb.InsertLinesParams{}
 	var payments []payment.Payment
@@ -146,16 +158,20 @@ func (s *Orders) Insert(ctx context.Context, tx pgx.Tx, all []*Order, actor func
 			Data: change{To: o.State},
 		})
 	}
-	if err := q.InsertOrders(ctx, orders); err != nil {
-		return fmt.Errorf("storing orders: %w", err)
-	}
-	if err := q.InsertLines(ctx, lines); err != nil {
-		return fmt.Errorf("storing order lines: %w", err)
-	}
-	if err := s.payments.Store(ctx, tx, payments); err != nil {
-		return err
-	}
-	return events.Append(ctx, tx, placed...)
+	statements.Add(func(db batch.DB) error {
+		if err := orderdb.New(db).InsertOrders(ctx, orders); err != nil {
+			return fmt.Errorf("storing orders: %w", err)
+		}
+		return nil
+	})
+	statements.Add(func(db batch.DB) error {
+		if err := orderdb.New(db).InsertLines(ctx, lines); err != nil {
+			return fmt.Errorf("storing order lines: %w", err)
+		}
+		return nil
+	})
+	s.payments.Store(ctx, statements, payments)
+	return events.AppendWith(ctx, statements, placed...)
 }
 
 func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertLinesParams) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/payment/paymentdb"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
@@ -86,8 +87,9 @@ func (s *Payments) Abandon(ctx context.Context, p Payment) error {
 	return s.providers[p.Provider].Void(context.WithoutCancel(ctx), p)
 }
 
-// Store keeps payments with the orders of the caller's transaction.
-func (s *Payments) Store(ctx context.Context, tx pgx.Tx, all []Payment) error {
+// Store keeps payments with the orders of the transaction in which the
+// statements are sent.
+func (s *Payments) Store(ctx context.Context, statements *batch.Statements, all []Payment) {
 	rows := paymentdb.InsertPaymentsParams{At: s.now()}
 	for _, p := range all {
 		rows.Ids = append(rows.Ids, p.ID)
@@ -98,10 +100,12 @@ func (s *Payments) Store(ctx context.Context, tx pgx.Tx, all []Payment) error {
 		rows.Currencies = append(rows.Currencies, p.Amount.Currency)
 		rows.Refs = append(rows.Refs, p.Reference)
 	}
-	if err := paymentdb.New(tx).InsertPayments(ctx, rows); err != nil {
-		return fmt.Errorf("storing payments: %w", err)
-	}
-	return nil
+	statements.Add(func(db batch.DB) error {
+		if err := paymentdb.New(db).InsertPayments(ctx, rows); err != nil {
+			return fmt.Errorf("storing payments: %w", err)
+		}
+		return nil
+	})
 }
 
 // Of lists an order's payments.

@@ -106,11 +106,13 @@ UNION ALL
 SELECT p.id, 0, 0, 0 FROM promotions p
 WHERE p.id = ANY(@ids::uuid[]) AND p.active AND p.deleted_at IS NULL AND p.usage_limit = 0 AND p.usage_limit_per_customer = 0;
 
+-- Of the promotions that have a limit per customer.
 -- name: UsesByCustomer :many
-SELECT promotion_id, customer_key, count(*) AS uses
-FROM promotion_uses
-WHERE promotion_id = ANY(@promotion_ids::uuid[]) AND customer_key = ANY(@customer_keys::text[])
-GROUP BY promotion_id, customer_key;
+SELECT u.promotion_id, u.customer_key, count(*) AS uses
+FROM promotions p
+JOIN promotion_uses u ON u.promotion_id = p.id
+WHERE p.id = ANY(@promotion_ids::uuid[]) AND p.usage_limit_per_customer > 0 AND u.customer_key = ANY(@customer_keys::text[])
+GROUP BY u.promotion_id, u.customer_key;
 
 -- name: InsertUses :exec
 INSERT INTO promotion_uses (promotion_id, order_id, customer_key)

@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/pricing"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
@@ -370,14 +371,16 @@ func TestManyReadersNeverSeeRulesFromBeforeAChangeOfTheirOwn(t *testing.T) {
 // use admits an order in a transaction of its own.
 func (s *store) use(order uuid.UUID, customer string, promotions ...uuid.UUID) error {
 	return db.WithTx(s.t.Context(), s.pool, func(tx pgx.Tx) error {
-		c, err := s.book.LockUses(s.t.Context(), tx, promotions, []string{customer})
-		if err != nil {
+		var locks, writes batch.Statements
+		c := s.book.LockUses(s.t.Context(), &locks, promotions, []string{customer})
+		if err := locks.Send(s.t.Context(), tx); err != nil {
 			return err
 		}
 		if err := c.Admit(order, customer, promotions); err != nil {
 			return err
 		}
-		return c.Store(s.t.Context(), tx)
+		c.Store(s.t.Context(), &writes)
+		return writes.Send(s.t.Context(), tx)
 	})
 }
 
@@ -473,8 +476,9 @@ func TestOrdersOfOneTransactionAreCountedTogether(t *testing.T) {
 	s.do(204, "DELETE", "/promotions/"+ended.String(), "")
 	err := db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
 		before := s.sent.Load()
-		c, err := s.book.LockUses(ctx, tx, []uuid.UUID{a, b, ended}, []string{"x", "y"})
-		if err != nil {
+		var locks, writes batch.Statements
+		c := s.book.LockUses(ctx, &locks, []uuid.UUID{a, b, ended}, []string{"x", "y"})
+		if err := locks.Send(ctx, tx); err != nil {
 			return err
 		}
 		if n := s.sent.Load() - before; n != 2 {
@@ -493,7 +497,8 @@ func TestOrdersOfOneTransactionAreCountedTogether(t *testing.T) {
 			t.Error("a customer whose uses nobody counted")
 		}
 		before = s.sent.Load()
-		if err := c.Store(ctx, tx); err != nil {
+		c.Store(ctx, &writes)
+		if err := writes.Send(ctx, tx); err != nil {
 			return err
 		}
 		if n := s.sent.Load() - before; n != 2 {

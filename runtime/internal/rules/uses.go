@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rules/rulesdb"
 )
@@ -33,41 +34,39 @@ type customerUse struct {
 	key       string
 }
 
-// LockUses prepares to count uses of the promotions by the customers. Until tx
-// ends, nobody else counts those that have a limit; they are locked in the
-// order of their ids, so that transactions which lock once do not deadlock. It
-// takes two statements at most, and none without promotions.
-func (b *Book) LockUses(ctx context.Context, tx pgx.Tx, promotionIDs []uuid.UUID, customerKeys []string) (*Counter, error) {
+// LockUses prepares to count uses of the promotions by the customers, when the
+// statements are sent. Until the transaction ends, nobody else counts those that
+// have a limit; they are locked in the order of their ids, so that transactions
+// which lock once do not deadlock. Without promotions it takes no statement.
+func (b *Book) LockUses(ctx context.Context, statements *batch.Statements, promotionIDs []uuid.UUID, customerKeys []string) *Counter {
 	c := &Counter{promotions: map[uuid.UUID]*rulesdb.LockUsesRow{}, byCustomer: map[customerUse]int64{}, keys: map[string]bool{}}
 	for _, key := range customerKeys {
 		c.keys[key] = true
 	}
 	if len(promotionIDs) == 0 {
-		return c, nil
+		return c
 	}
-	q := rulesdb.New(tx)
-	rows, err := q.LockUses(ctx, promotionIDs)
-	if err != nil {
-		return nil, fmt.Errorf("locking promotions: %w", err)
-	}
-	var perCustomer []uuid.UUID
-	for i := range rows {
-		c.promotions[rows[i].ID] = &rows[i]
-		if rows[i].UsageLimitPerCustomer > 0 {
-			perCustomer = append(perCustomer, rows[i].ID)
+	statements.Add(func(db batch.DB) error {
+		rows, err := rulesdb.New(db).LockUses(ctx, promotionIDs)
+		if err != nil {
+			return fmt.Errorf("locking promotions: %w", err)
 		}
-	}
-	if len(perCustomer) == 0 {
-		return c, nil
-	}
-	counts, err := q.UsesByCustomer(ctx, rulesdb.UsesByCustomerParams{PromotionIds: perCustomer, CustomerKeys: customerKeys})
-	if err != nil {
-		return nil, fmt.Errorf("counting uses of promotions: %w", err)
-	}
-	for _, n := range counts {
-		c.byCustomer[customerUse{n.PromotionID, n.CustomerKey}] = n.Uses
-	}
-	return c, nil
+		for i := range rows {
+			c.promotions[rows[i].ID] = &rows[i]
+		}
+		return nil
+	})
+	statements.Add(func(db batch.DB) error {
+		counts, err := rulesdb.New(db).UsesByCustomer(ctx, rulesdb.UsesByCustomerParams{PromotionIds: promotionIDs, CustomerKeys: customerKeys})
+		if err != nil {
+			return fmt.Errorf("counting uses of promotions: %w", err)
+		}
+		for _, n := range counts {
+			c.byCustomer[customerUse{n.PromotionID, n.CustomerKey}] = n.Uses
+		}
+		return nil
+	})
+	return c
 }
 
 // Admit counts an order's use of promotions, all of them or none. The customer
@@ -110,9 +109,9 @@ func (c *Counter) Withdraw(orderID uuid.UUID) {
 // Store writes what Admit counted, in two statements, or none where there is
 // nothing. Uses are inserted before they are added up, which a promotion that
 // is given a limit at the same time relies on.
-func (c *Counter) Store(ctx context.Context, tx pgx.Tx) error {
+func (c *Counter) Store(ctx context.Context, statements *batch.Statements) {
 	if len(c.uses) == 0 {
-		return nil
+		return
 	}
 	var rows rulesdb.InsertUsesParams
 	counts := map[uuid.UUID]int64{}
@@ -122,11 +121,13 @@ func (c *Counter) Store(ctx context.Context, tx pgx.Tx) error {
 		rows.CustomerKeys = append(rows.CustomerKeys, u.CustomerKey)
 		counts[u.PromotionID]++
 	}
-	q := rulesdb.New(tx)
-	if err := q.InsertUses(ctx, rows); err != nil {
-		return fmt.Errorf("storing uses of promotions: %w", err)
-	}
-	return addUsed(ctx, q, counts)
+	statements.Add(func(db batch.DB) error {
+		if err := rulesdb.New(db).InsertUses(ctx, rows); err != nil {
+			return fmt.Errorf("storing uses of promotions: %w", err)
+		}
+		return nil
+	})
+	statements.Add(func(db batch.DB) error { return addUsed(ctx, rulesdb.New(db), counts) })
 }
 
 func addUsed(ctx context.Context, q *rulesdb.Queries, counts map[uuid.UUID]int64) error {

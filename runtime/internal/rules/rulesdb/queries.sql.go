@@ -664,10 +664,11 @@ func (q *Queries) TaxRates(ctx context.Context) ([]TaxRate, error) {
 }
 
 const usesByCustomer = `-- name: UsesByCustomer :many
-SELECT promotion_id, customer_key, count(*) AS uses
-FROM promotion_uses
-WHERE promotion_id = ANY($1::uuid[]) AND customer_key = ANY($2::text[])
-GROUP BY promotion_id, customer_key
+SELECT u.promotion_id, u.customer_key, count(*) AS uses
+FROM promotions p
+JOIN promotion_uses u ON u.promotion_id = p.id
+WHERE p.id = ANY($1::uuid[]) AND p.usage_limit_per_customer > 0 AND u.customer_key = ANY($2::text[])
+GROUP BY u.promotion_id, u.customer_key
 `
 
 type UsesByCustomerParams struct {
@@ -681,6 +682,7 @@ type UsesByCustomerRow struct {
 	Uses        int64
 }
 
+// Of the promotions that have a limit per customer.
 func (q *Queries) UsesByCustomer(ctx context.Context, arg UsesByCustomerParams) ([]UsesByCustomerRow, error) {
 	rows, err := q.db.Query(ctx, usesByCustomer, arg.PromotionIds, arg.CustomerKeys)
 	if err != nil {
