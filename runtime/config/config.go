@@ -1,18 +1,18 @@
 // Package config is the one schema of the runtime's configuration.
 //
 // The operator renders it (Marshal) and the runtime reads it (Load), so the
-// two cannot disagree. A configuration holds no secret: it names files that
-// do. Reading is strict: an unknown or repeated key is an error that names
-// the key. The package imports nothing of the rest of the project.
+// two cannot disagree. It has two files: a Config needs a new process when it
+// changes, an Edge is swapped in place. Neither holds a secret: they name
+// files that do. Reading is strict: an unknown or repeated key is an error
+// that names the key. The package imports nothing of the rest of the project.
 package config
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/mail"
 	"os"
-	"reflect"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -22,7 +22,6 @@ import (
 type Config struct {
 	Store    Store    `json:"store"`
 	Server   Server   `json:"server"`
-	Security Security `json:"security"`
 	Database Database `json:"database"`
 	// Redis is optional: without it the store caches nothing and serves on.
 	Redis  *Redis `json:"redis,omitempty"`
@@ -34,6 +33,9 @@ type Config struct {
 	// Mail is optional: without it the store tells nobody anything by mail.
 	Mail *Mail `json:"mail,omitempty"`
 	Log  Log   `json:"log"`
+	// EdgeFile holds an Edge, which may change while the process runs. Without
+	// it DefaultEdge is in force.
+	EdgeFile string `json:"edgeFile,omitempty"`
 }
 
 // Store says whose runtime this is.
@@ -61,8 +63,6 @@ const (
 type Server struct {
 	Public   PublicListener `json:"public"`
 	Internal Listener       `json:"internal"`
-	// TrustedProxies are CIDRs whose Forwarded and X-Forwarded-* headers are believed.
-	TrustedProxies []string `json:"trustedProxies,omitempty"`
 	// DrainTimeout bounds how long a stopping process waits for requests in flight.
 	DrainTimeout Duration `json:"drainTimeout"`
 }
@@ -89,54 +89,6 @@ type TLS struct {
 	KeyFile  string `json:"keyFile"`
 	// MinVersion is "1.2" or "1.3".
 	MinVersion string `json:"minVersion"`
-}
-
-// Security holds what is sent with every public answer.
-type Security struct {
-	HSTS    *HSTS   `json:"hsts,omitempty"`
-	Headers Headers `json:"headers"`
-	CORS    *CORS   `json:"cors,omitempty"`
-}
-
-// HSTS is the Strict-Transport-Security header (RFC 6797), sent over HTTPS only.
-type HSTS struct {
-	MaxAgeSeconds     int64 `json:"maxAgeSeconds"`
-	IncludeSubDomains bool  `json:"includeSubDomains"`
-	Preload           bool  `json:"preload"`
-}
-
-// Headers are response headers; an empty value leaves that header out, and is
-// written, for a key left out stands for its default.
-type Headers struct {
-	ContentSecurityPolicy     string `json:"contentSecurityPolicy"`
-	FrameOptions              string `json:"frameOptions"`
-	ReferrerPolicy            string `json:"referrerPolicy"`
-	PermissionsPolicy         string `json:"permissionsPolicy"`
-	CrossOriginOpenerPolicy   string `json:"crossOriginOpenerPolicy"`
-	CrossOriginResourcePolicy string `json:"crossOriginResourcePolicy"`
-	XSSProtection             string `json:"xssProtection"`
-}
-
-// DefaultHeaders are sent unless the Store says otherwise.
-func DefaultHeaders() Headers {
-	return Headers{
-		ContentSecurityPolicy:     "default-src 'self'",
-		FrameOptions:              "DENY",
-		ReferrerPolicy:            "strict-origin-when-cross-origin",
-		PermissionsPolicy:         "camera=(), geolocation=(), microphone=(), payment=(self)",
-		CrossOriginOpenerPolicy:   "same-origin",
-		CrossOriginResourcePolicy: "same-site",
-		XSSProtection:             "0",
-	}
-}
-
-// CORS lists the origins whose pages may call the API (the Fetch standard).
-type CORS struct {
-	// AllowedOrigins are scheme://host[:port], or the single word "*".
-	AllowedOrigins   []string `json:"allowedOrigins"`
-	AllowCredentials bool     `json:"allowCredentials,omitempty"`
-	// MaxAge is how long a browser may keep a preflight's answer.
-	MaxAge Duration `json:"maxAge"`
 }
 
 // Database is PostgreSQL.
@@ -236,7 +188,6 @@ func Default() Config {
 			Internal:     Listener{Address: ":9090"},
 			DrainTimeout: Duration(20 * time.Second),
 		},
-		Security: Security{Headers: DefaultHeaders()},
 		Database: Database{MaxConnections: 10},
 		Cache:    Cache{Enabled: true, TTL: Duration(30 * time.Second)},
 		Worker:   Worker{Concurrency: 5, Queues: Queues()},
@@ -270,55 +221,13 @@ func Parse(raw []byte) (Config, error) {
 	return c, nil
 }
 
-// Marshal renders what differs from Default, as YAML with keys in a fixed
-// order. What is left out is up to the runtime that reads it: an operator of a
-// newer release, with other defaults or further keys, so renders the same
-// bytes for the same wishes, and a runtime of an older one can read them.
-func (c Config) Marshal() ([]byte, error) {
-	wanted, err := tree(c)
-	if err != nil {
-		return nil, err
-	}
-	defaults, err := tree(Default())
-	if err != nil {
-		return nil, err
-	}
-	leaveOut(wanted, defaults)
-	return yaml.Marshal(wanted)
-}
-
-func tree(c Config) (map[string]any, error) {
-	raw, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	var t map[string]any
-	return t, json.Unmarshal(raw, &t)
-}
-
-// leaveOut removes from wanted what is equal in defaults.
-func leaveOut(wanted, defaults map[string]any) {
-	for key, value := range wanted {
-		if reflect.DeepEqual(value, defaults[key]) {
-			delete(wanted, key)
-			continue
-		}
-		inner, isMap := value.(map[string]any)
-		innerDefaults, both := defaults[key].(map[string]any)
-		if isMap && both {
-			leaveOut(inner, innerDefaults)
-		}
-	}
-}
+// Marshal renders what differs from Default.
+func (c Config) Marshal() ([]byte, error) { return marshal(c, Default()) }
 
 // Validate reports every broken rule at once, each with the key it is about.
 func (c Config) Validate() error {
-	var errs []error
-	require := func(ok bool, format string, args ...any) {
-		if !ok {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
+	var broken findings
+	require := broken.require
 	require(c.Store.Name != "", "store.name: must not be empty")
 	require(c.Store.URL != "", "store.url: must not be empty")
 	require(c.Store.Mode == ModeProduction || c.Store.Mode == ModeDevelopment, "store.mode: must be production or development, not %q", c.Store.Mode)
@@ -330,12 +239,6 @@ func (c Config) Validate() error {
 		require(t.CertFile != "" && t.KeyFile != "", "server.public.tls: certFile and keyFile must both be set")
 		require(t.MinVersion == "1.2" || t.MinVersion == "1.3", "server.public.tls.minVersion: must be 1.2 or 1.3, not %q", t.MinVersion)
 	}
-	if o := c.Security.CORS; o != nil {
-		require(len(o.AllowedOrigins) > 0, "security.cors.allowedOrigins: name at least one origin")
-		for _, origin := range o.AllowedOrigins {
-			require(origin != "*" || !o.AllowCredentials, "security.cors: allowCredentials needs named origins, not \"*\"")
-		}
-	}
 	require(c.Database.URIFile != "", "database.uriFile: must not be empty")
 	require(c.Database.MaxConnections > 0, "database.maxConnections: must be above zero")
 	if c.Redis != nil {
@@ -345,11 +248,7 @@ func (c Config) Validate() error {
 	require(c.Worker.Concurrency > 0, "worker.concurrency: must be above zero")
 	require(len(c.Worker.Queues) > 0, "worker.queues: name at least one of %v", Queues())
 	for _, q := range c.Worker.Queues {
-		known := false
-		for _, k := range Queues() {
-			known = known || k == q
-		}
-		require(known, "worker.queues: %q is not one of %v", q, Queues())
+		require(slices.Contains(Queues(), q), "worker.queues: %q is not one of %v", q, Queues())
 	}
 	require(!c.Payments.Test || c.Store.Mode == ModeDevelopment, "payments.test: the test provider takes no money and is refused in production; "+
 		"leave it out, or set store.mode to development")
@@ -363,5 +262,5 @@ func (c Config) Validate() error {
 	default:
 		require(false, "log.level: must be debug, info, warn or error, not %q", c.Log.Level)
 	}
-	return errors.Join(errs...)
+	return errors.Join(broken...)
 }

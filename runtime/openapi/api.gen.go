@@ -1133,6 +1133,16 @@ type Seo struct {
 	Title       *string `json:"title,omitempty"`
 }
 
+// Session defines model for Session.
+type Session struct {
+	// CartId The customer's open cart after a cart was brought along.
+	CartId     *openapi_types.UUID `json:"cartId,omitempty"`
+	CustomerId openapi_types.UUID  `json:"customerId"`
+
+	// ExpiresIn Seconds for which the browser is signed in unless refreshed.
+	ExpiresIn int `json:"expiresIn"`
+}
+
 // Settings defines model for Settings.
 type Settings struct {
 	// Country Where the merchant is established; needed for the EU's reverse charge.
@@ -1659,6 +1669,9 @@ type RefreshTokensJSONRequestBody = RefreshInput
 // RegisterJSONRequestBody defines body for Register for application/json ContentType.
 type RegisterJSONRequestBody = RegisterInput
 
+// OpenSessionJSONRequestBody defines body for OpenSession for application/json ContentType.
+type OpenSessionJSONRequestBody = LoginInput
+
 // VerifyEmailJSONRequestBody defines body for VerifyEmail for application/json ContentType.
 type VerifyEmailJSONRequestBody = TokenInput
 
@@ -1787,6 +1800,15 @@ type ServerInterface interface {
 	// Register Opens a customer account
 	// (POST /auth/register)
 	Register(c *gin.Context, params RegisterParams)
+	// CloseSession Signs a browser out and takes its cookies back
+	// (DELETE /auth/session)
+	CloseSession(c *gin.Context)
+	// OpenSession Signs a browser in, by cookies that no script can read
+	// (POST /auth/session)
+	OpenSession(c *gin.Context)
+	// RefreshSession Keeps a browser signed in, by its cookie
+	// (PUT /auth/session)
+	RefreshSession(c *gin.Context)
 	// VerifyEmail Confirms an e-mail address by the token that was mailed
 	// (POST /auth/verify-email)
 	VerifyEmail(c *gin.Context)
@@ -2193,6 +2215,45 @@ func (siw *ServerInterfaceWrapper) Register(c *gin.Context) {
 	}
 
 	siw.Handler.Register(c, params)
+}
+
+// CloseSession operation middleware
+func (siw *ServerInterfaceWrapper) CloseSession(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CloseSession(c)
+}
+
+// OpenSession operation middleware
+func (siw *ServerInterfaceWrapper) OpenSession(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.OpenSession(c)
+}
+
+// RefreshSession operation middleware
+func (siw *ServerInterfaceWrapper) RefreshSession(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RefreshSession(c)
 }
 
 // VerifyEmail operation middleware
@@ -4476,6 +4537,9 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/auth/login", wrapper.LogIn)
 	router.POST(options.BaseURL+"/auth/refresh", wrapper.RefreshTokens)
 	router.POST(options.BaseURL+"/auth/logout", wrapper.LogOut)
+	router.DELETE(options.BaseURL+"/auth/session", wrapper.CloseSession)
+	router.POST(options.BaseURL+"/auth/session", wrapper.OpenSession)
+	router.PUT(options.BaseURL+"/auth/session", wrapper.RefreshSession)
 	router.POST(options.BaseURL+"/auth/verify-email", wrapper.VerifyEmail)
 	router.POST(options.BaseURL+"/auth/password-reset", wrapper.RequestPasswordReset)
 	router.POST(options.BaseURL+"/auth/password-reset/confirm", wrapper.ResetPassword)

@@ -16,6 +16,33 @@ type Status struct {
 	Redis *Dependency `json:"redis,omitempty"`
 	// Certificate is absent where the process serves no TLS.
 	Certificate *Certificate `json:"certificate,omitempty"`
+	// Edge is absent where the process serves no callers.
+	Edge *Edge `json:"edge,omitempty"`
+}
+
+// Edge is what stands between callers and the store's commerce now.
+type Edge struct {
+	// Hash is config.EdgeHash of the file in force, empty where the defaults are.
+	Hash string `json:"hash,omitempty"`
+	// Error says why the file that is there is not in force.
+	Error  string `json:"error,omitempty"`
+	Limits Limits `json:"limits"`
+}
+
+// Limits tell what the limiter of this process does.
+type Limits struct {
+	// Source is where requests are counted now: redis, local, open or closed.
+	Source string `json:"source"`
+	// Refused are the requests that were refused within the last five minutes:
+	// too many, blocked or banned.
+	Refused int64 `json:"refused"`
+	// Bans are the bans in force that this process knows of.
+	Bans int64 `json:"bans"`
+	// AttackLevel is 0 while all is well, up to 3 under attack.
+	AttackLevel int `json:"attackLevel"`
+	// Shed are the requests that were turned away within the last five minutes
+	// because the process had too much to do.
+	Shed int64 `json:"shed"`
 }
 
 // Dependency is a server that the process talks to.

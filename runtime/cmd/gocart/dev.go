@@ -109,12 +109,14 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	c.Database.URIFile = filepath.Join(secrets, "database-uri")
 	c.Redis = &config.Redis{URLFile: filepath.Join(secrets, "redis-url")}
 	c.Auth.AdminKeyFile, c.Auth.TokenKeyFile = filepath.Join(secrets, "admin-key"), filepath.Join(secrets, "token-key")
+	c.EdgeFile = filepath.Join(o.dir, "edge.yaml")
 	c.Payments.Test = true
 	if err := errors.Join(
 		os.WriteFile(c.Database.URIFile, []byte(o.databaseURL), 0o600),
 		os.WriteFile(c.Redis.URLFile, []byte("redis://"+redis.Addr()), 0o600),
-		keepKey(c.Auth.AdminKeyFile, "sk_live_"+rand.Text()),
-		keepKey(c.Auth.TokenKeyFile, rand.Text()+rand.Text()),
+		keep(c.Auth.AdminKeyFile, "sk_live_"+rand.Text()),
+		keep(c.Auth.TokenKeyFile, rand.Text()+rand.Text()),
+		keep(c.EdgeFile, "# Taken over as soon as it is saved. A laptop has no limits.\nlimits: {address: [], apiKey: [], protection: {mode: \"off\"}}"),
 	); err != nil {
 		return err
 	}
@@ -133,16 +135,16 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 		fmt.Fprintf(out, "Seeded %d sample products with stock, tax and shipping.\n", seeded)
 	}
 	addrs := p.addrs()
-	fmt.Fprintf(out, "\n  Store      http://%s/products\n  Docs       http://%s/docs\n  Status     http://%s/internal/status\n  Admin key  %s\n\n"+
-		"Redis is a stand-in in memory. Press Ctrl-C to stop.\n", addrs[1], addrs[1], addrs[0], c.Auth.AdminKeyFile)
+	fmt.Fprintf(out, "\n  Store      http://%s/products\n  Docs       http://%s/docs\n  Status     http://%s/internal/status\n  Admin key  %s\n  Limits     %s\n\n"+
+		"Redis is a stand-in in memory. Press Ctrl-C to stop.\n", addrs[1], addrs[1], addrs[0], c.Auth.AdminKeyFile, c.EdgeFile)
 	return p.run(ctx)
 }
 
-// keepKey writes a new key unless there is one.
-func keepKey(path, key string) error {
+// keep writes a file unless there is one.
+func keep(path, text string) error {
 	_, err := os.Stat(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return os.WriteFile(path, []byte(key+"\n"), 0o600)
+	return os.WriteFile(path, []byte(text+"\n"), 0o600)
 }

@@ -27,9 +27,9 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"gitee.com/captainjez/gocart/runtime/config"
-	"gitee.com/captainjez/gocart/runtime/internal/cache"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/pgserver"
+	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/status"
 )
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	gin.SetMode(gin.TestMode)
-	cache.QuietClient()
+	redisdb.QuietClient()
 	testbed.Main(m)
 }
 
@@ -52,7 +52,7 @@ func storeConfig(t *testing.T, uri string) config.Config {
 	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Domains: []string{"shop.example"}, Mode: config.ModeProduction}
 	c.Server.Public.Address, c.Server.Internal.Address = "127.0.0.1:0", "127.0.0.1:0"
 	c.Server.DrainTimeout = config.Duration(4 * time.Second)
-	c.Security.HSTS = &config.HSTS{MaxAgeSeconds: 31536000, IncludeSubDomains: true}
+	c.EdgeFile = testbed.File(t, "security: {hsts: {maxAgeSeconds: 31536000, includeSubDomains: true}}\nlimits: {address: [], apiKey: [], protection: {mode: \"off\"}}\n")
 	c.Database = testbed.DatabaseConfig(t, uri)
 	c.Auth.AdminKeyFile = testbed.File(t, adminKey)
 	c.Auth.TokenKeyFile = testbed.File(t, strings.Repeat("k", 40))

@@ -19,7 +19,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // nor root certificates
 
 	"gitee.com/captainjez/gocart/runtime/config"
-	"gitee.com/captainjez/gocart/runtime/internal/cache"
+	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 	"gitee.com/captainjez/gocart/runtime/version"
 )
 
@@ -28,7 +28,7 @@ func main() {
 	defer stop()
 	gin.SetMode(gin.ReleaseMode)
 	uuid.EnableRandPool() // identifiers are no secrets
-	cache.QuietClient()
+	redisdb.QuietClient()
 	if err := rootCommand().ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "gocart:", err)
 		os.Exit(1) //nolint:gocritic // the signals end with the process

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,9 +14,11 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/cache"
 	"gitee.com/captainjez/gocart/runtime/internal/commerce"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/edge"
 	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/observe"
+	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 	"gitee.com/captainjez/gocart/runtime/status"
 	"gitee.com/captainjez/gocart/runtime/version"
 )
@@ -28,8 +30,9 @@ type roles struct{ api, worker bool }
 type process struct {
 	role        string
 	pools       *db.Pools
-	answers     *cache.Cache
+	redis       *redisdb.Redis
 	commerce    *commerce.Commerce
+	edge        *edge.Edge
 	certificate *httpserver.Certificate
 	worker      *jobs.Worker
 	server      *httpserver.Server
@@ -52,25 +55,30 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	observe.Pool(metrics, p.pools.Main)
 
 	if r.api && c.Redis != nil {
-		if p.answers, err = cache.Open(c, log, metrics); err != nil {
+		if p.redis, err = redisdb.Open(*c.Redis, c.Store, log, metrics); err != nil {
 			return nil, err
 		}
 	}
-	var kept *cache.Cache // none, where the store caches nothing; whether Redis answers is told all the same
-	if c.Cache.Enabled {
-		kept = p.answers
+	var answers *cache.Cache
+	if p.redis != nil && c.Cache.Enabled {
+		answers = cache.New(p.redis, time.Duration(c.Cache.TTL), metrics)
 	}
-	if p.commerce, err = commerce.New(c, p.pools.Main, kept, log, commerce.Now); err != nil {
+	if p.commerce, err = commerce.New(c, p.pools.Main, answers, log, commerce.Now); err != nil {
 		return nil, err
 	}
-	var engine http.Handler
+	var public *httpserver.Public
 	if r.api {
+		if p.edge, err = edge.Open(edge.Options{File: c.EdgeFile, Redis: p.redis, Caller: api.Caller, Log: log, Metrics: metrics}); err != nil {
+			return nil, err
+		}
 		if t := c.Server.Public.TLS; t != nil {
 			p.certificate = httpserver.NewCertificate(*t, log)
 		}
-		if engine, err = api.New(c, p.commerce, log, metrics); err != nil {
+		engine, err := api.New(c, p.edge, p.commerce, log, metrics)
+		if err != nil {
 			return nil, err
 		}
+		public = &httpserver.Public{Engine: engine, Settings: p.edge.Secure, Certificate: p.certificate}
 	}
 	if r.worker {
 		if p.worker, err = jobs.New(c, p.pools.Main, p.commerce.Sweeps(), log, metrics); err != nil {
@@ -82,7 +90,7 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 		Status:  p.status,
 		Metrics: metrics,
 	}
-	p.server, err = httpserver.Listen(c, engine, p.certificate, internal, log)
+	p.server, err = httpserver.Listen(c, public, internal, log)
 	return p, err
 }
 
@@ -96,8 +104,11 @@ func (p *process) run(ctx context.Context) error {
 		defer stopBackground()
 		return p.server.Run(ctx)
 	})
-	if p.answers != nil {
-		group.Go(func() error { p.answers.Run(background); return nil })
+	if p.redis != nil {
+		group.Go(func() error { p.redis.Run(background); return nil })
+	}
+	if p.edge != nil {
+		group.Go(func() error { p.edge.Run(background); return nil })
 	}
 	if p.certificate != nil {
 		group.Go(func() error { p.certificate.Watch(background); return nil })
@@ -114,7 +125,7 @@ func (p *process) run(ctx context.Context) error {
 func (p *process) addrs() []net.Addr { return p.server.Addrs() }
 
 func (p *process) status(ctx context.Context) status.Status {
-	s := status.Status{Role: p.role, Version: version.Version, Redis: p.answers.Status(), Certificate: p.certificate.Status()}
+	s := status.Status{Role: p.role, Version: version.Version, Redis: p.redis.Status(), Certificate: p.certificate.Status(), Edge: p.edge.Status()}
 	h, err := p.pools.Check(ctx)
 	s.Database = status.Dependency{Reachable: err == nil, Version: h.ServerVersion}
 	if err != nil {

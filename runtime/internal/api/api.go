@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/config"
@@ -16,9 +17,11 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/checkout"
 	"gitee.com/captainjez/gocart/runtime/internal/commerce"
 	"gitee.com/captainjez/gocart/runtime/internal/customer"
+	"gitee.com/captainjez/gocart/runtime/internal/edge"
 	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
+	"gitee.com/captainjez/gocart/runtime/internal/limits"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
@@ -51,17 +54,18 @@ type handlers struct {
 
 var _ openapi.ServerInterface = handlers{}
 
-// New serves the store's API under /api/v1 and by its short paths.
-func New(c config.Config, k *commerce.Commerce, log *slog.Logger, metrics prometheus.Registerer) (*gin.Engine, error) {
-	proxies, err := secure.ParseProxies(c.Server.TrustedProxies)
-	if err != nil {
-		return nil, err
-	}
+// New serves the store's API under /api/v1 and by its short paths, behind an
+// edge.
+func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, metrics prometheus.Registerer) (*gin.Engine, error) {
 	authorize, err := identity.Authorize(openapi.YAML)
 	if err != nil {
 		return nil, err
 	}
-	engine := httpserver.NewEngine(c, proxies, log, metrics, k.Callers.Middleware(), authorize)
+	engine := httpserver.NewEngine(httpserver.Passage{
+		Settings: e.Secure,
+		First:    []gin.HandlerFunc{e.Limits.Gate(), e.Guard.Middleware()},
+		Then:     []gin.HandlerFunc{secure.CrossOrigin(identity.ByCookie), k.Callers.Identify(), e.Limits.Count(), authorize},
+	}, log, metrics)
 	h := handlers{
 		products: products{Catalog: k.Catalog}, stock: stock{Stock: k.Stock}, carts: carts{Carts: k.Carts},
 		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders},
@@ -72,6 +76,18 @@ func New(c config.Config, k *commerce.Commerce, log *slog.Logger, metrics promet
 	}
 	engine.GET("/api/health", h.GetHealth)
 	return engine, httpserver.Docs(engine)
+}
+
+// Caller is whom a request counts for, where limits are concerned.
+func Caller(c *gin.Context) limits.Caller {
+	p := identity.Of(c)
+	switch {
+	case p.SignedIn():
+		return limits.Caller{Customer: p.CustomerID.String()}
+	case p.KeyID != uuid.Nil:
+		return limits.Caller{APIKey: p.KeyID.String()}
+	}
+	return limits.Caller{APIKey: p.KeyName} // the first key has no id; nobody has no name
 }
 
 // GetHealth answers GET /health without asking anything behind it.

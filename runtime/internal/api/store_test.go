@@ -22,6 +22,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/api"
 	"gitee.com/captainjez/gocart/runtime/internal/commerce"
+	"gitee.com/captainjez/gocart/runtime/internal/edge"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -149,7 +150,14 @@ func storeWith(t testing.TB, uri string, connections int32) *store {
 	if s.Commerce, err = commerce.New(c, pool, nil, s.log.Logger(), s.clock.now); err != nil {
 		t.Fatal(err)
 	}
-	if s.engine, err = api.New(c, s.Commerce, s.log.Logger(), prometheus.NewRegistry()); err != nil {
+	metrics := prometheus.NewRegistry()
+	e, err := edge.Open(edge.Options{
+		File: testbed.File(t, "limits: {address: [], apiKey: [], protection: {mode: 'off'}}"), Caller: api.Caller, Log: s.log.Logger(), Metrics: metrics,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.engine, err = api.New(c, e, s.Commerce, s.log.Logger(), metrics); err != nil {
 		t.Fatal(err)
 	}
 	return s

@@ -5,47 +5,26 @@ package cache
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 	"golang.org/x/sync/singleflight"
 
-	"gitee.com/captainjez/gocart/runtime/config"
-	"gitee.com/captainjez/gocart/runtime/status"
+	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 )
 
-const (
-	// commandTimeout is what Redis may take from one request. After the first
-	// that takes longer, no request asks until a probe was answered.
-	commandTimeout = 25 * time.Millisecond
-	// probeInterval is how often Redis is looked at, and so how soon it is
-	// used again.
-	probeInterval = time.Second
-	probeTimeout  = 500 * time.Millisecond
-	// makeTimeout bounds the making of an answer that several wait for.
-	makeTimeout = 5 * time.Second
-)
+// makeTimeout bounds the making of an answer that several wait for.
+const makeTimeout = 5 * time.Second
 
 // Cache is a store's answers. A nil *Cache keeps nothing.
 type Cache struct {
-	client redis.UniversalClient
-	prefix string
-	ttl    time.Duration
-	log    *slog.Logger
+	redis *redisdb.Redis
+	ttl   time.Duration
 
-	up      atomic.Bool
-	state   atomic.Pointer[status.Dependency]
 	flights singleflight.Group
 	// writes counts this process's own: what was asked after one is not
 	// answered with what was read before it, also without Redis.
@@ -53,137 +32,23 @@ type Cache struct {
 	lookups *prometheus.CounterVec
 }
 
-// Open prepares the connection to Redis; it does not connect. Run looks after it.
-func Open(c config.Config, log *slog.Logger, metrics prometheus.Registerer) (*Cache, error) {
-	options, err := clientOptions(*c.Redis)
-	if err != nil {
-		return nil, err
-	}
+// New keeps answers in Redis for ttl. It forgets the old ones whenever Redis
+// comes back, since writes meanwhile could not.
+func New(r *redisdb.Redis, ttl time.Duration, metrics prometheus.Registerer) *Cache {
 	k := &Cache{
-		client: redis.NewClient(options),
-		prefix: fmt.Sprintf("{%s/%s}:", c.Store.Namespace, c.Store.Name),
-		ttl:    time.Duration(c.Cache.TTL),
-		log:    log,
+		redis: r,
+		ttl:   ttl,
 		lookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocart_cache_lookups_total",
 			Help: "Answers looked for in Redis, by result: hit, miss, or away where Redis was not asked or did not answer.",
 		}, []string{"result"}),
 	}
-	k.state.Store(&status.Dependency{Error: "not tried yet"})
-	metrics.MustRegister(k.lookups, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "gocart_redis_up", Help: "1 while Redis is in use.",
-	}, func() float64 {
-		if k.up.Load() {
-			return 1
-		}
-		return 0
-	}))
-	return k, nil
+	metrics.MustRegister(k.lookups)
+	r.OnReturn(k.renew)
+	return k
 }
 
-// QuietClient keeps the Redis library from writing to standard error: what it
-// has to say is in Status, and in the log once.
-func QuietClient() { redis.SetLogger(quiet{}) }
-
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
-func clientOptions(c config.Redis) (*redis.Options, error) {
-	raw, err := os.ReadFile(c.URLFile)
-	if err != nil {
-		return nil, fmt.Errorf("redis.urlFile: %w", err)
-	}
-	o, err := redis.ParseURL(strings.TrimSpace(string(raw)))
-	if err != nil { // which would quote the password
-		return nil, fmt.Errorf("redis.urlFile: %s holds no URL of the form redis://user:password@host:6379/0", c.URLFile)
-	}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("redis.caFile: %w", err)
-		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("redis.caFile: %s holds no PEM certificate", c.CAFile)
-		}
-		if o.TLSConfig == nil {
-			return nil, errors.New("redis.caFile: needs a rediss:// URL")
-		}
-		o.TLSConfig.RootCAs = roots
-	}
-	if o.TLSConfig != nil {
-		o.TLSConfig.MinVersion = tls.VersionTLS12
-	}
-	o.ContextTimeoutEnabled = true
-	o.DialTimeout = probeTimeout
-	o.MaxRetries, o.DialerRetries = -1, 1 // the probe is the retry
-	o.DisableIdentity = true
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return o, nil
-}
-
-// Run looks at Redis until ctx ends: it turns the cache on and off, and
-// forgets old answers whenever Redis comes back, since writes meanwhile could
-// not.
-func (k *Cache) Run(ctx context.Context) {
-	tick := time.NewTicker(probeInterval)
-	defer tick.Stop()
-	for {
-		k.probe(ctx)
-		select {
-		case <-ctx.Done():
-			_ = k.client.Close()
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-func (k *Cache) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	err := k.client.Ping(ctx).Err()
-	if err == nil && !k.up.Load() {
-		err = k.renew(ctx)
-	}
-	if err != nil {
-		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			k.away(err)
-		}
-		return
-	}
-	version := ""
-	info, _ := k.client.Info(ctx, "server").Result() // a user may be kept from it
-	for line := range strings.Lines(info) {
-		if v, ok := strings.CutPrefix(line, "redis_version:"); ok {
-			version = strings.TrimSpace(v)
-		}
-	}
-	k.state.Store(&status.Dependency{Reachable: true, Version: version})
-	if !k.up.Swap(true) {
-		k.log.Info("redis is in use", "version", version)
-	}
-}
-
-// away stops the use of Redis until a probe is answered.
-func (k *Cache) away(err error) {
-	why := explain(err)
-	k.state.Store(&status.Dependency{Version: k.state.Load().Version, Error: why})
-	if k.up.Swap(false) {
-		k.log.Warn("redis is away; answers are not cached", "reason", why)
-	}
-}
-
-// Status is what Redis looks like now.
-func (k *Cache) Status() *status.Dependency {
-	if k == nil {
-		return nil
-	}
-	return k.state.Load()
-}
-
-func (k *Cache) generationKey() string { return k.prefix + "answers:generation" }
+func (k *Cache) generationKey() string { return k.redis.Key("answers:generation") }
 
 // An entry is the generation that it was made in, a space, and the answer.
 // Invalidate replaces the generation, which makes every entry one of the past:
@@ -224,15 +89,15 @@ func (k *Cache) Answer(ctx context.Context, key string, make func(context.Contex
 // get returns the generation, empty where nothing should be kept, and the
 // answer if there is one.
 func (k *Cache) get(ctx context.Context, key string) (generation string, answer []byte) {
-	if !k.up.Load() {
+	if !k.redis.Up() {
 		k.lookups.WithLabelValues("away").Inc()
 		return "", nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.redis.Timeout)
 	defer cancel()
-	values, err := k.client.MGet(ctx, k.generationKey(), k.prefix+"answer:"+key).Result()
+	values, err := k.redis.Client().MGet(ctx, k.generationKey(), k.redis.Key("answer:"+key)).Result()
 	if err != nil {
-		k.failed(ctx, err)
+		k.redis.Failed(ctx, err)
 		k.lookups.WithLabelValues("away").Inc()
 		return "", nil
 	}
@@ -251,21 +116,14 @@ func (k *Cache) get(ctx context.Context, key string) (generation string, answer 
 }
 
 func (k *Cache) set(ctx context.Context, key, generation string, answer []byte) {
-	if !k.up.Load() {
+	if !k.redis.Up() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.redis.Timeout)
 	defer cancel()
 	entry := append([]byte(generation+" "), answer...)
-	if err := k.client.Set(ctx, k.prefix+"answer:"+key, entry, k.ttl).Err(); err != nil {
-		k.failed(ctx, err)
-	}
-}
-
-// failed tells a Redis that is away from a caller who is.
-func (k *Cache) failed(ctx context.Context, err error) {
-	if !errors.Is(ctx.Err(), context.Canceled) {
-		k.away(err)
+	if err := k.redis.Client().Set(ctx, k.redis.Key("answer:"+key), entry, k.ttl).Err(); err != nil {
+		k.redis.Failed(ctx, err)
 	}
 }
 
@@ -277,16 +135,16 @@ func (k *Cache) Invalidate(ctx context.Context) {
 		return
 	}
 	k.writes.Add(1)
-	if !k.up.Load() {
+	if !k.redis.Up() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.redis.Timeout)
 	defer cancel()
 	if err := k.renew(ctx); err != nil {
-		k.away(err)
+		k.redis.Failed(ctx, err)
 	}
 }
 
 func (k *Cache) renew(ctx context.Context) error {
-	return k.client.Set(ctx, k.generationKey(), uuid.NewString(), 0).Err()
+	return k.redis.Client().Set(ctx, k.generationKey(), uuid.NewString(), 0).Err()
 }

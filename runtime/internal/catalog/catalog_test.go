@@ -70,14 +70,12 @@ func newStore(t testing.TB) *store {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	c := config.Default()
-	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example"}
-	proxies, err := secure.ParseProxies(nil)
+	settings, err := secure.NewSettings(config.DefaultEdge())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &store{t: t, pool: pool, catalog: catalog.New(pool, nil), statements: &counter.n}
-	engine := httpserver.NewEngine(c, proxies, (&testbed.Log{}).Logger(), prometheus.NewRegistry())
+	engine := httpserver.NewEngine(httpserver.Passage{Settings: func() *secure.Settings { return settings }}, (&testbed.Log{}).Logger(), prometheus.NewRegistry())
 	engine.Use(func(c *gin.Context) {
 		if c.GetHeader("As") == "staff" {
 			identity.Set(c, &identity.Principal{KeyName: "first", Scopes: []string{"*:admin"}})

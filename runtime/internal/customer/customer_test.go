@@ -75,7 +75,7 @@ func newShop(t testing.TB, changes ...func(*config.Config)) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.engine.Use(answer, identity.NewAuthenticator(c, s.pool, keys, s.log.Logger(), s.now).Middleware(), authorize)
+	s.engine.Use(answer, identity.NewAuthenticator(c, s.pool, keys, s.log.Logger(), s.now).Identify(), authorize)
 	openapi.RegisterHandlersWithOptions(s.engine, handlers{Handlers: customer.Handlers{
 		Customers: customer.New(s.pool, keys, outbox, oneCart{}, s.now, s.log.Logger()),
 		APIKeys:   identity.NewAPIKeys(s.pool, s.now),

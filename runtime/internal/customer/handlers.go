@@ -3,7 +3,9 @@ package customer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -11,6 +13,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/internal/idempotency"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
 	"gitee.com/captainjez/gocart/runtime/internal/strictjson"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -82,6 +85,40 @@ func (h Handlers) RefreshTokens(c *gin.Context) {
 // LogOut answers POST /auth/logout.
 func (h Handlers) LogOut(c *gin.Context) {
 	rest.NoContent(c, h.Customers.logOut(c.Request.Context(), identity.Of(c).SessionID))
+}
+
+// OpenSession answers POST /auth/session.
+func (h Handlers) OpenSession(c *gin.Context) {
+	if in, ok := rest.Read[openapi.LoginInput](c); ok {
+		tokens, err := h.Customers.logIn(c.Request.Context(), in)
+		inCookies(c, tokens, err)
+	}
+}
+
+// RefreshSession answers PUT /auth/session.
+func (h Handlers) RefreshSession(c *gin.Context) {
+	tokens, err := h.Customers.refresh(c.Request.Context(), identity.RefreshCookie(c))
+	if p, ok := errors.AsType[*problem.Problem](err); ok && p.Status == http.StatusUnauthorized {
+		identity.ClearCookies(c)
+	}
+	inCookies(c, tokens, err)
+}
+
+// CloseSession answers DELETE /auth/session.
+func (h Handlers) CloseSession(c *gin.Context) {
+	err := h.Customers.logOutBy(c.Request.Context(), identity.RefreshCookie(c), identity.Of(c).SessionID)
+	if err == nil {
+		identity.ClearCookies(c)
+	}
+	rest.NoContent(c, err)
+}
+
+// inCookies answers with tokens that no script can read.
+func inCookies(c *gin.Context, tokens openapi.Tokens, err error) {
+	if err == nil {
+		identity.SetCookies(c, tokens.AccessToken, time.Duration(tokens.ExpiresIn)*time.Second, tokens.RefreshToken, idleLifetime)
+	}
+	rest.JSON(c, http.StatusOK, openapi.Session{CustomerId: tokens.CustomerId, ExpiresIn: tokens.ExpiresIn, CartId: tokens.CartId}, err)
 }
 
 // VerifyEmail answers POST /auth/verify-email.

@@ -213,6 +213,25 @@ func (s *Service) logOut(ctx context.Context, sessionID uuid.UUID) error {
 	return nil
 }
 
+// logOutBy ends a session, and that of a refresh token; a token that this store
+// never made ends nothing.
+func (s *Service) logOutBy(ctx context.Context, refreshToken string, sessionID uuid.UUID) error {
+	ended := []uuid.UUID{sessionID}
+	id, ok, err := s.sessionOf(refreshToken)
+	if err != nil {
+		return err
+	}
+	if ok {
+		ended = append(ended, id)
+	}
+	for _, id := range ended {
+		if err := s.logOut(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Service) logOutEverywhere(ctx context.Context, customerID uuid.UUID) error {
 	if err := customerdb.New(s.pool).EndSessions(ctx, customerID); err != nil {
 		return fmt.Errorf("ending sessions: %w", err)

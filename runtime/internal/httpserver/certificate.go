@@ -6,18 +6,13 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
-
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/watch"
 	"gitee.com/captainjez/gocart/runtime/status"
 )
-
-// pollInterval is how soon a changed file is seen where no event tells of it.
-const pollInterval = 30 * time.Second
 
 // Certificate is the store's own, read again in place whenever its files
 // change. A pair that cannot be used leaves the one before in service.
@@ -66,32 +61,9 @@ func (c *Certificate) load() {
 	c.log.Info("certificate loaded", "serial", pair.Leaf.SerialNumber.Text(16), "notAfter", pair.Leaf.NotAfter.UTC())
 }
 
-// Watch reads the files again when they change, until ctx ends. It watches
-// their folders: Kubernetes swaps a symlink there.
+// Watch reads the files again when they change, until ctx ends.
 func (c *Certificate) Watch(ctx context.Context) {
-	var events chan fsnotify.Event
-	watcher, err := fsnotify.NewWatcher()
-	if err == nil {
-		defer func() { _ = watcher.Close() }()
-		events = watcher.Events
-		for _, dir := range []string{filepath.Dir(c.certFile), filepath.Dir(c.keyFile)} {
-			err = errors.Join(err, watcher.Add(dir))
-		}
-	}
-	if err != nil {
-		c.log.Warn("certificate files are looked at from time to time only", "interval", pollInterval.String(), "error", err)
-	}
-	poll := time.NewTicker(pollInterval)
-	defer poll.Stop()
-	for {
-		c.load() // before the first wait, for what happened until the watch began
-		select {
-		case <-ctx.Done():
-			return
-		case <-events:
-		case <-poll.C:
-		}
-	}
+	watch.Files(ctx, c.log, c.load, c.certFile, c.keyFile)
 }
 
 // get is for tls.Config.GetCertificate.

@@ -17,7 +17,6 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/observe"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
@@ -26,33 +25,45 @@ import (
 
 const (
 	maxBody = 1 << 20
+	maxURL  = 8 << 10
 	// requestDeadline bounds what a request waits for behind the server.
 	requestDeadline = 5 * time.Second
 	// retryAfter is when a caller should come back while the database is away.
 	retryAfter = 2 * time.Second
 )
 
+// Passage is what an engine does not know itself.
+type Passage struct {
+	Settings func() *secure.Settings
+	// First turn requests away before anything is done for them.
+	First []gin.HandlerFunc
+	// Then find out who calls, how much they may ask for, and what they may do.
+	Then []gin.HandlerFunc
+}
+
 // NewEngine makes an engine on which every request passes what follows, in
-// this order, and then who: those that find out who calls and what they may.
-func NewEngine(c config.Config, proxies secure.Proxies, log *slog.Logger, metrics prometheus.Registerer, who ...gin.HandlerFunc) *gin.Engine {
+// this order.
+func NewEngine(p Passage, log *slog.Logger, metrics prometheus.Registerer) *gin.Engine {
 	engine := gin.New()
 	engine.HandleMethodNotAllowed = true
 	engine.RedirectTrailingSlash = false
 	engine.ForwardedByClientIP = false // secure.ClientAddress knows whom to believe
 	engine.Use(
+		secure.By(p.Settings),
 		secure.RequestID(),
-		secure.ClientAddress(proxies),
+		secure.ClientAddress(),
 		secure.AccessLog(log),
 		observe.Requests(metrics),
-		secure.Headers(c.Security.Headers),
-		secure.HSTS(c.Security.HSTS, proxies),
+		secure.Headers(),
 		problems(log), // answers the errors and panics of all that follow
+		secure.URLLimit(maxURL),
 		wellFormed,
-		secure.CORS(c.Security.CORS),
+		secure.CORS(), // before who is turned away, who is to read why
 		secure.BodyLimit(maxBody),
-		secure.Deadline(requestDeadline),
 	)
-	engine.Use(who...)
+	engine.Use(p.First...)
+	engine.Use(secure.Deadline(requestDeadline))
+	engine.Use(p.Then...)
 	engine.NoRoute(func(c *gin.Context) {
 		_ = c.Error(problem.New(http.StatusNotFound, "not_found", "Nothing is at %.200q.", c.Request.URL.Path))
 	})

@@ -17,12 +17,17 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
+	"gitee.com/captainjez/gocart/runtime/internal/secure"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 )
 
 func TestEveryErrorIsAProblemThatTellsNoMoreThanItShould(t *testing.T) {
 	t.Parallel()
 	gin.SetMode(gin.TestMode)
+	settings, err := secure.NewSettings(config.DefaultEdge())
+	if err != nil {
+		t.Fatal(err)
+	}
 	tests := []struct {
 		name string
 		err  error // nil panics
@@ -40,7 +45,7 @@ func TestEveryErrorIsAProblemThatTellsNoMoreThanItShould(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var log testbed.Log
-			engine := httpserver.NewEngine(config.Default(), nil, log.Logger(), prometheus.NewRegistry())
+			engine := httpserver.NewEngine(httpserver.Passage{Settings: func() *secure.Settings { return settings }}, log.Logger(), prometheus.NewRegistry())
 			engine.GET("/", func(c *gin.Context) {
 				if tt.err == nil {
 					panic("DETAILSECRET")

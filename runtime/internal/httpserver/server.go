@@ -39,14 +39,22 @@ type Server struct {
 	listeners       []net.Listener
 }
 
+// Public is what the public listeners serve, and by what settings.
+type Public struct {
+	Engine      http.Handler
+	Settings    func() *secure.Settings
+	Certificate *Certificate
+}
+
 // Listen opens the listeners that the configuration names: the internal one,
-// and the public ones where engine is given. On error none is left open.
-func Listen(c config.Config, engine http.Handler, certificate *Certificate, internal *Internal, log *slog.Logger) (*Server, error) {
+// and the public ones where there is something to serve. On error none is left
+// open.
+func Listen(c config.Config, public *Public, internal *Internal, log *slog.Logger) (*Server, error) {
 	drain := time.Duration(c.Server.DrainTimeout)
 	s := &Server{log: log, drain: drain, lameDuck: drain / 4, internal: internal}
 	err := s.add("internal", c.Server.Internal.Address, &http.Server{Handler: internal.Handler(), ReadHeaderTimeout: headerTimeout}, nil)
-	if err == nil && engine != nil {
-		err = s.addPublic(c, engine, certificate)
+	if err == nil && public != nil {
+		err = s.addPublic(c, *public)
 	}
 	if err != nil {
 		for _, l := range s.listeners {
@@ -57,14 +65,10 @@ func Listen(c config.Config, engine http.Handler, certificate *Certificate, inte
 	return s, nil
 }
 
-func (s *Server) addPublic(c config.Config, engine http.Handler, certificate *Certificate) error {
+func (s *Server) addPublic(c config.Config, p Public) error {
 	t := c.Server.Public.TLS
 	if t == nil {
-		return s.add("http", c.Server.Public.Address, public(engine), nil)
-	}
-	proxies, err := secure.ParseProxies(c.Server.TrustedProxies)
-	if err != nil {
-		return err
+		return s.add("http", c.Server.Public.Address, public(p.Engine), nil)
 	}
 	canonical, err := url.Parse(c.Store.URL)
 	if err != nil || canonical.Host == "" {
@@ -72,24 +76,37 @@ func (s *Server) addPublic(c config.Config, engine http.Handler, certificate *Ce
 	}
 	tlsConfig := &tls.Config{
 		MinVersion:     tls.VersionTLS13,
-		GetCertificate: certificate.get,
+		GetCertificate: p.Certificate.get,
 		NextProtos:     []string{"h2", "http/1.1"},
 	}
 	if t.MinVersion == "1.2" {
 		tlsConfig.MinVersion = tls.VersionTLS12
 	}
 	return errors.Join(
-		s.add("https", t.Address, public(engine), tlsConfig),
-		s.add("redirect", c.Server.Public.Address, public(secure.RedirectToHTTPS(canonical, c.Store.Domains, proxies, engine)), nil),
+		s.add("https", t.Address, public(p.Engine), tlsConfig),
+		s.add("redirect", c.Server.Public.Address, public(secure.RedirectToHTTPS(canonical, c.Store.Domains, p.Settings, p.Engine)), nil),
 	)
 }
 
 func public(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, MaxHeaderBytes: maxHeader,
+		Handler: endedInDoubt(h), MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 	}
+}
+
+// endedInDoubt closes the connection after a request of which somebody on the
+// way may see the end elsewhere, so that what follows is nobody's next one: one
+// in chunks, beside which net/http drops a Content-Length without a word, and
+// any of HTTP/1.0, which knows no chunks (RFC 9112, 6.1).
+func endedInDoubt(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !r.ProtoAtLeast(1, 1) || len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) add(name, address string, server *http.Server, tlsConfig *tls.Config) error {

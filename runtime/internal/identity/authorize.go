@@ -27,7 +27,7 @@ type pathItem struct {
 }
 
 // Authorize lets a request pass that openapi.yaml's security lets pass. Who
-// shows nothing is told 401, who lacks a scope 403. It knows an operation by
+// shows nothing, or a wrong credential, is told 401, who lacks a scope 403. It knows an operation by
 // its route, with and without /api/v1; below /api/v1 it lets nothing pass that
 // the document does not have. An operation without security, with an unknown
 // scheme or scope, is an error.
@@ -37,6 +37,9 @@ func Authorize(document []byte) (gin.HandlerFunc, error) {
 		return nil, fmt.Errorf("openapi.yaml: %w", err)
 	}
 	return func(c *gin.Context) {
+		if refused(c) {
+			return
+		}
 		path := c.FullPath()
 		op, known := operations[c.Request.Method+" "+strings.TrimPrefix(path, apiPrefix)]
 		if !known {

@@ -58,27 +58,51 @@ func NewAuthenticator(c config.Config, pool *pgxpool.Pool, keys *Keys, log *slog
 	}
 }
 
-// Middleware finds out who sends the request, by "Authorization: Bearer" and
-// an access token or an API key. No credentials are fine, wrong ones end the
-// request with 401. While the database is away nobody who needs it is let in;
-// that error is left for the server to answer.
-func (a *Authenticator) Middleware() gin.HandlerFunc {
+// Identify finds out who sends the request, by "Authorization: Bearer" and an
+// access token or an API key, or by a browser's cookie, and ends no request:
+// who shows a wrong one is nobody, and Authorize tells them so. What comes
+// between the two, such as limits, counts such a request as anybody's. A cookie
+// that no longer holds is taken back, and the request is anybody's.
+func (a *Authenticator) Identify() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		header := c.GetHeader("Authorization")
+		byCookie := false
 		if header == "" {
-			return
+			token, _ := c.Cookie(accessCookie)
+			if token == "" {
+				return
+			}
+			header, byCookie = "Bearer "+token, true
 		}
 		p, err := a.principal(c.Request.Context(), header)
 		switch {
-		case errors.Is(err, errRefused):
-			c.Header("WWW-Authenticate", `Bearer realm="store", error="invalid_token"`)
-			fail(c, unauthorized("The access token or API key is not one of this store's, or it no longer holds."))
-		case err != nil:
-			fail(c, err)
-		default:
+		case err == nil:
 			c.Set(principalKey, p)
+		case byCookie && errors.Is(err, errRefused):
+			http.SetCookie(c.Writer, cookie(accessCookie, "/", "", -time.Second, http.SameSiteLaxMode))
+		default:
+			c.Set(refusalKey, err)
 		}
 	}
+}
+
+const refusalKey = "identity.refusal"
+
+// refused answers who showed a wrong credential with 401. While the database
+// is away nobody who needs it is let in; that error is left for the server to
+// answer.
+func refused(c *gin.Context) bool {
+	err, _ := c.Value(refusalKey).(error)
+	switch {
+	case err == nil:
+		return false
+	case errors.Is(err, errRefused):
+		c.Header("WWW-Authenticate", `Bearer realm="store", error="invalid_token"`)
+		fail(c, unauthorized("The access token or API key is not one of this store's, or it no longer holds."))
+	default:
+		fail(c, err)
+	}
+	return true
 }
 
 func (a *Authenticator) principal(ctx context.Context, header string) (*Principal, error) {

@@ -4,33 +4,34 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"strings"
 
 	"github.com/gin-gonic/gin"
+
+	"gitee.com/captainjez/gocart/runtime/config"
 )
 
-// Proxies are the networks whose X-Forwarded-* headers are believed.
-type Proxies []netip.Prefix
+// Proxies are the networks whose word about a request is taken.
+type Proxies struct {
+	networks []netip.Prefix
+	// standard: they give it by Forwarded, and not by X-Forwarded-*.
+	standard bool
+}
 
-// ParseProxies reads CIDRs and single addresses.
-func ParseProxies(list []string) (Proxies, error) {
-	var proxies Proxies
+// NewProxies reads CIDRs, and a header of config.Edge.
+func NewProxies(list []string, header string) (Proxies, error) {
+	p := Proxies{standard: header == config.ForwardedStandard}
 	for _, s := range list {
 		prefix, err := netip.ParsePrefix(s)
 		if err != nil {
-			addr, addrErr := netip.ParseAddr(s)
-			if addrErr != nil {
-				return nil, fmt.Errorf("server.trustedProxies: %q is neither a CIDR nor an address", s)
-			}
-			prefix = netip.PrefixFrom(addr, addr.BitLen())
+			return Proxies{}, fmt.Errorf("trustedProxies: %q is not a CIDR such as 10.0.0.0/8", s)
 		}
-		proxies = append(proxies, prefix.Masked())
+		p.networks = append(p.networks, prefix.Masked())
 	}
-	return proxies, nil
+	return p, nil
 }
 
 func (p Proxies) trusts(addr netip.Addr) bool {
-	for _, prefix := range p {
+	for _, prefix := range p.networks {
 		if prefix.Contains(addr) {
 			return true
 		}
@@ -39,20 +40,20 @@ func (p Proxies) trusts(addr netip.Addr) bool {
 }
 
 // Client is the address that a request comes from: the peer's own, or where
-// the peer is a trusted proxy, the right-most address of X-Forwarded-For that
-// is not one. What stands left of that anybody could have written.
+// the peer is a trusted proxy, the right-most address of its header that is
+// not one. What stands left of it anybody could have written.
 func (p Proxies) Client(r *http.Request) netip.Addr {
 	client := peer(r)
 	if !p.trusts(client) {
 		return client
 	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	hops := p.hops(r)
 	for i := len(hops) - 1; i >= 0; i-- {
-		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		hop, err := parseHop(hops[i])
 		if err != nil {
 			break
 		}
-		client = hop.Unmap().WithZone("")
+		client = hop
 		if !p.trusts(client) {
 			break
 		}
@@ -63,7 +64,7 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 // HTTPS reports whether the request's client spoke HTTPS, to us or to a
 // trusted proxy that says so.
 func (p Proxies) HTTPS(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" && p.trusts(peer(r))
+	return r.TLS != nil || p.trusts(peer(r)) && p.proto(r) == "https"
 }
 
 func peer(r *http.Request) netip.Addr {
@@ -77,8 +78,8 @@ func peer(r *http.Request) netip.Addr {
 const clientKey = "secure.client"
 
 // ClientAddress finds the client's address once, for those who ask later.
-func ClientAddress(p Proxies) gin.HandlerFunc {
-	return func(c *gin.Context) { c.Set(clientKey, p.Client(c.Request)) }
+func ClientAddress() gin.HandlerFunc {
+	return func(c *gin.Context) { c.Set(clientKey, settingsOf(c).proxies.Client(c.Request)) }
 }
 
 // ClientOf is the client's address, invalid before ClientAddress.

@@ -13,21 +13,39 @@ import (
 
 const (
 	corsMethods = "GET, POST, PUT, PATCH, DELETE"
-	corsHeaders = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Request-Id"
-	corsExposed = "ETag, Location, Idempotency-Replayed, Retry-After, X-Request-Id"
+	corsHeaders = "Authorization, Content-Type, Idempotency-Key, If-None-Match, X-Cart-Token, X-Request-Id"
+	corsExposed = "ETag, Location, Idempotency-Replayed, Retry-After, X-Request-Id, " +
+		"X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, RateLimit, RateLimit-Policy"
 )
+
+type cors struct {
+	anyOrigin, credentials bool
+	origins                []string
+	maxAge                 string
+}
+
+func corsOf(o *config.CORS) *cors {
+	if o == nil {
+		return nil
+	}
+	return &cors{
+		anyOrigin: slices.Contains(o.AllowedOrigins, "*"), credentials: o.AllowCredentials, origins: o.AllowedOrigins,
+		maxAge: strconv.Itoa(int(time.Duration(o.MaxAge) / time.Second)),
+	}
+}
+
+func (o *cors) allows(origin string) bool { return o.anyOrigin || slices.Contains(o.origins, origin) }
 
 // CORS lets the pages of the allowed origins call the store, by the Fetch
 // standard. Other origins get no header, so browsers keep the answer from
 // them; a preflight never reaches the store's commerce.
-func CORS(o *config.CORS) gin.HandlerFunc {
-	if o == nil {
-		return func(*gin.Context) {}
-	}
-	anyOrigin := slices.Contains(o.AllowedOrigins, "*")
-	maxAge := strconv.Itoa(int(time.Duration(o.MaxAge) / time.Second))
+func CORS() gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if !anyOrigin {
+		o := settingsOf(c).cors
+		if o == nil {
+			return
+		}
+		if !o.anyOrigin {
 			c.Writer.Header().Add("Vary", "Origin")
 		}
 		origin := c.GetHeader("Origin")
@@ -35,19 +53,19 @@ func CORS(o *config.CORS) gin.HandlerFunc {
 			return
 		}
 		preflight := c.Request.Method == http.MethodOptions && c.GetHeader("Access-Control-Request-Method") != ""
-		if anyOrigin || slices.Contains(o.AllowedOrigins, origin) {
+		if o.allows(origin) {
 			allowed := origin
-			if anyOrigin {
+			if o.anyOrigin {
 				allowed = "*"
 			}
 			c.Header("Access-Control-Allow-Origin", allowed)
-			if o.AllowCredentials && !anyOrigin {
+			if o.credentials && !o.anyOrigin {
 				c.Header("Access-Control-Allow-Credentials", "true")
 			}
 			if preflight {
 				c.Header("Access-Control-Allow-Methods", corsMethods)
 				c.Header("Access-Control-Allow-Headers", corsHeaders)
-				c.Header("Access-Control-Max-Age", maxAge)
+				c.Header("Access-Control-Max-Age", o.maxAge)
 			} else {
 				c.Header("Access-Control-Expose-Headers", corsExposed)
 			}

@@ -2,6 +2,7 @@ package secure
 
 import (
 	"fmt"
+	"net/http"
 
 	"github.com/gin-gonic/gin"
 
@@ -9,7 +10,21 @@ import (
 )
 
 // Headers sends the store's security headers with every answer.
-func Headers(h config.Headers) gin.HandlerFunc {
+func Headers() gin.HandlerFunc {
+	return func(c *gin.Context) {
+		s := settingsOf(c)
+		header := c.Writer.Header()
+		for _, h := range s.headers {
+			header[h[0]] = []string{h[1]}
+		}
+		if s.hsts != "" && s.proxies.HTTPS(c.Request) { // RFC 6797 forbids it over plain HTTP
+			header["Strict-Transport-Security"] = []string{s.hsts}
+		}
+	}
+}
+
+// headersOf are pairs of canonical names and values.
+func headersOf(h config.Headers) [][2]string {
 	set := [][2]string{{"X-Content-Type-Options", "nosniff"}}
 	for _, header := range [][2]string{
 		{"Content-Security-Policy", h.ContentSecurityPolicy},
@@ -21,21 +36,15 @@ func Headers(h config.Headers) gin.HandlerFunc {
 		{"X-XSS-Protection", h.XSSProtection},
 	} {
 		if header[1] != "" {
-			set = append(set, header)
+			set = append(set, [2]string{http.CanonicalHeaderKey(header[0]), header[1]})
 		}
 	}
-	return func(c *gin.Context) {
-		for _, header := range set {
-			c.Header(header[0], header[1])
-		}
-	}
+	return set
 }
 
-// HSTS tells browsers to come by HTTPS only. RFC 6797 forbids saying so over
-// plain HTTP.
-func HSTS(h *config.HSTS, p Proxies) gin.HandlerFunc {
+func hstsOf(h *config.HSTS) string {
 	if h == nil {
-		return func(*gin.Context) {}
+		return ""
 	}
 	value := fmt.Sprintf("max-age=%d", h.MaxAgeSeconds)
 	if h.IncludeSubDomains {
@@ -44,9 +53,5 @@ func HSTS(h *config.HSTS, p Proxies) gin.HandlerFunc {
 	if h.Preload {
 		value += "; preload"
 	}
-	return func(c *gin.Context) {
-		if p.HTTPS(c.Request) {
-			c.Header("Strict-Transport-Security", value)
-		}
-	}
+	return value
 }

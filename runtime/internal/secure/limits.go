@@ -6,7 +6,19 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
 )
+
+// URLLimit refuses a URL above n bytes with 414, before anything reads it.
+func URLLimit(n int) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if len(c.Request.RequestURI) > n {
+			_ = c.Error(problem.New(http.StatusRequestURITooLong, "url_too_long", "A URL may have %d bytes.", n))
+			c.Abort()
+		}
+	}
+}
 
 // BodyLimit ends the reading of a body after n bytes with *http.MaxBytesError.
 func BodyLimit(n int64) gin.HandlerFunc {

@@ -12,9 +12,9 @@ import (
 // the host that was asked for where it is one of domains, else on the
 // canonical one, so that a forged Host header leads nowhere else. Requests
 // that a trusted proxy took over HTTPS go to next.
-func RedirectToHTTPS(canonical *url.URL, domains []string, p Proxies, next http.Handler) http.Handler {
+func RedirectToHTTPS(canonical *url.URL, domains []string, current func() *Settings, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p.HTTPS(r) {
+		if current().proxies.HTTPS(r) {
 			next.ServeHTTP(w, r)
 			return
 		}

@@ -1,6 +1,7 @@
 package secure_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 )
@@ -36,13 +38,25 @@ func request(method, target string, headers ...string) *http.Request {
 	return r
 }
 
-func proxies(t *testing.T, list ...string) secure.Proxies {
+// by has requests go by an edge.
+func by(t *testing.T, e config.Edge) gin.HandlerFunc {
 	t.Helper()
-	p, err := secure.ParseProxies(list)
+	return secure.By(current(t, e))
+}
+
+func current(t *testing.T, e config.Edge) func() *secure.Settings {
+	t.Helper()
+	s, err := secure.NewSettings(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return func() *secure.Settings { return s }
+}
+
+func behind(list ...string) config.Edge {
+	e := config.DefaultEdge()
+	e.TrustedProxies = list
+	return e
 }
 
 func TestTheClientIsTheRightMostAddressThatNoTrustedProxyHas(t *testing.T) {
@@ -58,7 +72,7 @@ func TestTheClientIsTheRightMostAddressThatNoTrustedProxyHas(t *testing.T) {
 		{name: "an IPv4 address in IPv6 is IPv4", peer: "[::ffff:10.0.0.1]:1", forwarded: "::ffff:198.51.100.7", want: "198.51.100.7"},
 		{name: "IPv6 is known", peer: "[fd00::1]:1", forwarded: "2001:db8::5", want: "2001:db8::5"},
 	}
-	p := proxies(t, "10.0.0.0/8", "fd00::1")
+	p := current(t, behind("10.0.0.0/8", "fd00::1/128"))().Proxies()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -74,10 +88,43 @@ func TestTheClientIsTheRightMostAddressThatNoTrustedProxyHas(t *testing.T) {
 	}
 }
 
-func TestAProxyThatIsNoAddressIsRefused(t *testing.T) {
+func TestForwardedIsReadWhereTheStoreSaysThatItsProxiesWriteIt(t *testing.T) {
 	t.Parallel()
-	if _, err := secure.ParseProxies([]string{"10.0.0.0/33"}); err == nil || !strings.Contains(err.Error(), "10.0.0.0/33") {
-		t.Fatalf("got %v", err)
+	e := behind("10.0.0.0/8", "fd00::1/128")
+	e.ForwardedHeader = config.ForwardedStandard
+	p := current(t, e)().Proxies()
+	tests := []struct{ name, peer, forwarded, want string }{
+		{name: "an address", peer: "10.0.0.1:1", forwarded: "for=198.51.100.7;proto=https", want: "198.51.100.7"},
+		{name: "an address with a port", peer: "10.0.0.1:1", forwarded: `proto=https;For="198.51.100.7:4711"`, want: "198.51.100.7"},
+		{name: "an address of IPv6", peer: "10.0.0.1:1", forwarded: `for="[2001:db8:cafe::17]:4711"`, want: "2001:db8:cafe::17"},
+		{name: "a chain", peer: "10.0.0.1:1", forwarded: "for=1.2.3.4, for=198.51.100.7, for=10.0.0.2", want: "198.51.100.7"},
+		{name: "a hidden name ends the walk", peer: "10.0.0.1:1", forwarded: "for=198.51.100.7, for=_hidden, for=10.0.0.2", want: "10.0.0.2"},
+		{name: "a stranger's is not believed", peer: "203.0.113.9:1", forwarded: "for=198.51.100.7", want: "203.0.113.9"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := request("GET", "/", "Forwarded", tt.forwarded, "X-Forwarded-For", "192.0.2.66")
+			r.RemoteAddr = tt.peer
+			if got := p.Client(r).String(); got != tt.want {
+				t.Errorf("the client is %s, not %s", got, tt.want)
+			}
+		})
+	}
+	r := request("GET", "/", "Forwarded", "for=1.2.3.4;proto=http, for=198.51.100.7;proto=HTTPS", "X-Forwarded-Proto", "http")
+	r.RemoteAddr = "10.0.0.1:1"
+	if !p.HTTPS(r) {
+		t.Error("the nearest proxy's word about the protocol is not taken")
+	}
+}
+
+func TestAHeaderThatTheProxiesDoNotWriteIsNotLookedAt(t *testing.T) {
+	t.Parallel()
+	r := request("GET", "/", "Forwarded", "for=192.0.2.66;proto=https", "X-Forwarded-For", "198.51.100.7")
+	r.RemoteAddr = "10.0.0.1:1"
+	p := current(t, behind("10.0.0.0/8"))().Proxies()
+	if got := p.Client(r).String(); got != "198.51.100.7" || p.HTTPS(r) {
+		t.Errorf("the client is %s, over HTTPS: %v", got, p.HTTPS(r))
 	}
 }
 
@@ -94,7 +141,7 @@ func TestPlainHTTPIsSentToHTTPS(t *testing.T) {
 	}
 	canonical := &url.URL{Scheme: "https", Host: "shop.example"}
 	served := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	h := secure.RedirectToHTTPS(canonical, []string{"shop.example", "www.shop.example"}, proxies(t, "10.0.0.0/8"), served)
+	h := secure.RedirectToHTTPS(canonical, []string{"shop.example", "www.shop.example"}, current(t, behind("10.0.0.0/8")), served)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -121,7 +168,7 @@ func TestPlainHTTPIsSentToHTTPS(t *testing.T) {
 
 func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 	t.Parallel()
-	got := serve(request("GET", "/"), secure.Headers(config.DefaultHeaders())).Header()
+	got := serve(request("GET", "/"), by(t, config.DefaultEdge()), secure.Headers()).Header()
 	for name, want := range map[string]string{
 		"Content-Security-Policy":      "default-src 'self'",
 		"X-Frame-Options":              "DENY",
@@ -136,23 +183,25 @@ func TestEveryAnswerHasTheSecurityHeaders(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, got.Get(name), want)
 		}
 	}
-	if _, sent := serve(request("GET", "/"), secure.Headers(config.Headers{})).Header()["X-Frame-Options"]; sent {
+	if _, sent := serve(request("GET", "/"), by(t, config.Edge{}), secure.Headers()).Header()["X-Frame-Options"]; sent {
 		t.Error("a header that the store left empty is sent")
 	}
 }
 
 func TestHSTSIsSaidOverHTTPSOnly(t *testing.T) {
 	t.Parallel()
-	hsts := secure.HSTS(&config.HSTS{MaxAgeSeconds: 31536000, IncludeSubDomains: true, Preload: true}, proxies(t, "10.0.0.0/8"))
-	if got := serve(request("GET", "https://shop.example/"), hsts).Header().Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains; preload" {
+	e := behind("10.0.0.0/8")
+	e.Security.HSTS = &config.HSTS{MaxAgeSeconds: 31536000, IncludeSubDomains: true, Preload: true}
+	with, headers := by(t, e), secure.Headers()
+	if got := serve(request("GET", "https://shop.example/"), with, headers).Header().Get("Strict-Transport-Security"); got != "max-age=31536000; includeSubDomains; preload" {
 		t.Errorf("over HTTPS: %q", got)
 	}
-	if got := serve(request("GET", "http://shop.example/"), hsts).Header().Get("Strict-Transport-Security"); got != "" {
+	if got := serve(request("GET", "http://shop.example/"), with, headers).Header().Get("Strict-Transport-Security"); got != "" {
 		t.Errorf("over HTTP: %q", got)
 	}
-	behind := request("GET", "http://shop.example/", "X-Forwarded-Proto", "https")
-	behind.RemoteAddr = "10.0.0.1:1"
-	if serve(behind, hsts).Header().Get("Strict-Transport-Security") == "" {
+	proxied := request("GET", "http://shop.example/", "X-Forwarded-Proto", "https")
+	proxied.RemoteAddr = "10.0.0.1:1"
+	if serve(proxied, with, headers).Header().Get("Strict-Transport-Security") == "" {
 		t.Error("not said behind a proxy that took HTTPS")
 	}
 }
@@ -185,7 +234,7 @@ func TestCORS(t *testing.T) {
 			if tt.method == "OPTIONS" {
 				r.Header.Set("Access-Control-Request-Method", "POST")
 			}
-			w := serve(r, secure.CORS(tt.cors))
+			w := serve(r, by(t, config.Edge{Security: config.Security{CORS: tt.cors}}), secure.CORS())
 			h := w.Header()
 			if w.Code != tt.code || h.Get("Access-Control-Allow-Origin") != tt.allowed || h.Get("Access-Control-Allow-Credentials") != tt.credentials {
 				t.Fatalf("got %d %v", w.Code, h)
@@ -217,9 +266,73 @@ func TestTheAccessLogHoldsNoHeaderQueryOrBody(t *testing.T) {
 	var log testbed.Log
 	r := request("POST", "/?token=QUERYSECRET", "Authorization", "Bearer HEADERSECRET", "Cookie", "s=COOKIESECRET")
 	r.Body = http.NoBody
-	serve(r, secure.RequestID(), secure.AccessLog(log.Logger()))
+	serve(r, by(t, config.Edge{}), secure.RequestID(), secure.AccessLog(log.Logger()))
 	line := log.String()
 	if strings.Contains(line, "SECRET") || !strings.Contains(line, `"status":200`) || !strings.Contains(line, `"requestId"`) {
 		t.Fatal(line)
+	}
+}
+
+// failing answers the last error's problem, as the server does.
+func failing(c *gin.Context) {
+	c.Next()
+	if last := c.Errors.Last(); last != nil {
+		if p, ok := errors.AsType[*problem.Problem](last.Err); ok {
+			p.Write(c.Writer, "")
+		}
+	}
+}
+
+func TestAStrangersPageChangesNothing(t *testing.T) {
+	t.Parallel()
+	allowing := func(credentials bool, origins ...string) config.Edge {
+		return config.Edge{Security: config.Security{CORS: &config.CORS{AllowedOrigins: origins, AllowCredentials: credentials}}}
+	}
+	const friend, stranger = "https://friend.example", "https://evil.example"
+	tests := []struct {
+		name, method, site, origin string
+		headers                    []string
+		edge                       config.Edge
+		code                       int
+	}{
+		{name: "its form is refused", method: "POST", site: "cross-site", origin: stranger, code: 403},
+		{name: "also where only Origin tells", method: "POST", origin: stranger, code: 403},
+		{name: "also from a hidden origin", method: "POST", site: "cross-site", origin: "null", code: 403},
+		{name: "also from a sister host", method: "DELETE", site: "same-site", origin: "https://blog.shop.example", code: 403},
+		{name: "it may read what CORS keeps from it", method: "GET", site: "cross-site", origin: stranger, code: 200},
+		{name: "a program is no page", method: "POST", code: 200},
+		{name: "the store's own page may", method: "POST", site: "same-origin", origin: "https://shop.example", code: 200},
+		{name: "a page with a token was let in by CORS", method: "POST", site: "cross-site", origin: stranger, headers: []string{"Authorization", "Bearer t"}, code: 200},
+		{name: "a friend's page may", method: "POST", site: "cross-site", origin: friend, edge: allowing(false, friend), code: 200},
+		{name: "a friend's page may not by cookie", method: "POST", site: "cross-site", origin: friend, headers: []string{"Cookie", "session=s"}, edge: allowing(false, friend), code: 403},
+		{name: "unless it has credentials", method: "POST", site: "cross-site", origin: friend, headers: []string{"Cookie", "session=s"}, edge: allowing(true, friend), code: 200},
+		{name: "a stranger may not then", method: "POST", site: "cross-site", origin: stranger, headers: []string{"Cookie", "session=s"}, edge: allowing(true, friend), code: 403},
+		{name: "anybody may where all are allowed", method: "POST", site: "cross-site", origin: stranger, edge: allowing(false, "*"), code: 200},
+		{name: "but not by cookie", method: "POST", site: "cross-site", origin: stranger, headers: []string{"Cookie", "session=s"}, edge: allowing(false, "*"), code: 403},
+	}
+	byCookie := func(r *http.Request) bool { _, err := r.Cookie("session"); return err == nil }
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := request(tt.method, "https://shop.example/", tt.headers...)
+			for name, value := range map[string]string{"Sec-Fetch-Site": tt.site, "Origin": tt.origin} {
+				if value != "" {
+					r.Header.Set(name, value)
+				}
+			}
+			if w := serve(r, by(t, tt.edge), failing, secure.CrossOrigin(byCookie)); w.Code != tt.code {
+				t.Errorf("answered %d, not %d: %s", w.Code, tt.code, w.Body)
+			}
+		})
+	}
+}
+
+func TestALongURLIsRefused(t *testing.T) {
+	t.Parallel()
+	for length, code := range map[int]int{100: 200, 101: 414} {
+		r := request("GET", "/?"+strings.Repeat("x", length-2))
+		if w := serve(r, failing, secure.URLLimit(100)); w.Code != code {
+			t.Errorf("a URL of %d bytes: %d", length, w.Code)
+		}
 	}
 }
