@@ -20,6 +20,34 @@ const (
 	RouteReadyCondition       = "RouteReady"
 )
 
+// Condition types of a RateLimitPolicy, besides Reconciling and Stalled.
+const (
+	// AcceptedCondition is True when the policy takes part in its Store's limits.
+	AcceptedCondition = "Accepted"
+	// EnforcedCondition is True when every ready pod of the Store's API runs the
+	// settings that include this generation of the policy.
+	EnforcedCondition = "Enforced"
+	// OverriddenCondition exists, True, only while an older policy decides
+	// something that this one sets too.
+	OverriddenCondition = "Overridden"
+)
+
+// Reasons of a RateLimitPolicy's conditions.
+const (
+	ReasonAccepted               = "Accepted"
+	ReasonTargetNotFound         = "TargetNotFound"
+	ReasonInvalid                = "Invalid"
+	ReasonLockoutNotAcknowledged = "LockoutNotAcknowledged"
+	ReasonTooLarge               = "TooLarge"
+	ReasonOlderPolicy            = "OlderPolicy"
+
+	ReasonEnforced    = "Enforced"
+	ReasonPropagating = "Propagating"
+	ReasonPodRefuses  = "PodRefuses"
+	ReasonPodSilent   = "PodSilent"
+	ReasonNoReadyPods = "NoReadyPods"
+)
+
 // Reasons of a Store's conditions.
 const (
 	ReasonReady       = "Ready"

@@ -510,13 +510,19 @@ type SecuritySpec struct {
 	// cors lists origins whose pages may call the API. By default none.
 	// +optional
 	CORS *CORSSpec `json:"cors,omitempty"`
-	// trustedProxies are CIDRs whose X-Forwarded-For and X-Forwarded-Proto are believed.
+	// trustedProxies are CIDRs whose word about a client's address and protocol is believed.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=64
 	// +kubebuilder:validation:XValidation:rule="self.all(c, isCIDR(c))",message="security.trustedProxies must be CIDRs such as 10.0.0.0/8 or fd00::/8: write a single address as /32 or /128"
 	TrustedProxies []string `json:"trustedProxies,omitempty"`
+	// forwardedHeader is the header that trustedProxies write: X-Forwarded-For
+	// (the default; with X-Forwarded-Proto), or Forwarded (RFC 7239). The other
+	// one is not looked at, for a proxy hands on what it does not set itself.
+	// +optional
+	// +kubebuilder:validation:Enum=X-Forwarded-For;Forwarded
+	ForwardedHeader *string `json:"forwardedHeader,omitempty"`
 }
 
 // HeadersSpec replaces response headers; an empty string leaves a header out.

@@ -2,24 +2,14 @@ package v1alpha1_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
-
-	"gitee.com/captainjez/gocart/internal/testenv"
 )
-
-var cluster testenv.Cluster
-
-func TestMain(m *testing.M) { os.Exit(cluster.Run(m)) }
 
 // minimal is the least that a Store needs; every case is a JSON merge patch of it.
 const minimal = `
@@ -31,17 +21,6 @@ spec:
   tls: {disabled: true}
 `
 
-// rule is one cross-field rule: a Store that keeps it and one that breaks it.
-type rule struct {
-	name string
-	// field whose schema holds the rule, for the check that none is without a case.
-	field string
-	// accepted and refused are merge patches of spec, or of the whole Store when they start with "metadata:".
-	accepted, refused string
-	// says is what the refusal must say: the field and the mend.
-	says []string
-}
-
 const (
 	letsEncrypt = `tls: {disabled: null, letsEncrypt: {email: ops@example.com, solver: %s}}`
 	rfc2136     = `{nameserver: "ns.example.com:53", tsigKeyName: shop, tsigSecretRef: {name: tsig, key: key}}`
@@ -50,7 +29,7 @@ const (
 	uri         = `{uriSecretRef: {name: database, key: uri}}`
 )
 
-var rules = []rule{
+var storeRules = []rule{
 	{
 		name:  "A name can become part of a Service's name",
 		field: "", accepted: `metadata: {name: a-shop-7}`, refused: `metadata: {name: 7shop}`,
@@ -346,18 +325,6 @@ var rules = []rule{
 	},
 }
 
-func TestRules(t *testing.T) {
-	c, namespace := cluster.Client(t), cluster.Namespace(t)
-	for _, tc := range rules {
-		t.Run(tc.name, func(t *testing.T) {
-			if err := dryRun(t, c, store(t, namespace, tc.accepted)); err != nil {
-				t.Errorf("a Store that keeps the rule is refused: %v", err)
-			}
-			expectRefusal(t, dryRun(t, c, store(t, namespace, tc.refused)), tc.says...)
-		})
-	}
-}
-
 // transitions are rules between an object and what it was.
 var transitions = []struct {
 	name, field               string
@@ -483,136 +450,6 @@ func TestDefaults(t *testing.T) {
 			}
 			if !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("spec.%s is %#v, want %#v", tc.field, got, tc.want)
-			}
-		})
-	}
-}
-
-func dryRun(t *testing.T, c client.Client, object *unstructured.Unstructured) error {
-	t.Helper()
-	return c.Create(t.Context(), object, client.DryRunAll, client.FieldValidation("Strict"))
-}
-
-func patchSpec(t *testing.T, c client.Client, object *unstructured.Unstructured, spec string) error {
-	t.Helper()
-	data, err := yaml.YAMLToJSON([]byte("spec: {" + trimBraces(spec) + "}"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.Patch(t.Context(), object.DeepCopy(), client.RawPatch("application/merge-patch+json", data))
-}
-
-// store is the minimal Store with a merge patch applied.
-func store(t *testing.T, namespace, patch string) *unstructured.Unstructured {
-	t.Helper()
-	object := parse(t, minimal)
-	if patch != "" {
-		if !strings.HasPrefix(patch, "metadata:") {
-			patch = "spec: {" + trimBraces(patch) + "}"
-		}
-		merge(object, parse(t, patch))
-	}
-	made := &unstructured.Unstructured{Object: object}
-	made.SetNamespace(namespace)
-	return made
-}
-
-// trimBraces lets a patch be written with or without its outermost braces.
-func trimBraces(patch string) string {
-	if strings.HasPrefix(patch, "{") && strings.HasSuffix(patch, "}") {
-		return patch[1 : len(patch)-1]
-	}
-	return patch
-}
-
-func parse(t *testing.T, text string) map[string]any {
-	t.Helper()
-	data, err := yaml.YAMLToJSON([]byte(text))
-	if err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	object := &unstructured.Unstructured{}
-	if err := object.UnmarshalJSON(withKind(data)); err != nil {
-		t.Fatalf("%s: %v", text, err)
-	}
-	if !strings.Contains(text, "kind: Store") {
-		delete(object.Object, "kind")
-		delete(object.Object, "apiVersion")
-	}
-	return object.Object
-}
-
-// withKind makes any object decodable as unstructured, whose numbers are int64 as the API's are.
-func withKind(data []byte) []byte {
-	if strings.Contains(string(data), `"kind":"Store"`) {
-		return data
-	}
-	return []byte(strings.Replace(string(data), "{", `{"apiVersion":"commerce.rcommerce.app/v1alpha1","kind":"Store",`, 1))
-}
-
-// merge applies an RFC 7386 patch.
-func merge(into, patch map[string]any) {
-	for key, value := range patch {
-		nested, isMap := value.(map[string]any)
-		existing, wasMap := into[key].(map[string]any)
-		switch {
-		case value == nil:
-			delete(into, key)
-		case isMap && wasMap:
-			merge(existing, nested)
-		case isMap:
-			fresh := map[string]any{}
-			merge(fresh, nested)
-			into[key] = fresh
-		default:
-			into[key] = value
-		}
-	}
-}
-
-func expectRefusal(t *testing.T, err error, says ...string) {
-	t.Helper()
-	if !apierrors.IsInvalid(err) {
-		t.Errorf("want the Store refused as invalid, got: %v", err)
-		return
-	}
-	for _, want := range says {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("the refusal should say %q, it says: %v", want, err)
-		}
-	}
-}
-
-// definition reads the CustomResourceDefinition as it is installed.
-func definition(t *testing.T) *apiextensionsv1.JSONSchemaProps {
-	t.Helper()
-	data, err := os.ReadFile(filepath.Join("..", "..", "config", "crd", "commerce.rcommerce.app_stores.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	crd := &apiextensionsv1.CustomResourceDefinition{}
-	if err := yaml.UnmarshalStrict(data, crd); err != nil {
-		t.Fatal(err)
-	}
-	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema
-}
-
-func TestTheSamplesAreAccepted(t *testing.T) {
-	c, namespace := cluster.Client(t), cluster.Namespace(t)
-	files, err := filepath.Glob(filepath.Join("..", "..", "config", "samples", "store-*.yaml"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no samples: %v", err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sample := &unstructured.Unstructured{Object: parse(t, string(data))}
-			sample.SetNamespace(namespace)
-			if err := dryRun(t, c, sample); err != nil {
-				t.Error(err)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-// Command gocart-operator reconciles Stores. This package holds flags and
+// Command gocart-operator reconciles Stores and RateLimitPolicies. This package holds flags and
 // wiring, nothing else.
 package main
 
@@ -28,6 +28,9 @@ import (
 	"gitee.com/captainjez/gocart/controllers/internal/apply"
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
+	"gitee.com/captainjez/gocart/controllers/internal/policies"
+	"gitee.com/captainjez/gocart/controllers/internal/probe"
+	"gitee.com/captainjez/gocart/controllers/ratelimitpolicy"
 	"gitee.com/captainjez/gocart/controllers/store"
 	"gitee.com/captainjez/gocart/runtime/version"
 )
@@ -56,7 +59,7 @@ func parseFlags() options {
 	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "let one of several replicas work at a time")
 	flag.StringVar(&o.namespaces, "watch-namespaces", "", "namespaces to look after, separated by commas; empty for all")
-	flag.StringVar(&o.selector, "watch-label-selector", "", "look after Stores with these labels only, so that several operators share the work")
+	flag.StringVar(&o.selector, "watch-label-selector", "", "look after Stores with these labels only, and their RateLimitPolicies, so that several operators share the work")
 	flag.StringVar(&o.images.Runtime, "runtime-image", "gocart-runtime:"+version.Version, "image of a Store that names none")
 	flag.StringVar(&o.images.Postgres, "postgres-image", "docker.io/library/postgres:17", "image of a managed database that names none")
 	flag.StringVar(&o.images.Redis, "redis-image", "docker.io/library/redis:7.4", "image of a managed Redis that names none")
@@ -112,14 +115,18 @@ func run(o options) error {
 	if err := apply.RegisterMetrics(); err != nil {
 		return err
 	}
+	if err := policies.Index(mgr); err != nil {
+		return err
+	}
 	recorder := mgr.GetEventRecorder("gocart-operator")
+	prober := probe.NewHTTP()
 	reconciler := &store.Reconciler{
 		Client:       mgr.GetClient(),
 		Live:         mgr.GetAPIReader(),
 		Applier:      apply.New(mgr.GetClient(), mgr.GetAPIReader(), recorder),
 		Capabilities: capabilities,
 		Events:       recorder,
-		Prober:       store.NewHTTPProber(),
+		Prober:       prober,
 		Now:          time.Now,
 		Options: store.Options{
 			Defaults:          o.images,
@@ -129,6 +136,10 @@ func run(o options) error {
 		},
 	}
 	if err := reconciler.SetupWithManager(mgr, o.concurrency); err != nil {
+		return err
+	}
+	limits := &ratelimitpolicy.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: recorder, Prober: prober, Now: time.Now}
+	if err := limits.SetupWithManager(mgr, o.concurrency); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

@@ -11,6 +11,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"gitee.com/captainjez/gocart/controllers/internal/probe"
 	"gitee.com/captainjez/gocart/controllers/store"
 	"gitee.com/captainjez/gocart/runtime/status"
 )
@@ -40,7 +41,7 @@ func BenchmarkSteadyReconcile(b *testing.B) {
 	w, request := steadyStore(b)
 	for _, c := range []struct {
 		name   string
-		prober store.Prober
+		prober probe.Prober
 	}{{"pod=asked", w.operator.reconciler.Prober}, {"pod=at-hand", atHand{}}} {
 		b.Run(c.name, func(b *testing.B) {
 			r := w.operator.reconciler

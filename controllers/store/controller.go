@@ -16,6 +16,8 @@ import (
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
 	"gitee.com/captainjez/gocart/controllers/internal/outcome"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
+	"gitee.com/captainjez/gocart/controllers/internal/policies"
+	"gitee.com/captainjez/gocart/controllers/internal/probe"
 )
 
 // +kubebuilder:rbac:groups=commerce.rcommerce.app,resources=stores,verbs=get;list;watch;patch
@@ -25,7 +27,9 @@ import (
 // +kubebuilder:rbac:groups=batch,resources=jobs,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=services;configmaps,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch
+// +kubebuilder:rbac:groups=commerce.rcommerce.app,resources=ratelimitpolicies,verbs=get;list;watch
+// Pods are patched to have their kubelet bring a changed edge.yaml at once (edge.go).
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups="",resources=persistentvolumeclaims,verbs=get;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list;watch;create;patch;delete
@@ -60,12 +64,14 @@ type Reconciler struct {
 	Applier      *apply.Applier
 	Capabilities *capability.Set
 	Events       events.EventRecorder
-	Prober       Prober
+	Prober       probe.Prober
 	Options      Options
 	// Now is the clock of condition transitions.
 	Now func() time.Time
 
-	secrets secretReader
+	secrets    secretReader
+	deliveries deliveries
+	edges      policies.Edges
 }
 
 // Reconcile makes one Store true, and says how far it came.
@@ -74,6 +80,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, s); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.secrets.forget(req.NamespacedName)
+			r.deliveries.forget(req.NamespacedName)
+			r.edges.Forget(req.NamespacedName)
 			r.Applier.Forget(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
@@ -103,13 +111,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.report(ctx, s, run); err != nil {
 		return ctrl.Result{}, err
 	}
-	return result(errs)
+	return result(errs, run.lookAgain)
 }
 
 // result decides when to look again: untyped errors back off, typed ones say
-// when, terminal ones wait for a change.
-func result(errs []error) (ctrl.Result, error) {
-	after := recheckInterval
+// when, terminal ones wait for a change. Without any it is after the given time.
+func result(errs []error, after time.Duration) (ctrl.Result, error) {
 	var retry []error
 	for _, err := range errs {
 		e, typed := outcome.As(err)

@@ -89,12 +89,3 @@ func clip(s string) string {
 	}
 	return s
 }
-
-func podReady(p *corev1.Pod) bool {
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue && p.DeletionTimestamp.IsZero()
-		}
-	}
-	return false
-}

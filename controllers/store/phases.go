@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -42,6 +43,7 @@ var phases = []phase{
 	{name: "expose", condition: v1alpha1.RouteReadyCondition, run: (*Reconciler).expose},
 	{name: "monitor", run: (*Reconciler).monitor},
 	{name: "ask the pods", run: (*Reconciler).askPods},
+	{name: "deliver", run: (*Reconciler).deliver},
 	{name: "prune", run: (*Reconciler).prune},
 }
 
@@ -66,12 +68,16 @@ type run struct {
 	// migration is the wanted image's Job as it is, nil before there is one.
 	migration *batchv1.Job
 	migrated  bool
+	// configured: the ConfigMap in the cache is as planned.
+	configured bool
 	// databaseUp: the managed database serves, or the database is not managed.
 	databaseUp bool
+	// lookAgain is when to reconcile again though no phase failed.
+	lookAgain time.Duration
 }
 
 func newRun(s *v1alpha1.Store) *run {
-	return &run{store: s, refs: plan.Refs(s), conditions: conditions.New()}
+	return &run{store: s, refs: plan.Refs(s), conditions: conditions.New(), lookAgain: recheckInterval}
 }
 
 // get reads an object from the cache; nil when there is none.

@@ -6,8 +6,10 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
+	"gitee.com/captainjez/gocart/controllers/internal/policies"
 )
 
 // plan decides which images run and builds the objects.
@@ -29,8 +31,17 @@ func (r *Reconciler) plan(ctx context.Context, run *run) error {
 	if err != nil {
 		return err
 	}
+	found, err := policies.Of(ctx, r.Client, client.ObjectKeyFromObject(s))
+	if err != nil {
+		return err
+	}
+	edge, err := r.edges.Of(s, found)
+	if err != nil {
+		return err
+	}
 	run.input = plan.Input{
 		Store:             s,
+		Edge:              edge,
 		DatabaseHash:      run.databaseHash,
 		RedisHash:         run.redisHash,
 		SecretsHash:       plan.Hash(run.salt, run.databaseHash, run.redisHash)[:16],
@@ -101,7 +112,7 @@ func (r *Reconciler) secure(ctx context.Context, run *run) error {
 	return err
 }
 
-func (r *Reconciler) configure(ctx context.Context, run *run) error {
-	_, err := r.apply(ctx, run, run.objects.Config)
+func (r *Reconciler) configure(ctx context.Context, run *run) (err error) {
+	run.configured, err = r.apply(ctx, run, run.objects.Config)
 	return err
 }

@@ -2,61 +2,15 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"strconv"
 	"time"
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/outcome"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
+	"gitee.com/captainjez/gocart/controllers/internal/probe"
 	"gitee.com/captainjez/gocart/runtime/status"
 )
-
-// Prober asks a pod what it sees.
-type Prober interface {
-	Status(ctx context.Context, podIP string) (status.Status, error)
-}
-
-// HTTPProber asks a pod's internal port.
-type HTTPProber struct {
-	Client *http.Client
-	Port   int
-}
-
-// NewHTTPProber returns a Prober that gives a pod two seconds.
-func NewHTTPProber() *HTTPProber {
-	return &HTTPProber{
-		// Pods come and go: no connection is kept.
-		Client: &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
-		Port:   plan.InternalPort,
-	}
-}
-
-// Status reads GET /internal/status.
-func (p *HTTPProber) Status(ctx context.Context, podIP string) (status.Status, error) {
-	url := "http://" + net.JoinHostPort(podIP, strconv.Itoa(p.Port)) + "/internal/status"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return status.Status{}, err
-	}
-	resp, err := p.Client.Do(req)
-	if err != nil {
-		return status.Status{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return status.Status{}, fmt.Errorf("%s answered %s", url, resp.Status)
-	}
-	var s status.Status
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&s); err != nil {
-		return status.Status{}, fmt.Errorf("reading the answer of %s: %w", url, err)
-	}
-	return s, nil
-}
 
 // askPods has one ready pod tell whether the database and Redis answer it,
 // which for servers of the user's own nobody else can tell.
@@ -116,7 +70,7 @@ func (r *Reconciler) ask(ctx context.Context, run *run) (*status.Status, error) 
 		}
 		asked := 0
 		for i := range pods {
-			if p := &pods[i]; podReady(p) && p.Status.PodIP != "" && asked < 3 {
+			if p := &pods[i]; probe.Ready(p) && asked < 3 {
 				asked++
 				seen, err := r.Prober.Status(ctx, p.Status.PodIP)
 				if err == nil {

@@ -30,6 +30,7 @@ import (
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
+	"gitee.com/captainjez/gocart/controllers/internal/policies"
 )
 
 // secretIndex finds the Stores that depend on a Secret.
@@ -58,8 +59,8 @@ func optionalChildren(api capability.API) []client.Object {
 	return nil
 }
 
-// CacheOptions is the shape of the cache: of everything that is not a Store or
-// a Secret only what carries our label, of Secrets only metadata. stores, when
+// CacheOptions is the shape of the cache: of everything that is not a Store, a
+// RateLimitPolicy or a Secret only what carries our label, of Secrets only metadata. stores, when
 // not nil, is the shard of Stores that this operator looks after.
 func CacheOptions(namespaces []string, stores labels.Selector) cache.Options {
 	if stores == nil {
@@ -71,7 +72,9 @@ func CacheOptions(namespaces []string, stores labels.Selector) cache.Options {
 		DefaultTransform:     cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&v1alpha1.Store{}: {Label: stores},
-			secretMetadata():  {Label: labels.Everything(), Transform: nameOnly},
+			// Whether it is of the shard is told by its Store.
+			&v1alpha1.RateLimitPolicy{}: {Label: labels.Everything()},
+			secretMetadata():            {Label: labels.Everything(), Transform: nameOnly},
 			// Who owns spec.replicas is read from its managed fields.
 			&appsv1.Deployment{}: {Transform: func(o any) (any, error) { return o, nil }},
 		},
@@ -113,6 +116,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 		For(&v1alpha1.Store{}, builder.WithPredicates(changed)).
 		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(r.storesOfSecret)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(storeOfPod)).
+		Watches(&v1alpha1.RateLimitPolicy{}, handler.EnqueueRequestsFromMapFunc(policies.StoreOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(appeared, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency})
 	for _, o := range children() {

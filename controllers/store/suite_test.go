@@ -44,6 +44,8 @@ import (
 	"gitee.com/captainjez/gocart/controllers/internal/apply"
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
+	"gitee.com/captainjez/gocart/controllers/internal/policies"
+	"gitee.com/captainjez/gocart/controllers/internal/probe"
 	"gitee.com/captainjez/gocart/controllers/store"
 	"gitee.com/captainjez/gocart/internal/testenv"
 	"gitee.com/captainjez/gocart/runtime/status"
@@ -135,13 +137,16 @@ func startOperator(t testing.TB, o operatorOptions) *operator {
 	if err := capabilities.Prime(); err != nil {
 		t.Fatal(err)
 	}
+	if err := policies.Index(mgr); err != nil {
+		t.Fatal(err)
+	}
 	recorder := mgr.GetEventRecorder(operatorName)
 	r := &store.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
 		Applier:      apply.New(mgr.GetClient(), mgr.GetAPIReader(), recorder),
 		Capabilities: capabilities,
 		Events:       recorder,
-		Prober:       &store.HTTPProber{Client: &http.Client{Timeout: 5 * time.Second}, Port: pods(t).port},
+		Prober:       &probe.HTTP{Client: &http.Client{Timeout: 5 * time.Second}, Port: pods(t).port},
 		Now:          time.Now,
 		Options: store.Options{
 			Defaults: o.defaults, RuntimeRepository: "gocart-runtime", ACME: plan.LetsEncrypt(), Namespace: "gocart-system",

@@ -172,6 +172,11 @@ func limits(schema *apiextensionsv1.JSONSchemaProps) string {
 			parts = append(parts, "Rule: "+rule.Message+".")
 		}
 	}
+	if items := schema.Items; items != nil && items.Schema != nil && items.Schema.Type != "object" {
+		for _, rule := range items.Schema.XValidations {
+			parts = append(parts, "Each "+rule.Message+".")
+		}
+	}
 	return strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), " ")
 }
 

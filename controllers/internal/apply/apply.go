@@ -224,6 +224,24 @@ func (a *Applier) Adopt(ctx context.Context, o client.Object) error {
 	return nil
 }
 
+// Annotate sets one annotation of an object that is not planned, such as a pod.
+func (a *Applier) Annotate(ctx context.Context, o client.Object, key, value string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{key: value}}})
+	if err != nil {
+		return err
+	}
+	gvk, err := a.client.GroupVersionKindFor(o)
+	if err != nil {
+		return err
+	}
+	written := o.DeepCopyObject().(client.Object)
+	if err := a.client.Patch(ctx, written, client.RawPatch(types.MergePatchType, patch), fieldOwner); err != nil {
+		return translate(err, gvk.Kind+" "+o.GetName())
+	}
+	writes.WithLabelValues(gvk.Kind).Inc()
+	return nil
+}
+
 // write returns the resource version that the object has now.
 func (a *Applier) write(ctx context.Context, o *unstructured.Unstructured, owner client.FieldOwner) (resourceVersion string, err error) {
 	written := o.DeepCopy()

@@ -77,7 +77,7 @@ func (s *Set) IsTrue(condition string) bool {
 }
 
 func (s *Set) put(condition string, status metav1.ConditionStatus, reason, message string) {
-	s.found[condition] = metav1.Condition{Type: condition, Status: status, Reason: reason, Message: shorten(message)}
+	s.found[condition] = metav1.Condition{Type: condition, Status: status, Reason: reason, Message: message}
 }
 
 // shorten has a message fit an event's note: 1024 bytes.
@@ -94,7 +94,6 @@ func shorten(message string) string {
 // apply to this Store. A transition gets the time now.
 func (s *Set) Write(conditions *[]metav1.Condition, generation int64, paused bool, url string, now time.Time) {
 	ready := s.ready(paused, url)
-	ready.Message = shorten(ready.Message)
 	s.found[v1alpha1.ReadyCondition] = ready
 	switch {
 	case paused || ready.Status == metav1.ConditionTrue:
@@ -104,20 +103,28 @@ func (s *Set) Write(conditions *[]metav1.Condition, generation int64, paused boo
 		s.put(v1alpha1.ReconcilingCondition, metav1.ConditionTrue, ready.Reason, ready.Message)
 	}
 	// In the order in which a person reads them: how it is, what is wrong, the parts.
-	var written []metav1.Condition
+	var found []metav1.Condition
 	for _, t := range append([]string{v1alpha1.ReadyCondition, v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition}, order...) {
-		c, ok := s.found[t]
-		if !ok {
-			continue
+		if c, ok := s.found[t]; ok {
+			found = append(found, c)
 		}
+	}
+	Replace(conditions, generation, now, found...)
+}
+
+// Replace has a status hold these conditions and no others, in their order and
+// of the generation. A transition gets the time now.
+func Replace(conditions *[]metav1.Condition, generation int64, now time.Time, found ...metav1.Condition) {
+	for i := range found {
+		c := &found[i]
+		c.Message = shorten(c.Message)
 		c.ObservedGeneration = generation
 		c.LastTransitionTime = metav1.NewTime(now)
-		if was := meta.FindStatusCondition(*conditions, t); was != nil && was.Status == c.Status {
+		if was := meta.FindStatusCondition(*conditions, c.Type); was != nil && was.Status == c.Status {
 			c.LastTransitionTime = was.LastTransitionTime
 		}
-		written = append(written, c)
 	}
-	*conditions = written
+	*conditions = found
 }
 
 // ready is True when every recorded condition is, and no phase failed.

@@ -13,12 +13,15 @@ import (
 // Where the runtime's pods find their files.
 const (
 	configDir   = "/etc/gocart/config"
-	configFile  = configDir + "/config.yaml"
+	configFile  = configDir + "/" + configKey
+	edgeFile    = configDir + "/" + edgeKey
 	databaseDir = "/etc/gocart/database"
 	redisDir    = "/etc/gocart/redis"
 	tlsDir      = "/etc/gocart/tls"
 	authDir     = "/etc/gocart/auth"
 
+	configKey   = "config.yaml"
+	edgeKey     = "edge.yaml"
 	uriKey      = "uri"
 	urlKey      = "url"
 	caKey       = "ca.crt"
@@ -37,8 +40,9 @@ const (
 // drainTimeout is how long a stopping pod finishes requests in flight.
 const drainTimeout = 20 * time.Second
 
-// configMap renders the runtime's configuration; its second value is the
-// content's hash.
+// configMap renders the runtime's configuration. Its second value is the hash
+// of config.yaml, a change of which needs new processes; edge.yaml, which they
+// read again in place, has no part in it.
 func configMap(in Input) (*corev1.ConfigMap, string, error) {
 	raw, err := runtimeConfig(in).Marshal()
 	if err != nil {
@@ -47,13 +51,14 @@ func configMap(in Input) (*corev1.ConfigMap, string, error) {
 	return &corev1.ConfigMap{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 		ObjectMeta: meta(in, "config", "config"),
-		Data:       map[string]string{"config.yaml": string(raw)},
+		Data:       map[string]string{configKey: string(raw), edgeKey: string(in.Edge.Raw)},
 	}, Hash(string(raw))[:16], nil
 }
 
 func runtimeConfig(in Input) config.Config {
 	spec := in.Store.Spec
 	c := config.Default()
+	c.EdgeFile = edgeFile
 	c.Store = config.Store{Name: in.Store.Name, Namespace: in.Store.Namespace, URL: URL(in.Store), Domains: spec.Domains, Mode: c.Store.Mode}
 	c.Server.Public.Address = listenAddress(httpPort)
 	c.Server.Internal.Address = listenAddress(InternalPort)
@@ -65,12 +70,6 @@ func runtimeConfig(in Input) config.Config {
 			KeyFile:    tlsDir + "/" + corev1.TLSPrivateKeyKey,
 			MinVersion: orElse(spec.TLS.MinVersion, "1.3"),
 		}
-		c.Security.HSTS = hsts(spec.TLS.HSTS)
-	}
-	if s := spec.Security; s != nil {
-		c.Server.TrustedProxies = s.TrustedProxies
-		c.Security.Headers = headers(s.Headers)
-		c.Security.CORS = cors(s.CORS)
 	}
 	c.Database = config.Database{URIFile: databaseDir + "/" + uriKey, MaxConnections: orDefault(spec.Database.MaxConnections, c.Database.MaxConnections)}
 	if _, ca := databaseSecrets(in); ca != nil {
@@ -102,42 +101,6 @@ func runtimeConfig(in Input) config.Config {
 	}
 	if o := spec.Observability; o != nil && o.LogLevel != "" {
 		c.Log.Level = o.LogLevel
-	}
-	return c
-}
-
-func hsts(s *v1alpha1.HSTSSpec) *config.HSTS {
-	h := &config.HSTS{MaxAgeSeconds: 31536000, IncludeSubDomains: true}
-	if s != nil {
-		h.MaxAgeSeconds = orDefault(s.MaxAgeSeconds, h.MaxAgeSeconds)
-		h.IncludeSubDomains = orDefault(s.IncludeSubDomains, h.IncludeSubDomains)
-		h.Preload = orDefault(s.Preload, false)
-	}
-	return h
-}
-
-func headers(s *v1alpha1.HeadersSpec) config.Headers {
-	h := config.DefaultHeaders()
-	if s == nil {
-		return h
-	}
-	h.ContentSecurityPolicy = orDefault(s.ContentSecurityPolicy, h.ContentSecurityPolicy)
-	h.FrameOptions = orDefault(s.FrameOptions, h.FrameOptions)
-	h.ReferrerPolicy = orDefault(s.ReferrerPolicy, h.ReferrerPolicy)
-	h.PermissionsPolicy = orDefault(s.PermissionsPolicy, h.PermissionsPolicy)
-	h.CrossOriginOpenerPolicy = orDefault(s.CrossOriginOpenerPolicy, h.CrossOriginOpenerPolicy)
-	h.CrossOriginResourcePolicy = orDefault(s.CrossOriginResourcePolicy, h.CrossOriginResourcePolicy)
-	h.XSSProtection = orDefault(s.XSSProtection, h.XSSProtection)
-	return h
-}
-
-func cors(s *v1alpha1.CORSSpec) *config.CORS {
-	if s == nil {
-		return nil
-	}
-	c := &config.CORS{AllowedOrigins: s.AllowedOrigins, AllowCredentials: s.AllowCredentials, MaxAge: config.Duration(10 * time.Minute)}
-	if s.MaxAge != nil {
-		c.MaxAge = config.Duration(s.MaxAge.Duration)
 	}
 	return c
 }

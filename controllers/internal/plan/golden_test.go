@@ -102,8 +102,14 @@ func input(t testing.TB, name string) plan.Input {
 	if err != nil {
 		t.Fatal(err)
 	}
+	store, policies := manifests(t, raw)
+	edge, err := plan.Edge(store, policies)
+	if err != nil {
+		t.Fatal(err)
+	}
 	in := plan.Input{
-		Store: store(t, raw),
+		Store: store,
+		Edge:  edge,
 		Images: plan.Images{
 			Runtime: "gocart-runtime:1.4.0", Serving: "gocart-runtime:1.4.0",
 			Postgres: "docker.io/library/postgres:17", Redis: "docker.io/library/redis:7.4",
@@ -124,31 +130,42 @@ func input(t testing.TB, name string) plan.Input {
 	return in
 }
 
-// store reads a manifest as the API server would: strictly, and with the
+// manifests reads a Store, and the RateLimitPolicies that follow it.
+func manifests(t testing.TB, raw []byte) (*v1alpha1.Store, []v1alpha1.RateLimitPolicy) {
+	t.Helper()
+	documents := strings.Split(string(raw), "\n---\n")
+	s := &v1alpha1.Store{}
+	read(t, documents[0], "stores", s)
+	s.UID = "00000000-0000-4000-8000-000000000000"
+	policies := make([]v1alpha1.RateLimitPolicy, len(documents)-1)
+	for i, d := range documents[1:] {
+		read(t, d, "ratelimitpolicies", &policies[i])
+	}
+	return s, policies
+}
+
+// read takes a manifest as the API server would: strictly, and with the
 // defaults of the CustomResourceDefinition.
-func store(t testing.TB, raw []byte) *v1alpha1.Store {
+func read(t testing.TB, document, resource string, into any) {
 	t.Helper()
 	var manifest map[string]any
-	if err := yaml.UnmarshalStrict(raw, &manifest); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(document), &manifest); err != nil {
 		t.Fatal(err)
 	}
-	setDefaults(manifest["spec"].(map[string]any), schema(t))
+	setDefaults(manifest["spec"].(map[string]any), schema(t, resource))
 	defaulted, err := yaml.Marshal(manifest)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &v1alpha1.Store{}
-	if err := yaml.UnmarshalStrict(defaulted, s); err != nil {
+	if err := yaml.UnmarshalStrict(defaulted, into); err != nil {
 		t.Fatal(err)
 	}
-	s.UID = "00000000-0000-4000-8000-000000000000"
-	return s
 }
 
-// schema of a Store's spec.
-func schema(t testing.TB) map[string]any {
+// schema of a resource's spec.
+func schema(t testing.TB, resource string) map[string]any {
 	t.Helper()
-	raw, err := os.ReadFile("../../../config/crd/commerce.rcommerce.app_stores.yaml")
+	raw, err := os.ReadFile("../../../config/crd/commerce.rcommerce.app_" + resource + ".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,8 +197,15 @@ func setDefaults(value, schema map[string]any) {
 			}
 			value[name] = clone(byDefault)
 		}
-		if nested, ok := value[name].(map[string]any); ok {
+		switch nested := value[name].(type) {
+		case map[string]any:
 			setDefaults(nested, property)
+		case []any:
+			for _, item := range nested {
+				if fields, ok := item.(map[string]any); ok {
+					setDefaults(fields, property["items"].(map[string]any))
+				}
+			}
 		}
 	}
 }

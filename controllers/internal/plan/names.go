@@ -31,6 +31,9 @@ const (
 	// AnnotationReconcile has the operator look at a Store again, and try a
 	// failed migration again, whenever its value changes.
 	AnnotationReconcile = "commerce.rcommerce.app/reconcile"
+	// AnnotationEdge of a pod names the edge.yaml that its kubelet was nudged to
+	// bring, and after a dot how many times it was.
+	AnnotationEdge = "commerce.rcommerce.app/edge-hash"
 
 	annotationConfigHash  = "commerce.rcommerce.app/config-hash"
 	annotationSecretsHash = "commerce.rcommerce.app/secrets-hash"

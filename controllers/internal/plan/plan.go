@@ -29,6 +29,8 @@ type Input struct {
 	// RedisHash changes when Redis' credentials change, so that a managed one
 	// is started anew with them.
 	RedisHash string
+	// Edge is what the pods read again in place.
+	Edge EdgeFile
 	// ACME tells where Let's Encrypt is.
 	ACME ACME
 	// OperatorNamespace is where the operator runs: its pods may read the

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"encoding/json"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -27,6 +28,9 @@ func TestTheRuntimeReadsTheConfigurationThatTheOperatorRenders(t *testing.T) {
 		if c.Store.Name == "" || c.Store.Namespace != "shops" {
 			t.Errorf("%s: the configuration is of store %q in %q", name, c.Store.Name, c.Store.Namespace)
 		}
+		if e, in := edge(t, name), input(t, name); !reflect.DeepEqual(e, in.Edge.Config) || in.Edge.Hash != config.EdgeHash(in.Edge.Raw) {
+			t.Errorf("%s: the runtime reads the edge %+v, of which the operator thinks %+v", name, e, in.Edge.Config)
+		}
 	}
 }
 
@@ -34,7 +38,7 @@ func TestEveryFileThatTheConfigurationNamesIsMounted(t *testing.T) {
 	for _, name := range cases(t) {
 		in, c := input(t, name), rendered(t, name)
 		objects := build(t, in)
-		all := []string{c.Database.URIFile, c.Database.CAFile, c.Redis.URLFile, c.Redis.CAFile, c.Auth.AdminKeyFile, c.Auth.TokenKeyFile}
+		all := []string{c.Database.URIFile, c.Database.CAFile, c.Redis.URLFile, c.Redis.CAFile, c.Auth.AdminKeyFile, c.Auth.TokenKeyFile, c.EdgeFile}
 		if c.Server.Public.TLS != nil {
 			all = append(all, c.Server.Public.TLS.CertFile, c.Server.Public.TLS.KeyFile)
 		}
@@ -53,7 +57,7 @@ func TestEveryFileThatTheConfigurationNamesIsMounted(t *testing.T) {
 }
 
 func TestAHeaderSetToNothingIsLeftOutAndOneNotNamedKeepsItsDefault(t *testing.T) {
-	got := rendered(t, "security").Security.Headers
+	got := edge(t, "security").Security.Headers
 	want := config.DefaultHeaders()
 	want.ContentSecurityPolicy, want.FrameOptions = "default-src 'self'; img-src *", "SAMEORIGIN"
 	want.PermissionsPolicy, want.XSSProtection = "", ""
@@ -63,7 +67,7 @@ func TestAHeaderSetToNothingIsLeftOutAndOneNotNamedKeepsItsDefault(t *testing.T)
 }
 
 func TestAnHSTSAgeOfZeroIsAValue(t *testing.T) {
-	h := rendered(t, "security").Security.HSTS
+	h := edge(t, "security").Security.HSTS
 	if h == nil || h.MaxAgeSeconds != 0 || h.IncludeSubDomains {
 		t.Errorf("HSTS is %+v, want max-age 0 without subdomains", h)
 	}
@@ -339,17 +343,31 @@ func TestWhoMayReachTheDatabaseIsTheStoresOwnPods(t *testing.T) {
 
 func rendered(t *testing.T, name string) config.Config {
 	t.Helper()
+	c, err := config.Parse([]byte(configMap(t, name)["config.yaml"]))
+	if err != nil {
+		t.Fatalf("%s: the runtime refuses its configuration: %v\n%s", name, err, configMap(t, name)["config.yaml"])
+	}
+	return c
+}
+
+func edge(t *testing.T, name string) config.Edge {
+	t.Helper()
+	e, err := config.ParseEdge([]byte(configMap(t, name)["edge.yaml"]))
+	if err != nil {
+		t.Fatalf("%s: the runtime refuses its edge: %v\n%s", name, err, configMap(t, name)["edge.yaml"])
+	}
+	return e
+}
+
+func configMap(t *testing.T, name string) map[string]string {
+	t.Helper()
 	for _, o := range build(t, input(t, name)).Config {
 		if m, ok := o.(*corev1.ConfigMap); ok {
-			c, err := config.Parse([]byte(m.Data["config.yaml"]))
-			if err != nil {
-				t.Fatalf("%s: the runtime refuses its configuration: %v\n%s", name, err, m.Data["config.yaml"])
-			}
-			return c
+			return m.Data
 		}
 	}
 	t.Fatalf("%s: no ConfigMap", name)
-	return config.Config{}
+	return nil
 }
 
 func named(t *rapid.T, in plan.Input, store string) []client.Object {
@@ -405,6 +423,8 @@ func mountedFiles(p corev1.PodSpec, whole string) []string {
 	paths := map[string][]string{}
 	for _, v := range p.Volumes {
 		switch {
+		case v.ConfigMap != nil:
+			paths[v.Name] = []string{"config.yaml", "edge.yaml"}
 		case v.Secret != nil && v.Secret.SecretName == whole && len(v.Secret.Items) == 0:
 			paths[v.Name] = []string{"adminKey", "tokenKey"}
 		case v.Secret != nil:
