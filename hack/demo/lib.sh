@@ -77,4 +77,5 @@ shop() {
 }
 
 # call is curl with the store's address, CA and certificate check.
-call() { curl --silent --show-error --max-time 20 ${ca:+--cacert "$ca"} --resolve "$resolve" "$@"; }
+# It waits for its turn where the store says that it asks too often.
+call() { curl --retry 2 --retry-max-time 150 --silent --show-error --max-time 20 ${ca:+--cacert "$ca"} --resolve "$resolve" "$@"; }

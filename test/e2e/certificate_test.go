@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,16 +27,30 @@ import (
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 )
 
-func TestRenewedCertificateIsServedWithoutARestartOrAFailedHandshake(t *testing.T) {
+func TestRenewedCertificateIsServedUnderLoadWithoutARestartOrAFailedHandshake(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	create(t, newStore(ns, "shop"))
+	unlimited(t, ns)
+	create(t, newStore(ns, "shop", func(s *v1alpha1.Store) { s.Spec.API.Replicas = ptr(int32(2)) }))
 	ready(t, ns, "shop")
 	web := shop(t, ns, "shop")
 	web.answers()
 	first := servedSerial(t, ns, "shop")
 	pods := podUIDs(t, ns)
 
+	// Every visit is a handshake.
+	web.client.Transport.(*http.Transport).DisableKeepAlives = true
+	var renewed atomic.Int64
+	leave := visiting(t, 4, func(int) (int, error) {
+		resp, _, err := web.get("/api/health")
+		if err != nil {
+			return 0, err
+		}
+		if resp.TLS.PeerCertificates[0].SerialNumber.Cmp(first) != 0 {
+			renewed.Add(1)
+		}
+		return resp.StatusCode, nil
+	})
 	c := read(t, ns, "shop-tls", &certmanagerv1.Certificate{})
 	before := c.DeepCopy()
 	c.Status.Conditions = append(c.Status.Conditions, certmanagerv1.CertificateCondition{
@@ -45,13 +60,30 @@ func TestRenewedCertificateIsServedWithoutARestartOrAFailedHandshake(t *testing.
 	if err := cluster.Status().Patch(t.Context(), c, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, patience, "the renewed certificate is served", func() error {
-		// Each look is a new handshake; servedSerial fails the test if one fails.
-		if serial := servedSerial(t, ns, "shop"); serial.Cmp(first) == 0 {
-			return fmt.Errorf("still %x", serial)
+	for i, replica := range edgeOf(t, ns).replicas {
+		replica.client.Transport.(*http.Transport).DisableKeepAlives = true
+		eventually(t, patience, fmt.Sprintf("the renewed certificate is served by replica %d", i), func() error {
+			resp, _, err := replica.get("/api/health")
+			if err != nil {
+				return err
+			}
+			if serial := resp.TLS.PeerCertificates[0].SerialNumber; serial.Cmp(first) == 0 {
+				return fmt.Errorf("still %x", serial)
+			}
+			return nil
+		})
+	}
+	eventually(t, 10*time.Second, "visitors see the renewed certificate", func() error {
+		if renewed.Load() < 20 {
+			return fmt.Errorf("%d did", renewed.Load())
 		}
 		return nil
 	})
+	v := leave()
+	t.Logf("%s; %d of them with the renewed certificate", v, renewed.Load())
+	if v.answered[http.StatusOK] != v.requests() {
+		t.Errorf("not every visitor was answered 200: %s", v)
+	}
 	if now := podUIDs(t, ns); now != pods {
 		t.Errorf("pods were replaced: %s, then %s", pods, now)
 	}

@@ -250,6 +250,7 @@ func TestFortyBuyersOfTenUnitsGetTen(t *testing.T) {
 	t.Parallel()
 	const buyers, units, replicas = 40, 10, 2
 	ns := namespace(t)
+	unlimited(t, ns)
 	create(t, newStore(ns, "shop", development, func(s *v1alpha1.Store) { s.Spec.API.Replicas = ptr(int32(replicas)) }))
 	ready(t, ns, "shop")
 	web := shop(t, ns, "shop")
@@ -329,6 +330,7 @@ func TestAnOrderSurvivesTheKillOfEveryPod(t *testing.T) {
 	t.Parallel()
 	const orders, buyers = 200, 4
 	ns := namespace(t)
+	unlimited(t, ns)
 	create(t, newStore(ns, "shop", development))
 	ready(t, ns, "shop")
 	web := shop(t, ns, "shop")

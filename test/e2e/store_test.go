@@ -114,6 +114,7 @@ func TestAppliedStoreServesHTTPSWithACertificateOfTheACMEServer(t *testing.T) {
 func TestAcknowledgedDataSurvivesKilledPods(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
+	unlimited(t, ns)
 	create(t, newStore(ns, "shop", plainHTTP))
 	ready(t, ns, "shop")
 	web := shop(t, ns, "shop")
@@ -169,37 +170,46 @@ func podsOf(component string) client.MatchingLabels {
 	return client.MatchingLabels{"app.kubernetes.io/instance": "shop", "app.kubernetes.io/component": component}
 }
 
-// kill sends SIGKILL to every process of a component's containers. The native
-// cluster's are processes of this machine, in a cgroup that names their pod.
+// kill sends SIGKILL to every process of a component's containers.
 func kill(t *testing.T, ns, component string) {
 	t.Helper()
 	var pods corev1.PodList
 	if err := cluster.List(t.Context(), &pods, client.InNamespace(ns), podsOf(component)); err != nil {
 		t.Fatal(err)
 	}
-	killed := 0
+	if len(pods.Items) == 0 {
+		t.Fatalf("there is no %s pod to kill", component)
+	}
 	for _, p := range pods.Items {
-		_, container, _ := strings.Cut(p.Status.ContainerStatuses[0].ContainerID, "://")
-		groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+		signal(t, p, syscall.SIGKILL)
+	}
+}
+
+// signal sends a signal to every process of a pod's container. The native
+// cluster's are processes of this machine, in a cgroup that names their pod.
+func signal(t *testing.T, p corev1.Pod, s syscall.Signal) {
+	t.Helper()
+	_, container, _ := strings.Cut(p.Status.ContainerStatuses[0].ContainerID, "://")
+	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	for _, group := range groups {
+		raw, err := os.ReadFile(group)
+		if err != nil || !bytes.Contains(raw, []byte(container)) {
+			continue // It has ended meanwhile, or is somebody else's.
+		}
+		pid, err := strconv.Atoi(strings.Split(group, "/")[2])
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, group := range groups {
-			raw, err := os.ReadFile(group)
-			if err != nil || !bytes.Contains(raw, []byte(container)) {
-				continue // It has ended meanwhile, or is somebody else's.
-			}
-			pid, err := strconv.Atoi(strings.Split(group, "/")[2])
-			if err != nil {
-				t.Fatal(err)
-			}
-			if syscall.Kill(pid, syscall.SIGKILL) == nil {
-				killed++
-			}
+		if syscall.Kill(pid, s) == nil {
+			sent++
 		}
 	}
-	if killed == 0 {
-		t.Fatalf("no process of the %s pods was found to kill", component)
+	if sent == 0 {
+		t.Fatalf("no process of pod %s was found", p.Name)
 	}
 }
 
@@ -270,6 +280,7 @@ func migrationOf(t *testing.T, ns, image string) bool {
 func TestFailedMigrationKeepsTheOldVersionServing(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
+	unlimited(t, ns)
 	create(t, newStore(ns, "shop", plainHTTP))
 	first := ready(t, ns, "shop").Status.Image.Current
 	web := shop(t, ns, "shop")
