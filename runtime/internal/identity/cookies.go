@@ -28,7 +28,9 @@ func SetCookies(c *gin.Context, access string, holds time.Duration, refresh stri
 func ClearCookies(c *gin.Context) { SetCookies(c, "", -time.Second, "", -time.Second) }
 
 func cookie(name, path, value string, holds time.Duration, sameSite http.SameSite) *http.Cookie {
-	return &http.Cookie{Name: name, Path: path, Value: value, MaxAge: int(holds / time.Second), Secure: true, HttpOnly: true, SameSite: sameSite}
+	return &http.Cookie{ //nolint:gosec // SameSite is Lax or Strict
+		Name: name, Path: path, Value: value, MaxAge: int(holds / time.Second), Secure: true, HttpOnly: true, SameSite: sameSite,
+	}
 }
 
 // RefreshCookie is the refresh token that a browser sends; empty for none.

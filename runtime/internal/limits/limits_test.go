@@ -2,6 +2,7 @@ package limits_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -57,7 +58,9 @@ func newShop(t *testing.T, c config.Limits) *shop {
 	answer := func(c *gin.Context) {
 		c.Next()
 		if last := c.Errors.Last(); last != nil {
-			last.Err.(*problem.Problem).Write(c.Writer, "")
+			if p, ok := errors.AsType[*problem.Problem](last.Err); ok {
+				p.Write(c.Writer, "")
+			}
 		}
 	}
 	s.engine.Use(secure.By(func() *secure.Settings { return settings }), secure.ClientAddress(), answer, s.limits.Gate(), s.limits.Count())
