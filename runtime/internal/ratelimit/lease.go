@@ -25,7 +25,7 @@ type lease struct {
 	// renewing is set once somebody sees to the next lease.
 	renewing atomic.Bool
 
-	counter Counter
+	key     string
 	taken   int64
 	windows []leased
 	// until is when it ends; from half of what was taken, or from renew on, the
@@ -35,6 +35,7 @@ type lease struct {
 
 // leased is a window as Redis told it.
 type leased struct {
+	Window
 	count int64         // with everything that was taken
 	end   time.Duration // by this process' clock, early rather than late
 	id    int64         // the end by Redis' clock
@@ -43,7 +44,6 @@ type leased struct {
 // unused is what was taken from windows and not spent.
 type unused struct {
 	left    int64
-	counter Counter
 	windows []leased
 }
 
@@ -55,7 +55,7 @@ func (u unused) of(c Counter) take {
 	}
 	t.ends = make([]int64, len(c.Windows))
 	for i, w := range c.Windows {
-		if j := slices.IndexFunc(u.counter.Windows, func(o Window) bool { return o.Period == w.Period }); j >= 0 {
+		if j := slices.IndexFunc(u.windows, func(o leased) bool { return o.Period == w.Period }); j >= 0 {
 			t.ends[i] = u.windows[j].id
 		}
 	}
@@ -64,7 +64,7 @@ func (u unused) of(c Counter) take {
 
 // spend takes the cost from the lease where it is one of c and has it.
 func (l *lease) spend(c *Counter, cost int64, now time.Duration) bool {
-	if l == nil || now >= l.until || !slices.Equal(l.counter.Windows, c.Windows) {
+	if l == nil || now >= l.until || !l.isOf(c) {
 		return false
 	}
 	if l.left.Add(-cost) >= 0 {
@@ -72,6 +72,19 @@ func (l *lease) spend(c *Counter, cost int64, now time.Duration) bool {
 	}
 	l.left.Add(cost)
 	return false
+}
+
+// isOf reports whether the lease was taken from c's windows.
+func (l *lease) isOf(c *Counter) bool {
+	if len(l.windows) != len(c.Windows) {
+		return false
+	}
+	for i := range l.windows {
+		if l.windows[i].Window != c.Windows[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // due reports, once, that the next lease is to be taken.
@@ -83,10 +96,10 @@ func (l *lease) due(now time.Duration) bool {
 func (l *lease) states(i int, now time.Duration, shadow bool, into []State) []State {
 	left := max(0, l.left.Load())
 	for j := range l.windows {
-		w := &l.counter.Windows[j]
+		w := &l.windows[j]
 		into = append(into, State{
 			Counter: i, Limit: w.Requests, Period: w.Period, Shadow: shadow,
-			Remaining: max(0, w.Requests-l.windows[j].count+left), Reset: min(w.Period, l.windows[j].end-now),
+			Remaining: max(0, w.Requests-w.count+left), Reset: min(w.Period, w.end-now),
 		})
 	}
 	return into
@@ -98,17 +111,16 @@ func (l *lease) has(cost int64, now time.Duration) bool {
 }
 
 // rest is n of the lease.
-func (l *lease) rest(n int64) unused { return unused{n, l.counter, l.windows} }
+func (l *lease) rest(n int64) unused { return unused{n, l.windows} }
 
 // sameWindows reports whether both were taken from the same windows.
 func (u unused) sameWindows(o unused) bool {
-	return slices.Equal(u.counter.Windows, o.counter.Windows) &&
-		slices.EqualFunc(u.windows, o.windows, func(a, b leased) bool { return a.id == b.id })
+	return slices.EqualFunc(u.windows, o.windows, func(a, b leased) bool { return a.Window == b.Window && a.id == b.id })
 }
 
-// leased decides by what was taken before, and takes where that is not enough.
+// leased sets d by what was taken before, and takes where that is not enough.
 func (l *Limiter) leased(ctx context.Context, q *request, d *Decision) error {
-	var few [8]spending
+	var few [4]spending
 	spent := few[:0]
 	for i := range q.counters {
 		c := &q.counters[i]
@@ -120,7 +132,8 @@ func (l *Limiter) leased(ctx context.Context, q *request, d *Decision) error {
 		}
 		spent = append(spent, spending{e, from})
 	}
-	*d = Decision{Allowed: true, States: q.states, Source: Lease}
+	d.Allowed, d.Source = true, Lease
+	states := q.states
 	for i := range q.counters {
 		c, s := &q.counters[i], &spent[i]
 		switch {
@@ -137,14 +150,15 @@ func (l *Limiter) leased(ctx context.Context, q *request, d *Decision) error {
 				*d = refused
 				return nil
 			}
-			d.States = append(d.States, refused.States...)
+			states = append(states, refused.States...)
 		case s.lease.due(q.now) && l.redis.Up():
 			go l.prefetch(context.WithoutCancel(ctx), s.entry, s.lease)
 		}
 		if s.lease != nil {
-			d.States = s.lease.states(i, q.now, c.Shadow, d.States)
+			states = s.lease.states(i, q.now, c.Shadow, states)
 		}
 	}
+	d.States = states
 	return nil
 }
 
@@ -227,8 +241,12 @@ func (l *Limiter) prefetch(ctx context.Context, e *entry, old *lease) {
 		e.mu.Unlock()
 		return
 	}
-	e.grow(old.counter, old.left.Load() > old.taken/2)
-	_, _, _ = l.renew(ctx, e, old.counter, 1, 0) // what refuses is remembered, who is away is noted
+	c := Counter{Key: old.key}
+	for _, w := range old.windows {
+		c.Windows = append(c.Windows, w.Window)
+	}
+	e.grow(c, old.left.Load() > old.taken/2)
+	_, _, _ = l.renew(ctx, e, c, 1, 0) // what refuses is remembered, who is away is noted
 }
 
 // renew gives back what is unused, asks for need or more, spends of that, and
@@ -242,7 +260,7 @@ func (l *Limiter) renew(ctx context.Context, e *entry, c Counter, need, spend in
 	e.unused = unused{}
 	e.mu.Unlock()
 
-	c = Counter{Key: c.Key, Windows: slices.Clone(c.Windows)}
+	c.Shadow = false // whoever asked knows
 	sent := l.now()
 	a, err := l.script.ask(ctx, []Counter{c}, t)
 
@@ -267,12 +285,12 @@ func (l *Limiter) renew(ctx context.Context, e *entry, c Counter, need, spend in
 }
 
 func newLease(c Counter, a answer, sent time.Duration) *lease {
-	l := &lease{counter: c, windows: make([]leased, len(c.Windows)), until: sent + leaseTime}
+	l := &lease{key: c.Key, windows: make([]leased, len(c.Windows)), until: sent + leaseTime}
 	_, l.taken = a.counter()
-	for i := range c.Windows {
+	for i, w := range c.Windows {
 		id := a.rest[0]
 		reset, count := a.window()
-		l.windows[i] = leased{count: count, end: sent + reset, id: id}
+		l.windows[i] = leased{w, count, sent + reset, id}
 		l.until = min(l.until, l.windows[i].end)
 	}
 	l.renew = l.until - (l.until-sent)/4

@@ -150,8 +150,8 @@ func (l *Limiter) now() time.Duration { return time.Since(l.start) }
 // Decide counts a request of that cost, one where it is less, in all of the
 // counters, or refuses it. States are put into the memory of into, where it
 // has room; nil is as good.
-func (l *Limiter) Decide(ctx context.Context, counters []Counter, cost int64, into []State) Decision {
-	d := l.decide(ctx, &request{counters: counters, cost: max(cost, 1), now: l.now(), states: into[:0]})
+func (l *Limiter) Decide(ctx context.Context, counters []Counter, cost int64, into []State) (d Decision) {
+	l.decide(ctx, &request{counters: counters, cost: max(cost, 1), now: l.now(), states: into[:0]}, &d)
 	l.metrics.count(&d)
 	if !d.Allowed && d.Source != Closed {
 		l.refused.Add()
@@ -167,35 +167,38 @@ type request struct {
 	states   []State
 }
 
-func (l *Limiter) decide(ctx context.Context, q *request) Decision {
+// decide sets d, which costs less than returning it.
+func (l *Limiter) decide(ctx context.Context, q *request, d *Decision) {
 	o := l.options.Load()
 	banned, ask := l.bans.check(q, l.redis.Up())
 	if banned > 0 {
-		return Decision{RetryAfter: banned, BannedFor: banned, Source: Memory}
+		*d = Decision{RetryAfter: banned, BannedFor: banned, Source: Memory}
+		return
 	}
 	if l.redis == nil {
-		return l.local.decide(q)
+		*d = l.local.decide(q)
+		return
 	}
-	var d Decision
 	var err error
 	if o.Leased && !ask {
-		err = l.leased(ctx, q, &d)
+		err = l.leased(ctx, q, d)
 	} else {
-		d, err = l.strict(ctx, q)
+		*d, err = l.strict(ctx, q)
 	}
 	if err == nil {
-		return d
+		return
 	}
 	switch o.FailureMode {
 	case Open:
-		return Decision{Allowed: true, Source: Open}
+		*d = Decision{Allowed: true, Source: Open}
 	case Closed:
-		return Decision{Source: Closed}
+		*d = Decision{Source: Closed}
+	default:
+		var ok bool
+		if *d, ok = l.remembered(q); !ok {
+			*d = l.local.decide(q)
+		}
 	}
-	if d, ok := l.remembered(q); ok {
-		return d
-	}
-	return l.local.decide(q)
 }
 
 // strict has Redis decide.
