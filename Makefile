@@ -108,6 +108,14 @@ bench-operator: ## Measure planning and a steady reconcile
 bench-api: test-programs ## Measure catalogue, cart and checkout over HTTP beside bare Gin and the same SQL
 	@go run ./runtime/internal/api/apibench
 
+.PHONY: bench-overload
+bench-overload: test-programs ## Ask a store for ten times what it can do, with protection and without
+	@go run ./runtime/internal/overload/overloadbench
+
+.PHONY: bench-ratelimit
+bench-ratelimit: test-programs ## Measure the rate limiter beside a bare Redis script, redis_rate and envoyproxy/ratelimit
+	@cd runtime/internal/ratelimit/ratelimitbench && go run .
+
 .PHONY: bench-runtime
 bench-runtime: test-programs ## Measure the runtime's hot paths beside their floors
 	go test -run '^$$' -bench . -benchmem -count 3 ./runtime/...

@@ -130,7 +130,7 @@ func (g *Guard) Configure(l config.Limits) {
 		changed = g.levels.bound(0, highest)
 	}
 	n := g.levels.n
-	g.level.Store(int32(n)) //nolint:gosec // 0 to 3
+	g.level.Store(int32(n))
 	g.mu.Unlock()
 	if changed {
 		g.tell(n, why)
@@ -217,7 +217,7 @@ func (g *Guard) step(now time.Time) {
 		}
 	}
 	n := g.levels.n
-	g.level.Store(int32(n)) //nolint:gosec // 0 to 3
+	g.level.Store(int32(n))
 	g.mu.Unlock()
 	if n != before {
 		g.tell(n, why)

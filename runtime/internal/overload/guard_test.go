@@ -425,6 +425,25 @@ func TestOneCallerWhoHammersTightensNobodysLimits(t *testing.T) {
 	}
 }
 
+func TestOneCallerWhoHammersHealthHidesNoAttack(t *testing.T) {
+	t.Parallel()
+	s := newStand(t, config.ProtectionAuto)
+	for range 10 {
+		for i := range 1000 {
+			s.ask(many(i).String(), "GET /products")
+			s.Refused(many(i))
+		}
+		for range 5000 {
+			s.ask("192.0.2.1", "GET /health")
+			s.Refused(netip.MustParseAddr("192.0.2.1"))
+		}
+		s.pass(time.Second)
+	}
+	if s.Level() != 1 {
+		t.Errorf("level %d while many were refused", s.Level())
+	}
+}
+
 func TestWhoSendsOrReadsSlowlyKeepsAPlaceFromNobody(t *testing.T) {
 	t.Parallel()
 	s := newStand(t, config.ProtectionAuto)

@@ -12,18 +12,24 @@ import (
 const (
 	// target is the wait that is aimed at. There has to be some, or the store
 	// runs idle between two requests.
-	target = 30 * time.Millisecond
+	target = 40 * time.Millisecond
 	// window is how often the limit is looked at, and enough how many answers
 	// that takes; fewer are waited for until patience ends.
 	window   = 100 * time.Millisecond
 	enough   = 10
 	patience = time.Second
 
-	initial  = 128
+	initial  = 64
 	smallest = 10
 	largest  = 10_000
-	// growth and decline are the most that a window changes the limit by.
-	growth, decline = .05, .2
+	// standing is how many windows in a row requests wait too long before that
+	// is a queue which stands, and not a burst which passes (as in CoDel, RFC
+	// 8289); waits beyond tooLong are not waited out.
+	standing = 4
+	tooLong  = 2 * target
+	// growth is the most that a window adds to the limit, and decline what it
+	// leaves of it at least.
+	growth, decline = .1, .3
 
 	// probeAfter is how old a store that sheds lets what it knows to be usual
 	// become, before it takes in so little that it sees that again: until
@@ -39,10 +45,15 @@ type limit struct {
 	usual map[route]time.Duration
 
 	// What this window has seen.
-	begun   time.Time
-	waits   time.Duration
-	answers int
-	peak    int64
+	begun       time.Time
+	waits, took time.Duration
+	answers     int
+	peak        int64
+	// crowded is for how many windows requests have waited too long.
+	crowded int
+	// declined is when the limit fell; what was let in before says nothing of
+	// how it does now.
+	declined time.Time
 
 	// quiet is how many requests may be in flight for them to take their usual
 	// time, and quietAt when that was last so.
@@ -90,7 +101,11 @@ func (l *limit) answered(now time.Time, r route, took time.Duration, inFlight in
 		usual += min(took-usual, usual+5*time.Millisecond) / l.memory() // no outlier counts for more than a double
 		l.usual[r] = usual
 	}
-	l.waits += min(took-usual, 4*target)
+	if now.Add(-took).Before(l.declined) {
+		return
+	}
+	l.waits += min(took-usual, 10*target)
+	l.took += took
 	l.answers++
 	l.peak = max(l.peak, inFlight)
 }
@@ -109,12 +124,21 @@ func (l *limit) adjust(now time.Time, shedding bool) {
 		return
 	}
 	wait := l.waits / time.Duration(l.answers)
-	off := max(-1, float64(target-wait)/float64(target))
 	switch {
-	case off < 0:
-		l.value = max(smallest, l.value*(1+off*decline))
-	case l.value < initial || 2*float64(l.peak) >= l.value: // no more than is asked for
-		l.value = min(largest, l.value+min(1, off)*l.value*growth)
+	case wait > tooLong:
+		l.crowded = standing
+	case wait > target:
+		l.crowded++
+	case l.crowded < standing || wait < target/2:
+		l.crowded = 0
+	}
+	switch {
+	case wait > target && l.crowded >= standing: // by as much as there are too many at once (Little's law)
+		took := l.took / time.Duration(l.answers)
+		l.value = max(smallest, l.value*max(decline, float64(took-wait+target)/float64(took)))
+		l.declined = now
+	case wait < target && (l.value < initial || 4*float64(l.peak) >= l.value): // not far above what is asked for
+		l.value = min(largest, l.value*(1+growth*min(1, float64(target-wait)/float64(target))))
 	}
 	if shedding && now.Sub(l.quietAt) >= probeAfter {
 		l.probeUntil, l.probed = now.Add(probeFor), 0
@@ -122,4 +146,4 @@ func (l *limit) adjust(now time.Time, shedding bool) {
 	l.begin(now)
 }
 
-func (l *limit) begin(now time.Time) { l.begun, l.waits, l.answers, l.peak = now, 0, 0, 0 }
+func (l *limit) begin(now time.Time) { l.begun, l.waits, l.took, l.answers, l.peak = now, 0, 0, 0, 0 }

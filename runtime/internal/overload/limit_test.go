@@ -43,7 +43,7 @@ func newShop(workers int, service time.Duration) *shop {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	return &shop{
 		limit: newLimit(start, 2), now: start, last: start, workers: workers, service: service,
-		free: make([]time.Time, workers), random: rand.New(rand.NewPCG(1, 2)), //nolint:gosec // the same each time
+		free: make([]time.Time, workers), random: rand.New(rand.NewPCG(1, 2)),
 	}
 }
 
@@ -103,8 +103,9 @@ func TestUnderTenTimesItsLoadAStoreDoesNineTenthsOfWhatItCanAndStaysQuick(t *tes
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newShop(tt.workers, tt.service)
-			if _, shed, _ := s.serve(s.capacity()*.7, 20*time.Second); shed > 0 {
-				t.Errorf("%d were shed while there was room", shed)
+			_, shed, _ := s.serve(s.capacity()*.3, 5*time.Second)
+			if _, more, _ := s.serve(s.capacity()*.7, 20*time.Second); shed+more > 0 {
+				t.Errorf("%d were shed while there was room", shed+more)
 			}
 			s.serve(s.capacity()*10, 3*time.Second) // until the limit has found its place
 			goodput, _, p99 := s.serve(s.capacity()*10, time.Minute)
@@ -131,6 +132,18 @@ func TestTheLimitFallsWhenRequestsWaitAndRisesAgain(t *testing.T) {
 	s.serve(400, 10*time.Second)
 	if after := s.limit.value; pressed > before/2 || after < before*.9 {
 		t.Errorf("the limit was %.1f, then %.1f, then %.1f", before, pressed, after)
+	}
+}
+
+func TestABurstIsNotShed(t *testing.T) {
+	t.Parallel()
+	s := newShop(2, 5*time.Millisecond)
+	s.serve(s.capacity()/2, 10*time.Second)
+	for range 20 {
+		_, during, _ := s.serve(s.capacity()*1.5, 100*time.Millisecond)
+		if _, after, _ := s.serve(s.capacity()/2, 5*time.Second); during+after > 0 {
+			t.Fatalf("%d were shed", during+after)
+		}
 	}
 }
 

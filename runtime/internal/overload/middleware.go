@@ -22,12 +22,15 @@ import (
 func (g *Guard) Middleware() gin.HandlerFunc {
 	return func(c *gin.Context) {
 		s, path := g.settings.Load(), pathOf(c)
-		if s.Mode == config.ProtectionOff || path == "/health" || path == "/api/health" {
+		if s.Mode == config.ProtectionOff {
 			return
 		}
 		now := g.now()
 		g.step(now)
 		g.requests.Add(1)
+		if path == "/health" || path == "/api/health" {
+			return
+		}
 		client := secure.ClientOf(c)
 		who := addressOf(client)
 		if g.level.Load() > 0 && !s.allows(client) {
