@@ -50,7 +50,7 @@ type door struct {
 
 func newDoor(c config.Config, pool *pgxpool.Pool, now func() time.Time) *door {
 	d := &door{engine: gin.New(), log: &testbed.Log{}}
-	d.engine.Use(answer, NewAuthenticator(c, pool, NewKeys(c), d.log.Logger(), now).Identify())
+	d.engine.Use(answer, NewAuthenticator(c, pool, NewKeys(c), d.log.Logger(), now).Identify(), func(c *gin.Context) { refused(c) })
 	d.engine.GET("/", func(c *gin.Context) { c.String(http.StatusOK, Of(c).Actor()) })
 	return d
 }
