@@ -26,10 +26,10 @@ const (
 	// is a queue which stands, and not a burst which passes (as in CoDel, RFC
 	// 8289); waits beyond tooLong are not waited out.
 	standing = 4
-	tooLong  = 2 * target
+	tooLong  = 3 * target
 	// growth is the most that a window adds to the limit, and decline what it
 	// leaves of it at least.
-	growth, decline = .1, .3
+	growth, decline = .1, .5
 
 	// probeAfter is how old a store that sheds lets what it knows to be usual
 	// become, before it takes in so little that it sees that again: until
