@@ -24,6 +24,7 @@ import (
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -117,6 +118,12 @@ func newStore(ns, name string, change ...func(*v1alpha1.Store)) *v1alpha1.Store 
 			TLS:     v1alpha1.TLSSpec{IssuerRef: &v1alpha1.IssuerReference{Kind: "ClusterIssuer", Name: "pebble-http01"}},
 		},
 	}
+	// Small requests, for many stores at a time share a small machine.
+	small := corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
+		Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("512Mi")},
+	}
+	s.Spec.API.Resources, s.Spec.Worker.Resources = &small, &small
 	for _, c := range change {
 		c(s)
 	}
