@@ -234,6 +234,13 @@ func (s *Server) end(signal syscall.Signal) {
 		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 		<-s.done
 	}
+	// While a backend is still on its way out it holds the shared memory, and
+	// the next server would not start.
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline) && syscall.Kill(-s.cmd.Process.Pid, 0) == nil; {
+		<-tick.C
+	}
 }
 
 // CreateDatabase makes a database, as a copy of the template when one is
