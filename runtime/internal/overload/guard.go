@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/ratelimit"
 )
 
 // fewRefusals is how many refusals of one address within a minute count
@@ -62,7 +62,7 @@ type Guard struct {
 // settings are one version of what a store asks for.
 type settings struct {
 	config.Protection
-	allow []netip.Prefix
+	allow *ratelimit.List
 }
 
 type metrics struct {
@@ -112,10 +112,9 @@ func (g *Guard) OnLevel(f func(level int, why string)) { g.onLevel = append(g.on
 // limit. It may be called at any time.
 func (g *Guard) Configure(l config.Limits) {
 	s := &settings{Protection: l.Protection}
-	for _, cidr := range l.Allow {
-		if prefix, err := netip.ParsePrefix(cidr); err == nil { // config.Edge was validated
-			s.allow = append(s.allow, prefix.Masked())
-		}
+	var err error
+	if s.allow, err = ratelimit.ParseList(l.Allow); err != nil { // config.Edge was validated
+		g.log.Error("the list of allowed addresses can not be used", "error", err)
 	}
 	g.mu.Lock()
 	g.settings.Store(s)
@@ -135,10 +134,6 @@ func (g *Guard) Configure(l config.Limits) {
 	if changed {
 		g.tell(n, why)
 	}
-}
-
-func (s *settings) allows(addr netip.Addr) bool {
-	return slices.ContainsFunc(s.allow, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // Run looks at the level once a second until ctx ends, for times in which no

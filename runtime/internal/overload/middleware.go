@@ -33,7 +33,7 @@ func (g *Guard) Middleware() gin.HandlerFunc {
 		}
 		client := secure.ClientOf(c)
 		who := addressOf(client)
-		if g.level.Load() > 0 && !s.allows(client) {
+		if g.level.Load() > 0 && !s.allow.Contains(client) {
 			if !g.crowds.enter(who, s.MaxInFlight) {
 				g.Refused(client)
 				turnAway(c, tooMany)
