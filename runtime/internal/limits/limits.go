@@ -17,6 +17,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/overload"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/ratelimit"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
@@ -162,7 +163,7 @@ var pool = sync.Pool{New: func() any { return &counted{} }}
 func (n *counted) find(p *policy, r *http.Request, client netip.Addr, caller Caller, attackLevel int) {
 	n.counters, n.groups, n.cost = n.counters[:0], n.groups[:0], 1
 	address := addressKey(client)
-	identity, key, own := config.IdentityAddress, address, &p.address[min(attackLevel, attackLevels-1)]
+	identity, key, own := config.IdentityAddress, address, &p.address[min(attackLevel, overload.Levels-1)]
 	switch {
 	case caller.APIKey != "":
 		identity, key, own = config.IdentityAPIKey, "key:"+caller.APIKey, &p.apiKey

@@ -7,16 +7,14 @@ import (
 	"time"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/overload"
 	"gitee.com/captainjez/gocart/runtime/internal/ratelimit"
 )
-
-// attackLevels are those of package overload, 0 among them.
-const attackLevels = 4
 
 // policy is a config.Limits made ready to decide by.
 type policy struct {
 	// address is tightened by attack level.
-	address                  [attackLevels]group
+	address                  [overload.Levels]group
 	apiKey, customer, global group
 	rules                    []rule
 	block, allow             *ratelimit.List
@@ -41,7 +39,7 @@ func newPolicy(c config.Limits) (*policy, error) {
 		apiKey: newGroup("key", c.APIKey, 1), customer: newGroup("customer", c.Customer, 1), global: newGroup("global", c.Global, 1),
 	}
 	for level := range p.address {
-		p.address[level] = newGroup("address", c.Address, 1<<level)
+		p.address[level] = newGroup("address", c.Address, overload.Tightening(level))
 	}
 	for _, r := range c.Rules {
 		p.rules = append(p.rules, rule{Rule: r, group: newGroup(r.Name, r.Windows, 1)})
@@ -54,13 +52,13 @@ func newPolicy(c config.Limits) (*policy, error) {
 	return p, err
 }
 
-// newGroup has windows of a divisor's part of the requests, one at least where
-// there was any. It calls them address-60s and the like.
-func newGroup(name string, list []config.Window, divisor int64) group {
+// newGroup has windows of a part of the requests, one at least where there was
+// any. It calls them address-60s and the like.
+func newGroup(name string, list []config.Window, part float64) group {
 	g := group{names: map[time.Duration]string{}}
 	var described []string
 	for _, w := range list {
-		requests := w.Requests / divisor
+		requests := int64(float64(w.Requests) * part)
 		if requests == 0 && w.Requests > 0 {
 			requests = 1
 		}

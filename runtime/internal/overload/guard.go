@@ -157,9 +157,10 @@ func (g *Guard) Level() int {
 	return int(g.level.Load())
 }
 
-// Tightening is what limits of addresses are multiplied by: 1 while all is
-// well, and half as much with every level. Those of keys and customers stay.
-func (g *Guard) Tightening() float64 { return 1 / float64(int(1)<<g.level.Load()) }
+// Tightening is what limits of addresses are multiplied by at a level, of
+// Levels: 1 while all is well, and half as much with every level. Those of keys
+// and customers stay.
+func Tightening(level int) float64 { return 1 / float64(int(1)<<level) }
 
 // Shed is how many requests were turned away within the last five minutes.
 func (g *Guard) Shed() int64 {

@@ -273,8 +273,8 @@ func TestOffShedsNothing(t *testing.T) {
 		s.Refused(many(1))
 	}
 	s.hold(20, "192.0.2.1", "GET /hold")
-	if w := s.ask("192.0.2.1", "GET /products"); w.Code != http.StatusOK || s.Level() != 0 || s.Tightening() != 1 || len(s.bans) > 0 {
-		t.Errorf("%d, level %d, tightening %v, bans %q", w.Code, s.Level(), s.Tightening(), s.bans)
+	if w := s.ask("192.0.2.1", "GET /products"); w.Code != http.StatusOK || s.Level() != 0 || Tightening(s.Level()) != 1 || len(s.bans) > 0 {
+		t.Errorf("%d, level %d, tightening %v, bans %q", w.Code, s.Level(), Tightening(s.Level()), s.bans)
 	}
 	if want := []int{1, 2, 3, 0}; !slices.Equal(s.levels, want) {
 		t.Errorf("levels %v, want %v", s.levels, want)
@@ -284,14 +284,14 @@ func TestOffShedsNothing(t *testing.T) {
 func TestLimitsTightenWithTheLevelAndLoosenByThemselves(t *testing.T) {
 	t.Parallel()
 	s := newStand(t, config.ProtectionAuto)
-	seen := []float64{s.Tightening()}
+	seen := []float64{Tightening(s.Level())}
 	for second := range 60 {
 		if second < 12 {
 			s.attack(1)
 		} else {
 			s.pass(time.Second)
 		}
-		if now := s.Tightening(); now != seen[len(seen)-1] {
+		if now := Tightening(s.Level()); now != seen[len(seen)-1] {
 			seen = append(seen, now)
 		}
 	}

@@ -2,6 +2,9 @@ package overload
 
 import "fmt"
 
+// Levels is how many there are, 0 among them.
+const Levels = highest + 1
+
 const (
 	highest = 3
 	// enoughRequests, within the seconds that are looked at, are needed to say
