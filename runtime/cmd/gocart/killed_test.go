@@ -71,7 +71,7 @@ func freeAddress(t *testing.T) string {
 	t.Helper()
 	// On a host of its own, where no connection of another test takes the port
 	// before the process that is to listen on it.
-	host := net.IPv4(127, byte(1+rand.IntN(250)), byte(rand.IntN(250)), byte(1+rand.IntN(250))) //nolint:gosec // any will do
+	host := net.IPv4(127, byte(1+rand.IntN(250)), byte(rand.IntN(250)), byte(1+rand.IntN(250)))
 	l, err := net.Listen("tcp", net.JoinHostPort(host.String(), "0"))
 	if err != nil {
 		t.Fatal(err)
