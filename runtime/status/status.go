@@ -1,6 +1,6 @@
 // Package status is what a running process tells the operator about itself:
-// the answer of GET /internal/status on the internal port, and the last words
-// of `gocart migrate`. The operator imports it to read what the runtime writes.
+// the answers of /internal/... on the internal port, and the last words of
+// `gocart migrate`, `enqueue` and `run-job`. The operator imports it to read what the runtime writes.
 // Nothing in it holds a secret.
 package status
 
