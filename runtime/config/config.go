@@ -118,14 +118,23 @@ type Cache struct {
 
 // Worker runs background jobs.
 type Worker struct {
-	// Concurrency is how many jobs one process works at once, per queue.
+	// Workers are those of one process, and Concurrency the jobs of one worker:
+	// of each queue a process works Workers x Concurrency jobs at once.
+	Workers     int `json:"workers"`
 	Concurrency int `json:"concurrency"`
 	// Queues are the queues served, of Queues().
 	Queues []string `json:"queues"`
 }
 
+// The job queues.
+const (
+	QueueHigh   = "high"
+	QueueNormal = "normal"
+	QueueLow    = "low"
+)
+
 // Queues are the job queues, the most urgent first.
-func Queues() []string { return []string{"high", "normal", "low"} }
+func Queues() []string { return []string{QueueHigh, QueueNormal, QueueLow} }
 
 // Auth names the secrets that authorise callers.
 type Auth struct {
@@ -190,7 +199,7 @@ func Default() Config {
 		},
 		Database: Database{MaxConnections: 10},
 		Cache:    Cache{Enabled: true, TTL: Duration(30 * time.Second)},
-		Worker:   Worker{Concurrency: 5, Queues: Queues()},
+		Worker:   Worker{Workers: 10, Concurrency: 5, Queues: Queues()},
 		Log:      Log{Level: "info"},
 	}
 }
@@ -245,6 +254,7 @@ func (c Config) Validate() error {
 		require(c.Redis.URLFile != "", "redis.urlFile: must not be empty")
 	}
 	require(c.Cache.TTL > 0, "cache.ttl: must be above zero")
+	require(c.Worker.Workers > 0, "worker.workers: must be above zero")
 	require(c.Worker.Concurrency > 0, "worker.concurrency: must be above zero")
 	require(len(c.Worker.Queues) > 0, "worker.queues: name at least one of %v", Queues())
 	for _, q := range c.Worker.Queues {

@@ -20,7 +20,7 @@ func TestARenderedConfigurationIsReadBackAsItWas(t *testing.T) {
 	changed.Server.Public.TLS = &TLS{Address: ":8443", CertFile: "c", KeyFile: "k", MinVersion: "1.2"}
 	changed.EdgeFile = "e"
 	changed.Cache = Cache{Enabled: false, TTL: Duration(90 * time.Second)}
-	changed.Worker = Worker{Concurrency: 7, Queues: []string{"low"}}
+	changed.Worker = Worker{Workers: 3, Concurrency: 7, Queues: []string{"low"}}
 	changed.Redis = &Redis{URLFile: "u"}
 	changed.Store.Mode = ModeDevelopment
 	changed.Auth = Auth{AdminKeyFile: "a", TokenKeyFile: "t"}

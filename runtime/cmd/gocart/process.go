@@ -66,6 +66,8 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	if p.commerce, err = commerce.New(c, p.pools.Main, answers, log, commerce.Now); err != nil {
 		return nil, err
 	}
+	kinds := p.commerce.Kinds(log, metrics)
+	p.commerce.Queue.Register(metrics)
 	var public *httpserver.Public
 	if r.api {
 		if p.edge, err = edge.Open(edge.Options{File: c.EdgeFile, Redis: p.redis, Caller: api.Caller, Log: log, Metrics: metrics}); err != nil {
@@ -81,9 +83,9 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 		public = &httpserver.Public{Engine: engine, Settings: p.edge.Secure, Certificate: p.certificate}
 	}
 	if r.worker {
-		if p.worker, err = jobs.New(c, p.pools.Main, p.commerce.Sweeps(), log, metrics); err != nil {
-			return nil, err
-		}
+		p.worker = jobs.NewWorker(c, jobs.Options{
+			Pool: p.pools.Main, Kinds: kinds, Queue: p.commerce.Queue, Log: log, Metrics: metrics, Now: commerce.Now,
+		})
 	}
 	internal := &httpserver.Internal{
 		Ready:   []func(context.Context) error{p.pools.Ready, p.certificate.Ready},

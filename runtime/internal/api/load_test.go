@@ -176,7 +176,8 @@ func TestAFewConnectionsServeManyRequests(t *testing.T) {
 		worst = max(worst, d)
 	}
 	t.Logf("%v, the slowest took %s", codes, worst)
-	for _, sweep := range append(s.Sweeps().Expiry, s.Sweeps().Retention...) {
+	expiry, retention := s.Sweeps()
+	for _, sweep := range append(expiry, retention...) {
 		if _, err := sweep.Do(context.WithoutCancel(t.Context())); err != nil {
 			t.Errorf("%s: %v", sweep.Name, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/cache"
@@ -28,6 +29,7 @@ import (
 // Commerce is a store's packages, connected.
 type Commerce struct {
 	Pool      *pgxpool.Pool
+	Queue     *jobs.Queue
 	Keys      *identity.Keys
 	Callers   *identity.Authenticator
 	APIKeys   *identity.APIKeys
@@ -39,6 +41,8 @@ type Commerce struct {
 	Orders    *order.Orders
 	Customers *customer.Service
 	Checkout  *checkout.Checkout
+
+	config config.Config
 }
 
 // New connects the packages over a pool; it asks the database nothing. Answers
@@ -48,12 +52,13 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
-	outbox, err := mail.NewOutbox(c, log)
+	queue, err := jobs.NewQueue(log, now)
 	if err != nil {
 		return nil, err
 	}
+	outbox := mail.NewOutbox(c, queue, log)
 	k := &Commerce{
-		Pool: pool, Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
+		Pool: pool, Queue: queue, Payments: payments, config: c, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
 		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
 	}
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
@@ -78,19 +83,29 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	return k, nil
 }
 
-// Sweeps are the store's upkeep.
-func (k *Commerce) Sweeps() jobs.Sweeps {
-	return jobs.Sweeps{
-		Expiry: []jobs.Sweep{
-			{Name: "unpaid orders", Do: counted(k.Orders.ExpireUnpaid)},
-			{Name: "held stock", Do: counted(k.Stock.ExpireHolds)},
-		},
-		Retention: []jobs.Sweep{
-			{Name: "idempotency keys", Do: func(ctx context.Context) (int64, error) { return idempotency.Purge(ctx, k.Pool) }},
-			{Name: "sessions and tokens", Do: func(ctx context.Context) (int64, error) { return customer.Purge(ctx, k.Pool) }},
-			{Name: "carts", Do: k.Carts.Forget},
-		},
+// Kinds are the store's background jobs.
+func (k *Commerce) Kinds(log *slog.Logger, metrics prometheus.Registerer) jobs.Kinds {
+	expiry, retention := k.Sweeps()
+	kinds := jobs.Sweeps(expiry, retention, log, metrics)
+	if k.config.Mail != nil {
+		kinds = append(kinds, mail.Delivery(k.config))
 	}
+	return kinds
+}
+
+// Sweeps are the store's upkeep: what gives back what was held for a while,
+// and what forgets.
+func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
+	expiry = []jobs.Sweep{
+		{Name: "unpaid orders", Do: counted(k.Orders.ExpireUnpaid)},
+		{Name: "held stock", Do: counted(k.Stock.ExpireHolds)},
+	}
+	retention = []jobs.Sweep{
+		{Name: "idempotency keys", Do: func(ctx context.Context) (int64, error) { return idempotency.Purge(ctx, k.Pool) }},
+		{Name: "sessions and tokens", Do: func(ctx context.Context) (int64, error) { return customer.Purge(ctx, k.Pool) }},
+		{Name: "carts", Do: k.Carts.Forget},
+	}
+	return expiry, retention
 }
 
 func counted(do func(context.Context) (int, error)) func(context.Context) (int64, error) {

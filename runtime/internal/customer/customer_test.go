@@ -20,6 +20,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/customer"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
@@ -50,6 +51,7 @@ type shop struct {
 	engine *gin.Engine
 	pool   *pgxpool.Pool
 	config config.Config
+	queue  *jobs.Queue
 	log    *testbed.Log
 	mu     sync.Mutex
 	time   time.Time
@@ -66,10 +68,11 @@ func newShop(t testing.TB, changes ...func(*config.Config)) *shop {
 		change(&c)
 	}
 	s.config = c
-	outbox, err := mail.NewOutbox(c, s.log.Logger())
-	if err != nil {
+	var err error
+	if s.queue, err = jobs.NewQueue(s.log.Logger(), s.now); err != nil {
 		t.Fatal(err)
 	}
+	outbox := mail.NewOutbox(c, s.queue, s.log.Logger())
 	keys := identity.NewKeys(c)
 	authorize, err := identity.Authorize(openapi.YAML)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
+	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -20,10 +21,9 @@ func TestWhoRegistersIsMailedATokenThatConfirmsTheAddress(t *testing.T) {
 	t.Parallel()
 	server := testbed.SMTP(t, nil)
 	s := newShop(t, func(c *config.Config) { c.Mail.URLFile = testbed.File(t, "smtp://"+server.Addr+"?tls=none") })
-	worker, err := jobs.New(s.config, s.pool, jobs.Sweeps{}, s.log.Logger(), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
+	worker := jobs.NewWorker(s.config, jobs.Options{
+		Pool: s.pool, Kinds: jobs.Kinds{mail.Delivery(s.config)}, Queue: s.queue, Log: s.log.Logger(), Metrics: prometheus.NewRegistry(), Now: s.now,
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {

@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
+
+	"gitee.com/captainjez/gocart/runtime/config"
 )
 
 const (
@@ -25,14 +27,6 @@ type Sweep struct {
 	Do func(context.Context) (int64, error)
 }
 
-// Sweeps are what a store's upkeep consists of.
-type Sweeps struct {
-	// Expiry gives back what was held for a while, every 30 s.
-	Expiry []Sweep
-	// Retention forgets what the store need not keep, every hour.
-	Retention []Sweep
-}
-
 // Expiry is the job that gives back what was held for a while.
 type Expiry struct{}
 
@@ -40,7 +34,7 @@ type Expiry struct{}
 func (Expiry) Kind() string { return "expiry" }
 
 // InsertOpts make one job an interval, however many workers ask for it.
-func (Expiry) InsertOpts() river.InsertOpts { return once(expiryInterval) }
+func (Expiry) InsertOpts() river.InsertOpts { return Once(expiryInterval) }
 
 // Retention is the job that forgets what the store need not keep.
 type Retention struct{}
@@ -49,46 +43,42 @@ type Retention struct{}
 func (Retention) Kind() string { return "retention" }
 
 // InsertOpts make one job an interval, however many workers ask for it.
-func (Retention) InsertOpts() river.InsertOpts { return once(retentionInterval) }
+func (Retention) InsertOpts() river.InsertOpts { return Once(retentionInterval) }
 
-func once(interval time.Duration) river.InsertOpts {
-	return river.InsertOpts{MaxAttempts: 5, UniqueOpts: river.UniqueOpts{ByPeriod: interval}}
+// Once are the options of upkeep that the store itself asks for: in the least
+// urgent queue, and one job an interval, whoever asks for it.
+func Once(interval time.Duration) river.InsertOpts {
+	return river.InsertOpts{Queue: config.QueueLow, MaxAttempts: 5, UniqueOpts: river.UniqueOpts{ByPeriod: interval}}
 }
 
-func periodic(args river.JobArgs, every time.Duration, queue string) *river.PeriodicJob {
-	return river.NewPeriodicJob(river.PeriodicInterval(every),
-		func() (river.JobArgs, *river.InsertOpts) { return args, &river.InsertOpts{Queue: queue} },
-		&river.PeriodicJobOpts{RunOnStart: true})
-}
-
-// sweeper works one of the jobs.
-type sweeper[Args river.JobArgs] struct {
-	river.WorkerDefaults[Args]
-	sweeps []Sweep
-	log    *slog.Logger
-	swept  *prometheus.CounterVec
-}
-
-func newSwept(r prometheus.Registerer) *prometheus.CounterVec {
+// Sweeps are the kinds that do sweeps.
+func Sweeps(expiry, retention []Sweep, log *slog.Logger, metrics prometheus.Registerer) []Kind {
 	swept := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "gocart_swept_total", Help: "Things that lapsed and were seen to by this process, by what they are.",
 	}, []string{"sweep"})
-	r.MustRegister(swept)
-	return swept
+	metrics.MustRegister(swept)
+	return []Kind{
+		Of(Kind{About: "Gives back stock that was held for a while, and cancels orders that were not paid in time.", Every: expiryInterval},
+			sweeping[Expiry](expiry, log, swept)),
+		Of(Kind{About: "Forgets what the store need not keep: old keys, sessions, tokens and carts.", Every: retentionInterval},
+			sweeping[Retention](retention, log, swept)),
+	}
 }
 
-// Work does every sweep, also after one that fails.
-func (w *sweeper[Args]) Work(ctx context.Context, _ *river.Job[Args]) error {
-	var failed error
-	for _, s := range w.sweeps {
-		n, err := s.Do(ctx)
-		w.swept.WithLabelValues(s.Name).Add(float64(n))
-		if n > 0 {
-			w.log.InfoContext(ctx, "swept", "sweep", s.Name, "count", n)
+// sweeping does every sweep, also after one that fails.
+func sweeping[A Args](sweeps []Sweep, log *slog.Logger, swept *prometheus.CounterVec) func(context.Context, *river.Job[A]) error {
+	return func(ctx context.Context, _ *river.Job[A]) error {
+		var failed error
+		for _, s := range sweeps {
+			n, err := s.Do(ctx)
+			swept.WithLabelValues(s.Name).Add(float64(n))
+			if n > 0 {
+				log.InfoContext(ctx, "swept", "sweep", s.Name, "count", n)
+			}
+			if err != nil && failed == nil {
+				failed = fmt.Errorf("%s: %w", s.Name, err)
+			}
 		}
-		if err != nil && failed == nil {
-			failed = fmt.Errorf("%s: %w", s.Name, err)
-		}
+		return failed
 	}
-	return failed
 }

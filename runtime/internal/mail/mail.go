@@ -7,16 +7,15 @@ import (
 	"bytes"
 	"context"
 	"embed"
-	"fmt"
 	"log/slog"
 	"strings"
 	"text/template"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 )
 
 // Kind names a message; its words are in messages/KIND.txt, the subject in the
@@ -51,35 +50,36 @@ type Email struct {
 // Kind is the job's name in the queue.
 func (Email) Kind() string { return "email" }
 
-// attempts span about seven hours.
-const attempts = 9
+// attempts span about nine hours.
+const attempts = 20
+
+// InsertOpts have mails go first, for somebody waits for them.
+func (Email) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: config.QueueHigh, MaxAttempts: attempts}
+}
 
 // Outbox queues messages.
 type Outbox struct {
-	client *river.Client[pgx.Tx]
-	log    *slog.Logger
+	queue *jobs.Queue
+	log   *slog.Logger
 }
 
 // NewOutbox queues for the workers of the store. Where the configuration has
 // no mail it queues nothing and says so in the log.
-func NewOutbox(c config.Config, log *slog.Logger) (*Outbox, error) {
+func NewOutbox(c config.Config, queue *jobs.Queue, log *slog.Logger) *Outbox {
 	if c.Mail == nil {
-		return &Outbox{log: log}, nil
+		queue = nil
 	}
-	client, err := river.NewClient(riverpgxv5.New(nil), &river.Config{Logger: log}) // it only inserts
-	return &Outbox{client: client, log: log}, err
+	return &Outbox{queue: queue, log: log}
 }
 
 // Enqueue has m sent when tx commits.
 func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
-	if o.client == nil {
+	if o.queue == nil {
 		o.log.WarnContext(ctx, "no mail is configured, so nobody is told", "kind", m.Kind)
 		return nil
 	}
-	if _, err := o.client.InsertTx(ctx, tx, Email{Message: m}, &river.InsertOpts{Queue: config.Queues()[0], MaxAttempts: attempts}); err != nil {
-		return fmt.Errorf("queueing a mail: %w", err)
-	}
-	return nil
+	return o.queue.Enqueue(ctx, tx, Email{Message: m})
 }
 
 //go:embed messages/*.txt

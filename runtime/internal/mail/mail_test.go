@@ -15,15 +15,15 @@ import (
 func TestMain(m *testing.M) { testbed.Main(m) }
 
 // worker sends to the server that a URL names.
-func worker(t *testing.T, url string) *Worker {
+func worker(t *testing.T, url string) *sender {
 	c := config.Default()
 	c.Store.URL = "https://shop.example"
 	c.Mail = &config.Mail{URLFile: testbed.File(t, url+"\n"), From: "Ada's shop <shop@shop.example>"}
-	return NewWorker(c)
+	return newSender(c)
 }
 
-func work(t *testing.T, w *Worker, m Message) error {
-	return w.Work(t.Context(), &river.Job[Email]{JobRow: &rivertype.JobRow{ID: 7}, Args: Email{m}})
+func work(t *testing.T, s *sender, m Message) error {
+	return s.send(t.Context(), &river.Job[Email]{JobRow: &rivertype.JobRow{ID: 7}, Args: Email{m}})
 }
 
 func TestEveryMessageHasASubjectAndTheStoresURLAndItsToken(t *testing.T) {

@@ -14,36 +14,39 @@ import (
 	"github.com/wneessen/go-mail"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 )
 
 // sendTimeout bounds one conversation with the server.
 const sendTimeout = 30 * time.Second
 
-// Worker sends what an Outbox queued.
-type Worker struct {
-	river.WorkerDefaults[Email]
-	urlFile, from, storeURL string
+// sender sends what an Outbox queued.
+type sender struct{ urlFile, from, storeURL string }
+
+// Delivery is the kind of jobs that send mails, as the configuration's mail
+// says, which must not be nil. The server's URL is read anew for each mail, so
+// that a changed one counts.
+func Delivery(c config.Config) jobs.Kind {
+	return jobs.Of(jobs.Kind{About: "Sends a mail.", Timeout: 2 * sendTimeout}, newSender(c).send)
 }
 
-// NewWorker sends as the configuration's mail says, which must not be nil. The
-// server's URL is read anew for each mail, so that a changed one counts.
-func NewWorker(c config.Config) *Worker {
-	return &Worker{urlFile: c.Mail.URLFile, from: c.Mail.From, storeURL: c.Store.URL}
+func newSender(c config.Config) *sender {
+	return &sender{urlFile: c.Mail.URLFile, from: c.Mail.From, storeURL: c.Store.URL}
 }
 
-// Work sends one mail. What the server refuses for good is not tried again.
-func (w *Worker) Work(ctx context.Context, job *river.Job[Email]) error {
-	message, err := w.compose(job.Args.Message, job.ID)
+// send sends one mail. What the server refuses for good is not tried again.
+func (s *sender) send(ctx context.Context, job *river.Job[Email]) error {
+	message, err := s.compose(job.Args.Message, job.ID)
 	if err != nil {
-		return river.JobCancel(err) // it would be no better the next time
+		return jobs.Permanent(err) // it would be no better the next time
 	}
-	client, err := dial(w.urlFile)
+	client, err := dial(s.urlFile)
 	if err != nil {
 		return err
 	}
 	err = client.DialAndSendWithContext(ctx, message)
 	if refused, ok := errors.AsType[*mail.SendError](err); ok && !refused.IsTemp() && refused.ErrorCode() >= 500 {
-		return river.JobCancel(fmt.Errorf("the mail server refuses a mail: %w", err))
+		return jobs.Permanent(fmt.Errorf("the mail server refuses a mail: %w", err))
 	}
 	if err != nil {
 		return fmt.Errorf("sending a mail: %w", err)
@@ -51,13 +54,13 @@ func (w *Worker) Work(ctx context.Context, job *river.Job[Email]) error {
 	return nil
 }
 
-func (w *Worker) compose(m Message, jobID int64) (*mail.Msg, error) {
-	subject, body, err := text(m, w.storeURL)
+func (s *sender) compose(m Message, jobID int64) (*mail.Msg, error) {
+	subject, body, err := text(m, s.storeURL)
 	if err != nil {
 		return nil, err
 	}
 	message := mail.NewMsg()
-	if err := message.From(w.from); err != nil {
+	if err := message.From(s.from); err != nil {
 		return nil, fmt.Errorf("mail.from: %w", err)
 	}
 	if err := message.To(m.To); err != nil {
@@ -66,7 +69,7 @@ func (w *Worker) compose(m Message, jobID int64) (*mail.Msg, error) {
 	message.Subject(subject)
 	message.SetDate()
 	// The same for every attempt, so that a mailbox can tell a repetition.
-	host, err := url.Parse(w.storeURL)
+	host, err := url.Parse(s.storeURL)
 	if err != nil {
 		return nil, fmt.Errorf("store.url: %w", err)
 	}
