@@ -223,24 +223,44 @@ func (s *Server) Stop() { s.end(syscall.SIGINT) }
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
 func (s *Server) end(signal syscall.Signal) {
-	target := s.cmd.Process.Pid
+	family := s.processes()
+	_ = syscall.Kill(s.cmd.Process.Pid, signal) // it may have ended already
 	if signal == syscall.SIGKILL {
-		target = -target // the group: backends must not outlive their postmaster
+		for _, pid := range family {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
 	}
-	_ = syscall.Kill(target, signal) // it may have ended already
 	select {
 	case <-s.done:
 	case <-time.After(20 * time.Second):
-		_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
+		_ = s.cmd.Process.Kill()
 		<-s.done
 	}
 	// While a backend is still on its way out it holds the shared memory, and
 	// the next server would not start.
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline) && syscall.Kill(-s.cmd.Process.Pid, 0) == nil; {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline) && len(s.processes()) > 0; {
 		<-tick.C
 	}
+}
+
+// processes are those that work in the server's data, by Linux' /proc: each
+// backend is the leader of a group of its own.
+func (s *Server) processes() (pids []int) {
+	data, err := filepath.EvalSymlinks(s.data())
+	if err != nil {
+		return nil
+	}
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // the pattern is right
+	for _, link := range links {
+		if at, err := os.Readlink(link); err == nil && at == data {
+			if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link))); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
 }
 
 // CreateDatabase makes a database, as a copy of the template when one is
