@@ -4,6 +4,7 @@
 package openapi
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -34,6 +35,57 @@ func (e AdjustmentInputReason) Valid() bool {
 	case AdjustmentInputReasonDelivery:
 		return true
 	case AdjustmentInputReasonLoss:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for JobQueue.
+const (
+	JobQueueHigh   JobQueue = "high"
+	JobQueueLow    JobQueue = "low"
+	JobQueueNormal JobQueue = "normal"
+)
+
+// Valid indicates whether the value is a known member of the JobQueue enum.
+func (e JobQueue) Valid() bool {
+	switch e {
+	case JobQueueHigh:
+		return true
+	case JobQueueLow:
+		return true
+	case JobQueueNormal:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for JobState.
+const (
+	JobStateAvailable JobState = "available"
+	JobStateCompleted JobState = "completed"
+	JobStateDead      JobState = "dead"
+	JobStateRetryable JobState = "retryable"
+	JobStateRunning   JobState = "running"
+	JobStateScheduled JobState = "scheduled"
+)
+
+// Valid indicates whether the value is a known member of the JobState enum.
+func (e JobState) Valid() bool {
+	switch e {
+	case JobStateAvailable:
+		return true
+	case JobStateCompleted:
+		return true
+	case JobStateDead:
+		return true
+	case JobStateRetryable:
+		return true
+	case JobStateRunning:
+		return true
+	case JobStateScheduled:
 		return true
 	default:
 		return false
@@ -676,6 +728,112 @@ type InventoryPage struct {
 	Levels     []Level `json:"levels"`
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
+
+// Job defines model for Job.
+type Job struct {
+	// Attempt How many attempts began.
+	Attempt     int             `json:"attempt"`
+	CreatedAt   time.Time       `json:"createdAt"`
+	Failures    []JobFailure    `json:"failures"`
+	FinishedAt  *time.Time      `json:"finishedAt,omitempty"`
+	Id          int64           `json:"id"`
+	Kind        string          `json:"kind"`
+	MaxAttempts int             `json:"maxAttempts"`
+	Payload     json.RawMessage `json:"payload"`
+	Queue       string          `json:"queue"`
+
+	// Schedule The JobSchedule that it is of.
+	Schedule *string `json:"schedule,omitempty"`
+
+	// ScheduledAt When it could be worked first, or again.
+	ScheduledAt time.Time `json:"scheduledAt"`
+
+	// StartedAt When the last attempt began.
+	StartedAt *time.Time `json:"startedAt,omitempty"`
+
+	// State scheduled is for later; available waits for a worker; retryable failed and is tried again; dead failed for good, and is kept for a person to look at.
+	State JobState `json:"state"`
+}
+
+// JobCount defines model for JobCount.
+type JobCount struct {
+	Jobs int64 `json:"jobs"`
+}
+
+// JobFailure defines model for JobFailure.
+type JobFailure struct {
+	At      time.Time `json:"at"`
+	Attempt int       `json:"attempt"`
+	Error   string    `json:"error"`
+
+	// Stack Of a panic.
+	Stack *string `json:"stack,omitempty"`
+}
+
+// JobInput defines model for JobInput.
+type JobInput struct {
+	Kind        string `json:"kind"`
+	MaxAttempts *int   `json:"maxAttempts,omitempty"`
+
+	// Payload What the kind's schema describes; see /job-kinds.
+	Payload *json.RawMessage `json:"payload,omitempty"`
+	Queue   *JobQueue        `json:"queue,omitempty"`
+
+	// ScheduledAt When it may begin; at once when left out.
+	ScheduledAt *time.Time `json:"scheduledAt,omitempty"`
+
+	// TimeoutSeconds How long an attempt may take.
+	TimeoutSeconds *int `json:"timeoutSeconds,omitempty"`
+}
+
+// JobKind defines model for JobKind.
+type JobKind struct {
+	Description string `json:"description"`
+
+	// EverySeconds How often the store itself has one worked.
+	EverySeconds *int   `json:"everySeconds,omitempty"`
+	MaxAttempts  int    `json:"maxAttempts"`
+	Name         string `json:"name"`
+
+	// PayloadSchema JSON Schema.
+	PayloadSchema  json.RawMessage `json:"payloadSchema"`
+	Queue          JobQueue        `json:"queue"`
+	TimeoutSeconds int             `json:"timeoutSeconds"`
+}
+
+// JobKindList defines model for JobKindList.
+type JobKindList struct {
+	Kinds []JobKind `json:"kinds"`
+}
+
+// JobPage defines model for JobPage.
+type JobPage struct {
+	Jobs       []Job   `json:"jobs"`
+	NextCursor *string `json:"nextCursor,omitempty"`
+}
+
+// JobQueue defines model for JobQueue.
+type JobQueue string
+
+// JobQueueList defines model for JobQueueList.
+type JobQueueList struct {
+	Queues []JobQueueStatus `json:"queues"`
+}
+
+// JobQueueStatus defines model for JobQueueStatus.
+type JobQueueStatus struct {
+	Name JobQueue `json:"name"`
+
+	// OldestSeconds How long the first that waits could have been worked.
+	OldestSeconds float64 `json:"oldestSeconds"`
+	Running       int64   `json:"running"`
+
+	// Waiting Jobs that could be worked now; counting ends at 100,000.
+	Waiting int64 `json:"waiting"`
+}
+
+// JobState scheduled is for later; available waits for a worker; retryable failed and is tried again; dead failed for good, and is kept for a person to look at.
+type JobState string
 
 // Level defines model for Level.
 type Level struct {
@@ -1481,6 +1639,18 @@ type ListCustomersParams struct {
 	Email *string `form:"email,omitempty" json:"email,omitempty"`
 }
 
+// PurgeDeadJobsParams defines parameters for PurgeDeadJobs.
+type PurgeDeadJobsParams struct {
+	// Kind Only those of a kind.
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+}
+
+// RetryDeadJobsParams defines parameters for RetryDeadJobs.
+type RetryDeadJobsParams struct {
+	// Kind Only those of a kind.
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+}
+
 // ListInventoryParams defines parameters for ListInventory.
 type ListInventoryParams struct {
 	// Limit Items in a page.
@@ -1512,6 +1682,24 @@ type ListMovementsParams struct {
 	Sku        *string             `form:"sku,omitempty" json:"sku,omitempty"`
 	OrderId    *openapi_types.UUID `form:"orderId,omitempty" json:"orderId,omitempty"`
 	LocationId *openapi_types.UUID `form:"locationId,omitempty" json:"locationId,omitempty"`
+}
+
+// ListJobsParams defines parameters for ListJobs.
+type ListJobsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor   `form:"cursor,omitempty" json:"cursor,omitempty"`
+	State  *JobState `form:"state,omitempty" json:"state,omitempty"`
+	Kind   *string   `form:"kind,omitempty" json:"kind,omitempty"`
+	Queue  *JobQueue `form:"queue,omitempty" json:"queue,omitempty"`
+}
+
+// EnqueueJobParams defines parameters for EnqueueJob.
+type EnqueueJobParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
 // CreateLocationParams defines parameters for CreateLocation.
@@ -1708,6 +1896,9 @@ type UpdateCustomerJSONRequestBody = CustomerUpdate
 // AdjustInventoryJSONRequestBody defines body for AdjustInventory for application/json ContentType.
 type AdjustInventoryJSONRequestBody = AdjustmentInput
 
+// EnqueueJobJSONRequestBody defines body for EnqueueJob for application/json ContentType.
+type EnqueueJobJSONRequestBody = JobInput
+
 // CreateLocationJSONRequestBody defines body for CreateLocation for application/json ContentType.
 type CreateLocationJSONRequestBody = LocationInput
 
@@ -1881,6 +2072,12 @@ type ServerInterface interface {
 	// UpdateCustomer Changes a customer's role, or locks the account
 	// (PATCH /customers/{id})
 	UpdateCustomer(c *gin.Context, id openapi_types.UUID)
+	// PurgeDeadJobs Forgets all dead jobs
+	// (DELETE /dead-jobs)
+	PurgeDeadJobs(c *gin.Context, params PurgeDeadJobsParams)
+	// RetryDeadJobs Has all dead jobs worked again at once
+	// (POST /dead-jobs/retry)
+	RetryDeadJobs(c *gin.Context, params RetryDeadJobsParams)
 	// GetHealth Says that the store answers, and which store it is
 	// (GET /health)
 	GetHealth(c *gin.Context)
@@ -1893,6 +2090,27 @@ type ServerInterface interface {
 	// ListMovements Lists the ledger of stock, newest first
 	// (GET /inventory/movements)
 	ListMovements(c *gin.Context, params ListMovementsParams)
+	// ListJobKinds Lists the kinds of jobs, with the payload that each understands
+	// (GET /job-kinds)
+	ListJobKinds(c *gin.Context)
+	// ListJobQueues Tells how much there is to do
+	// (GET /job-queues)
+	ListJobQueues(c *gin.Context)
+	// ListJobs Lists background jobs, the newest first
+	// (GET /jobs)
+	ListJobs(c *gin.Context, params ListJobsParams)
+	// EnqueueJob Has a job worked
+	// (POST /jobs)
+	EnqueueJob(c *gin.Context, params EnqueueJobParams)
+	// DeleteJob Forgets a job that is not being worked
+	// (DELETE /jobs/{id})
+	DeleteJob(c *gin.Context, id int64)
+	// GetJob Reads a job, with the failure of each attempt
+	// (GET /jobs/{id})
+	GetJob(c *gin.Context, id int64)
+	// RetryJob Has a job worked again at once that is dead, or waits for its time
+	// (POST /jobs/{id}/retry)
+	RetryJob(c *gin.Context, id int64)
 	// ListLocations Lists the places that hold stock, in the order in which orders take from them
 	// (GET /locations)
 	ListLocations(c *gin.Context)
@@ -2969,6 +3187,60 @@ func (siw *ServerInterfaceWrapper) UpdateCustomer(c *gin.Context) {
 	siw.Handler.UpdateCustomer(c, id)
 }
 
+// PurgeDeadJobs operation middleware
+func (siw *ServerInterfaceWrapper) PurgeDeadJobs(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PurgeDeadJobsParams
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", c.Request.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter kind: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PurgeDeadJobs(c, params)
+}
+
+// RetryDeadJobs operation middleware
+func (siw *ServerInterfaceWrapper) RetryDeadJobs(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RetryDeadJobsParams
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", c.Request.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter kind: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RetryDeadJobs(c, params)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 
@@ -3146,6 +3418,206 @@ func (siw *ServerInterfaceWrapper) ListMovements(c *gin.Context) {
 	}
 
 	siw.Handler.ListMovements(c, params)
+}
+
+// ListJobKinds operation middleware
+func (siw *ServerInterfaceWrapper) ListJobKinds(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListJobKinds(c)
+}
+
+// ListJobQueues operation middleware
+func (siw *ServerInterfaceWrapper) ListJobQueues(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListJobQueues(c)
+}
+
+// ListJobs operation middleware
+func (siw *ServerInterfaceWrapper) ListJobs(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListJobsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", c.Request.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter kind: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "queue" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "queue", c.Request.URL.Query(), &params.Queue, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter queue: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListJobs(c, params)
+}
+
+// EnqueueJob operation middleware
+func (siw *ServerInterfaceWrapper) EnqueueJob(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EnqueueJobParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EnqueueJob(c, params)
+}
+
+// DeleteJob operation middleware
+func (siw *ServerInterfaceWrapper) DeleteJob(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteJob(c, id)
+}
+
+// GetJob operation middleware
+func (siw *ServerInterfaceWrapper) GetJob(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetJob(c, id)
+}
+
+// RetryJob operation middleware
+func (siw *ServerInterfaceWrapper) RetryJob(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id int64
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "integer", Format: "int64", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RetryJob(c, id)
 }
 
 // ListLocations operation middleware
@@ -4594,4 +5066,13 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.PUT(options.BaseURL+"/shipping-methods/:id", wrapper.ReplaceShippingMethod)
 	router.GET(options.BaseURL+"/settings", wrapper.GetSettings)
 	router.PUT(options.BaseURL+"/settings", wrapper.ReplaceSettings)
+	router.GET(options.BaseURL+"/jobs", wrapper.ListJobs)
+	router.POST(options.BaseURL+"/jobs", wrapper.EnqueueJob)
+	router.DELETE(options.BaseURL+"/jobs/:id", wrapper.DeleteJob)
+	router.GET(options.BaseURL+"/jobs/:id", wrapper.GetJob)
+	router.POST(options.BaseURL+"/jobs/:id/retry", wrapper.RetryJob)
+	router.POST(options.BaseURL+"/dead-jobs/retry", wrapper.RetryDeadJobs)
+	router.DELETE(options.BaseURL+"/dead-jobs", wrapper.PurgeDeadJobs)
+	router.GET(options.BaseURL+"/job-queues", wrapper.ListJobQueues)
+	router.GET(options.BaseURL+"/job-kinds", wrapper.ListJobKinds)
 }

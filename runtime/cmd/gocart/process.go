@@ -66,8 +66,7 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	if p.commerce, err = commerce.New(c, p.pools.Main, answers, log, commerce.Now); err != nil {
 		return nil, err
 	}
-	kinds := p.commerce.Kinds(log, metrics)
-	p.commerce.Queue.Register(metrics)
+	p.commerce.Register(metrics)
 	var public *httpserver.Public
 	if r.api {
 		if p.edge, err = edge.Open(edge.Options{File: c.EdgeFile, Redis: p.redis, Caller: api.Caller, Log: log, Metrics: metrics}); err != nil {
@@ -84,12 +83,13 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	}
 	if r.worker {
 		p.worker = jobs.NewWorker(c, jobs.Options{
-			Pool: p.pools.Main, Kinds: kinds, Queue: p.commerce.Queue, Log: log, Metrics: metrics, Now: commerce.Now,
+			Pool: p.pools.Main, Kinds: p.commerce.Kinds, Queue: p.commerce.Queue, Log: log, Metrics: metrics, Now: commerce.Now,
 		})
 	}
 	internal := &httpserver.Internal{
 		Ready:   []func(context.Context) error{p.pools.Ready, p.certificate.Ready},
 		Status:  p.status,
+		Jobs:    p.commerce.Jobs,
 		Metrics: metrics,
 	}
 	p.server, err = httpserver.Listen(c, public, internal, log)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -98,7 +99,9 @@ func (s *store) victim(owner person) map[string]string {
 	category := admin[openapi.Category](s, "POST", "/categories", `{"name":"C"}`, http.StatusCreated)
 	collection := admin[openapi.Collection](s, "POST", "/collections", `{"name":"C"}`, http.StatusCreated)
 	key := admin[openapi.CreatedApiKey](s, "POST", "/api-keys", `{"name":"k","scopes":["products:read"]}`, http.StatusCreated)
+	job := admin[openapi.Job](s, "POST", "/jobs", `{"kind":"retention"}`, http.StatusCreated)
 	return map[string]string{
+		"/jobs/{id}":         strconv.FormatInt(job.Id, 10),
 		"/me/addresses/{id}": address.Id.String(), "/carts/{id}": open().Id.String(), "/orders/{id}": order.Id.String(),
 		"/customers/{id}": owner.id.String(), "/promotions/{id}": promotion.Id.String(), "/zones/{id}": zone.Id.String(),
 		"/tax-rates/{id}": rate.Id.String(), "/shipping-methods/{id}": method.Id.String(), "/locations/{id}": location.Id.String(),

@@ -21,6 +21,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/limits"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
@@ -38,6 +39,7 @@ type (
 	orders    = order.Handlers
 	customers = customer.Handlers
 	rulebook  = rules.Handlers
+	ledger    = jobs.Handlers
 )
 
 // handlers is openapi.ServerInterface: each package's part of it, embedded.
@@ -49,6 +51,7 @@ type handlers struct {
 	orders
 	customers
 	rulebook
+	ledger
 	store string
 }
 
@@ -69,7 +72,8 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 	h := handlers{
 		products: products{Catalog: k.Catalog}, stock: stock{Stock: k.Stock}, carts: carts{Carts: k.Carts},
 		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders},
-		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules}, store: c.Store.Name,
+		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules},
+		ledger: ledger{Ledger: k.Jobs}, store: c.Store.Name,
 	}
 	for _, prefix := range []string{"/api/v1", ""} {
 		openapi.RegisterHandlersWithOptions(engine, h, openapi.GinServerOptions{BaseURL: prefix, ErrorHandler: httpserver.BadParameter})

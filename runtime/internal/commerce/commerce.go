@@ -41,8 +41,9 @@ type Commerce struct {
 	Orders    *order.Orders
 	Customers *customer.Service
 	Checkout  *checkout.Checkout
-
-	config config.Config
+	// Kinds are what the workers can do; Jobs tells of what they do.
+	Kinds jobs.Kinds
+	Jobs  *jobs.Ledger
 }
 
 // New connects the packages over a pool; it asks the database nothing. Answers
@@ -58,7 +59,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	}
 	outbox := mail.NewOutbox(c, queue, log)
 	k := &Commerce{
-		Pool: pool, Queue: queue, Payments: payments, config: c, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
+		Pool: pool, Queue: queue, Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
 		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
 	}
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
@@ -80,17 +81,25 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 		},
 	})
 	k.Rules.OnChange(k.Catalog.Invalidate) // answers may tell of tax
+	k.Kinds = k.kinds(c, log)
+	k.Jobs = jobs.NewLedger(pool, k.Kinds, queue, now)
 	return k, nil
 }
 
-// Kinds are the store's background jobs.
-func (k *Commerce) Kinds(log *slog.Logger, metrics prometheus.Registerer) jobs.Kinds {
+// kinds are the store's background jobs.
+func (k *Commerce) kinds(c config.Config, log *slog.Logger) jobs.Kinds {
 	expiry, retention := k.Sweeps()
-	kinds := jobs.Sweeps(expiry, retention, log, metrics)
-	if k.config.Mail != nil {
-		kinds = append(kinds, mail.Delivery(k.config))
+	kinds := jobs.Sweeps(expiry, retention, k.Queue, log)
+	if c.Mail != nil {
+		kinds = append(kinds, mail.Delivery(c))
 	}
 	return kinds
+}
+
+// Register shows what jobs do and how many there are.
+func (k *Commerce) Register(metrics prometheus.Registerer) {
+	k.Queue.Register(metrics)
+	k.Jobs.Register(metrics)
 }
 
 // Sweeps are the store's upkeep: what gives back what was held for a while,

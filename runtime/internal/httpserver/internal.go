@@ -25,10 +25,18 @@ type Internal struct {
 	// Ready are the checks that must pass for traffic to come.
 	Ready []func(context.Context) error
 	// Status is asked for each GET /internal/status.
-	Status  func(context.Context) status.Status
+	Status func(context.Context) status.Status
+	// Jobs is asked for each GET /internal/jobs and /internal/schedules/{name}.
+	Jobs    Jobs
 	Metrics *prometheus.Registry
 
 	stopping atomic.Bool
+}
+
+// Jobs tells of background jobs.
+type Jobs interface {
+	Queues(ctx context.Context) (status.Jobs, error)
+	Schedule(ctx context.Context, name string) (status.Schedule, error)
 }
 
 // Handler serves the port.
@@ -42,6 +50,12 @@ func (i *Internal) Handler() http.Handler {
 		defer cancel()
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(i.Status(ctx)) // the caller may have gone
+	})
+	mux.HandleFunc("GET /internal/jobs", func(w http.ResponseWriter, r *http.Request) {
+		tell(w, r, i.Jobs.Queues)
+	})
+	mux.HandleFunc("GET /internal/schedules/{name}", func(w http.ResponseWriter, r *http.Request) {
+		tell(w, r, func(ctx context.Context) (status.Schedule, error) { return i.Jobs.Schedule(ctx, r.PathValue("name")) })
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(i.Metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -74,6 +88,20 @@ func (i *Internal) check(ctx context.Context) error {
 		errs = append(errs, ready(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// tell answers with what can be found out in time; where the database is away
+// that is 503.
+func tell[T any](w http.ResponseWriter, r *http.Request, ask func(context.Context) (T, error)) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+	defer cancel()
+	v, err := ask(ctx)
+	if err != nil {
+		text(w, http.StatusServiceUnavailable, err.Error()+"\n")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the caller may have gone
 }
 
 func text(w http.ResponseWriter, code int, body string) {

@@ -3,11 +3,15 @@ package jobs
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"gitee.com/captainjez/gocart/runtime/internal/jobs/jobsdb"
+	"gitee.com/captainjez/gocart/runtime/status"
 )
 
 func newEvents() *prometheus.CounterVec {
@@ -18,8 +22,73 @@ func newEvents() *prometheus.CounterVec {
 	}, []string{"kind", "queue", "event"})
 }
 
-// Register shows what the queue takes in.
-func (q *Queue) Register(r prometheus.Registerer) { r.MustRegister(q.events) }
+func newSwept() *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocart_swept_total", Help: "Things that lapsed and were seen to by this process, by what they are.",
+	}, []string{"sweep"})
+}
+
+// Register shows what the queue takes in, and what becomes of it.
+func (q *Queue) Register(r prometheus.Registerer) { r.MustRegister(q.events, q.swept) }
+
+// lookEvery bounds how often a scrape asks the database.
+const lookEvery = 10 * time.Second
+
+// depths are how much there is to do, for Prometheus. What the database can
+// not tell is left out.
+type depths struct {
+	ledger          *Ledger
+	waiting, oldest *prometheus.Desc
+	dead            *prometheus.Desc
+
+	mu     sync.Mutex
+	asked  time.Time
+	queues []status.Queue
+	buried int64
+	known  bool
+}
+
+// Register shows how much there is to do.
+func (l *Ledger) Register(r prometheus.Registerer) {
+	r.MustRegister(&depths{
+		ledger:  l,
+		waiting: prometheus.NewDesc("gocart_jobs_waiting", "Jobs of the store that could be worked now, by queue; counting ends at 100,000.", []string{"queue"}, nil),
+		oldest:  prometheus.NewDesc("gocart_jobs_oldest_seconds", "How long the first job that waits could have been worked, by queue.", []string{"queue"}, nil),
+		dead:    prometheus.NewDesc("gocart_jobs_dead", "Dead jobs of the store that nobody retried or deleted.", nil, nil),
+	})
+}
+
+// Describe is for Prometheus.
+func (d *depths) Describe(to chan<- *prometheus.Desc) { to <- d.waiting; to <- d.oldest; to <- d.dead }
+
+// Collect is for Prometheus.
+func (d *depths) Collect(to chan<- prometheus.Metric) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := d.ledger.now(); now.Sub(d.asked) > lookEvery {
+		d.asked, d.known = now, d.look() == nil
+	}
+	if !d.known {
+		return
+	}
+	for _, q := range d.queues {
+		to <- prometheus.MustNewConstMetric(d.waiting, prometheus.GaugeValue, float64(q.Waiting), q.Name)
+		to <- prometheus.MustNewConstMetric(d.oldest, prometheus.GaugeValue, q.OldestSeconds, q.Name)
+	}
+	to <- prometheus.MustNewConstMetric(d.dead, prometheus.GaugeValue, float64(d.buried))
+}
+
+func (d *depths) look() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	all, err := d.ledger.Queues(ctx)
+	if err != nil {
+		return err
+	}
+	d.queues = all.Queues
+	d.buried, err = jobsdb.New(d.ledger.pool).Dead(ctx)
+	return err
+}
 
 // measure counts and times jobs. It is River's middleware.
 type measure struct {

@@ -26,12 +26,13 @@ import (
 type Queue struct {
 	client *river.Client[pgx.Tx]
 	events *prometheus.CounterVec
+	swept  *prometheus.CounterVec
 	now    func() time.Time
 }
 
 // NewQueue takes in jobs for the workers of the store.
 func NewQueue(log *slog.Logger, now func() time.Time) (*Queue, error) {
-	q := &Queue{events: newEvents(), now: now}
+	q := &Queue{events: newEvents(), swept: newSwept(), now: now}
 	var err error
 	q.client, err = river.NewClient(riverpgxv5.New(nil), &river.Config{Logger: log}) // it only inserts
 	return q, err

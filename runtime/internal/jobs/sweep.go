@@ -52,16 +52,12 @@ func Once(interval time.Duration) river.InsertOpts {
 }
 
 // Sweeps are the kinds that do sweeps.
-func Sweeps(expiry, retention []Sweep, log *slog.Logger, metrics prometheus.Registerer) []Kind {
-	swept := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gocart_swept_total", Help: "Things that lapsed and were seen to by this process, by what they are.",
-	}, []string{"sweep"})
-	metrics.MustRegister(swept)
-	return []Kind{
+func Sweeps(expiry, retention []Sweep, queue *Queue, log *slog.Logger) Kinds {
+	return Kinds{
 		Of(Kind{About: "Gives back stock that was held for a while, and cancels orders that were not paid in time.", Every: expiryInterval},
-			sweeping[Expiry](expiry, log, swept)),
+			sweeping[Expiry](expiry, log, queue.swept)),
 		Of(Kind{About: "Forgets what the store need not keep: old keys, sessions, tokens and carts.", Every: retentionInterval},
-			sweeping[Retention](retention, log, swept)),
+			sweeping[Retention](retention, log, queue.swept)),
 	}
 }
 
