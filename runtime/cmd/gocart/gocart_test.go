@@ -456,7 +456,7 @@ func TestAReportFitsIntoAContainersLastWords(t *testing.T) {
 	t.Parallel()
 	for _, message := range []string{strings.Repeat("x", 10_000), strings.Repeat("\x01", 10_000), strings.Repeat("ü", 10_000)} {
 		path := filepath.Join(t.TempDir(), "report")
-		if err := writeReport(path, status.Migration{Reason: "MigrationFailed", Message: message}); err != nil {
+		if err := writeReport(path, func(most int) any { return status.Migration{Reason: "MigrationFailed", Message: cut(message, most)} }); err != nil {
 			t.Fatal(err)
 		}
 		written, err := os.ReadFile(path)

@@ -29,7 +29,7 @@ func migrateCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			result, err := migrate(cmd, file, wait)
 			if report != "" {
-				err = errors.Join(err, writeReport(report, result))
+				err = errors.Join(err, writeReport(report, func(most int) any { result.Message = cut(result.Message, most); return result }))
 			}
 			return err
 		},
@@ -60,10 +60,11 @@ func migrate(cmd *cobra.Command, file string, wait time.Duration) (status.Migrat
 	return result, nil
 }
 
-func writeReport(path string, m status.Migration) error {
-	for limit := maxMessage; ; limit /= 2 {
-		m.Message = cut(m.Message, limit)
-		line, err := json.Marshal(m)
+// writeReport writes what of returns as a line of JSON, with messages of so
+// many bytes at most that Kubernetes keeps all of it.
+func writeReport(path string, of func(most int) any) error {
+	for most := maxMessage; ; most /= 2 {
+		line, err := json.Marshal(of(most))
 		if err != nil {
 			return err
 		}

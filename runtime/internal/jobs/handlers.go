@@ -38,19 +38,11 @@ func (e Entry) Public() openapi.Job {
 // ListJobs answers GET /jobs.
 func (h Handlers) ListJobs(c *gin.Context, params openapi.ListJobsParams) {
 	const list = "jobs"
-	var v problem.Findings
 	f := Filter{State: string(optional.Value(params.State)), Kind: optional.Value(params.Kind), Queue: string(optional.Value(params.Queue))}
-	if f.State != "" {
-		v.Require(states[f.State] != nil, "state", "must be one of scheduled, available, running, retryable, completed, dead")
-	}
-	if f.Queue != "" {
-		checkQueue(&v, "queue", f.Queue)
-	}
-	checkKind(&v, f.Kind)
 	limit, err := rest.Limit(params.Limit)
 	before := int64(math.MaxInt64)
 	if err == nil {
-		err = v.Err()
+		err = f.Check()
 	}
 	if err == nil {
 		err = rest.Place(params.Cursor, list, &before)

@@ -118,6 +118,18 @@ func (l *Ledger) Get(ctx context.Context, id int64) (Entry, error) {
 // Filter chooses jobs; what is empty chooses all.
 type Filter struct{ State, Kind, Queue string }
 
+// Check wants a state and a queue that there are; its error is a
+// *problem.Problem.
+func (f Filter) Check() error {
+	var v problem.Findings
+	v.Require(f.State == "" || states[f.State] != nil, "state", "must be one of scheduled, available, running, retryable, completed, dead")
+	if f.Queue != "" {
+		checkQueue(&v, "queue", f.Queue)
+	}
+	checkKind(&v, f.Kind)
+	return v.Err()
+}
+
 // List reads jobs, the newest first, from before an id on.
 func (l *Ledger) List(ctx context.Context, f Filter, before int64, most int) ([]Entry, error) {
 	rows, err := jobsdb.New(l.pool).Jobs(ctx, jobsdb.JobsParams{

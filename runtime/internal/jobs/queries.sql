@@ -59,6 +59,12 @@ WITH found AS (SELECT j.id, j.state FROM river_job j WHERE j.id = @id FOR UPDATE
      gone AS (DELETE FROM river_job d USING found WHERE d.id = found.id AND found.state <> 'running')
 SELECT (found.state = 'running')::boolean AS running FROM found;
 
+-- name: Close :exec
+UPDATE river_job
+SET state = 'discarded', finalized_at = now(),
+    errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', @error::text, 'trace', ''))
+WHERE id = @id AND finalized_at IS NULL;
+
 -- name: Waiting :many
 -- By queue, how many could be worked now, counted up to @most, and since when
 -- the first could be: @now where there is none.

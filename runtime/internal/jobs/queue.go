@@ -2,6 +2,9 @@ package jobs
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,6 +103,19 @@ type Request struct {
 	Schedule string
 	// Key makes one job of all requests that have it, empty for none.
 	Key string
+
+	// own is a queue that only who asks serves.
+	own string
+}
+
+// ownQueue is the queue of what one process works alone: of the key, so that
+// another finds it, or of chance.
+func ownQueue(key string) string {
+	if key == "" {
+		return "run-" + strings.ToLower(rand.Text())
+	}
+	sum := sha256.Sum256([]byte(key))
+	return "run-" + hex.EncodeToString(sum[:16])
 }
 
 // metadata is what is kept with a job.
@@ -144,6 +160,9 @@ func (q *Queue) Insert(ctx context.Context, tx pgx.Tx, kinds Kinds, r Request) (
 	opts.Metadata, opts.ScheduledAt = raw, r.At
 	if r.Queue != "" {
 		opts.Queue = r.Queue
+	}
+	if r.own != "" {
+		opts.Queue = r.own
 	}
 	if r.MaxAttempts > 0 {
 		opts.MaxAttempts = r.MaxAttempts

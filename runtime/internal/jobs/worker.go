@@ -30,7 +30,6 @@ type Worker struct {
 	pool    *pgxpool.Pool
 	kinds   Kinds
 	queues  map[string]river.QueueConfig
-	alone   bool
 	drain   time.Duration
 	terms   terms
 	log     *slog.Logger
@@ -152,10 +151,6 @@ func (w *Worker) client(id string) (*river.Client[pgx.Tx], error) {
 		DiscardedJobRetentionPeriod: keepDead,
 		Logger:                      w.log,
 		Middleware:                  []rivertype.Middleware{w.measure},
-	}
-	if w.alone {
-		c.LeaderElectionDisabled = true
-		return river.NewClient(riverpgxv5.New(w.pool), c)
 	}
 	for i := range w.kinds {
 		if k := &w.kinds[i]; k.Every > 0 {

@@ -31,6 +31,23 @@ func (q *Queries) Beat(ctx context.Context, id string) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const close = `-- name: Close :exec
+UPDATE river_job
+SET state = 'discarded', finalized_at = now(),
+    errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', $1::text, 'trace', ''))
+WHERE id = $2 AND finalized_at IS NULL
+`
+
+type CloseParams struct {
+	Error string
+	ID    int64
+}
+
+func (q *Queries) Close(ctx context.Context, arg CloseParams) error {
+	_, err := q.db.Exec(ctx, close, arg.Error, arg.ID)
+	return err
+}
+
 const countDead = `-- name: CountDead :one
 SELECT count(*) FROM river_job WHERE metadata @> $1::jsonb AND state IN ('discarded', 'cancelled')
 `

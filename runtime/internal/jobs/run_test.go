@@ -1,0 +1,85 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/riverqueue/river"
+
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/status"
+)
+
+func (h *house) runOne(ctx context.Context, r Request) (Entry, error) {
+	c := config.Default()
+	c.Server.DrainTimeout = config.Duration(200 * time.Millisecond)
+	return RunOne(ctx, c, Options{Pool: h.pool, Kinds: h.kinds, Queue: h.queue, Log: h.log.Logger(), Metrics: prometheus.NewRegistry(), Now: time.Now}, h.ledger, r)
+}
+
+var sweepOnce = Request{Kind: "chore", Payload: json.RawMessage(`{"name": "sweep"}`), Key: "nightly-1"}
+
+func TestAJobThatIsRunAloneIsTriedAsOftenAsItsKindSays(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.chores = func(_ context.Context, job *river.Job[chore]) error {
+		if job.Attempt == 1 {
+			return errors.New("the broom is in use")
+		}
+		return nil
+	}
+	if e, err := h.runOne(t.Context(), sweepOnce); err != nil || e.State != status.JobCompleted || e.Attempt != 2 {
+		t.Errorf("%+v %v", e, err)
+	}
+}
+
+func TestAJobThatIsRunAloneAndDiesFailsAndIsTakenUpByItsKey(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var broken atomic.Bool
+	broken.Store(true)
+	h.chores = func(context.Context, *river.Job[chore]) error {
+		if broken.Load() {
+			return Permanent(errors.New("there is no broom"))
+		}
+		return nil
+	}
+	e, err := h.runOne(t.Context(), sweepOnce)
+	if err == nil || !strings.Contains(err.Error(), "there is no broom") || e.State != status.JobDead {
+		t.Fatalf("%+v %v", e, err)
+	}
+	broken.Store(false)
+	again, err := h.runOne(t.Context(), sweepOnce)
+	if err != nil || again.ID != e.ID || again.State != status.JobCompleted || again.Attempt != 2 {
+		t.Errorf("%+v %v", again, err)
+	}
+}
+
+func TestAJobWhoseProcessIsStoppedIsDeadAndSaysSo(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx, stop := context.WithCancel(t.Context())
+	h.chores = func(ctx context.Context, _ *river.Job[chore]) error {
+		stop()
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	e, err := h.runOne(ctx, sweepOnce)
+	if err == nil || e.State != status.JobDead || !strings.Contains(e.Error, "its process was stopped") {
+		t.Errorf("%+v %v", e, err)
+	}
+	// No worker may take it by itself, and staff can have it worked.
+	h.chores = func(context.Context, *river.Job[chore]) error { return nil }
+	h.worker()
+	if _, err := h.ledger.Retry(t.Context(), e.ID); err != nil {
+		t.Fatal(err)
+	}
+	if done := h.until(status.JobCompleted); done.Queue != config.QueueNormal {
+		t.Errorf("%+v", done)
+	}
+}
