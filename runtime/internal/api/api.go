@@ -16,6 +16,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/checkout"
 	"gitee.com/captainjez/gocart/runtime/internal/commerce"
+	"gitee.com/captainjez/gocart/runtime/internal/console"
 	"gitee.com/captainjez/gocart/runtime/internal/customer"
 	"gitee.com/captainjez/gocart/runtime/internal/edge"
 	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
@@ -79,6 +80,13 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 		openapi.RegisterHandlersWithOptions(engine, h, openapi.GinServerOptions{BaseURL: prefix, ErrorHandler: httpserver.BadParameter})
 	}
 	engine.GET("/api/health", h.GetHealth)
+	pages, err := console.Open(k.Pool, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := pages.Mount(engine); err != nil {
+		return nil, err
+	}
 	return engine, httpserver.Docs(engine)
 }
 
@@ -86,6 +94,8 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 func Caller(c *gin.Context) limits.Caller {
 	p := identity.Of(c)
 	switch {
+	case p.SignedIn() && len(p.Scopes) > 0: // staff, whose pages ask as programs do
+		return limits.Caller{APIKey: "staff " + p.CustomerID.String()}
 	case p.SignedIn():
 		return limits.Caller{Customer: p.CustomerID.String()}
 	case p.KeyID != uuid.Nil:
