@@ -116,6 +116,10 @@ bench-overload: test-programs ## Ask a store for ten times what it can do, with 
 bench-ratelimit: test-programs ## Measure the rate limiter beside a bare Redis script, redis_rate and envoyproxy/ratelimit
 	@cd runtime/internal/ratelimit/ratelimitbench && go run .
 
+.PHONY: bench-jobs
+bench-jobs: test-programs ## Measure background jobs beside River used bare and asynq
+	@cd runtime/internal/jobs/jobsbench && go run .
+
 .PHONY: bench-runtime
 bench-runtime: test-programs ## Measure the runtime's hot paths beside their floors
 	go test -run '^$$' -bench . -benchmem -count 3 ./runtime/...

@@ -37,7 +37,9 @@ type Queue struct {
 func NewQueue(log *slog.Logger, now func() time.Time) (*Queue, error) {
 	q := &Queue{events: newEvents(), swept: newSwept(), now: now}
 	var err error
-	q.client, err = river.NewClient(riverpgxv5.New(nil), &river.Config{Logger: log}) // it only inserts
+	// It only inserts. Workers are told of new jobs once a cooldown, and River's own
+	// of 100 ms would be what a job waits.
+	q.client, err = river.NewClient(riverpgxv5.New(nil), &river.Config{FetchCooldown: fetchCooldown, Logger: log})
 	return q, err
 }
 
