@@ -92,6 +92,11 @@ var table = []Image{
 		},
 	},
 	{
+		// For demonstrations and the e2e suite.
+		Name:     "mailbox",
+		Programs: []Program{{Target: "/mailbox", Package: "./hack/images/mailbox/server"}},
+	},
+	{
 		Name:      "postgres",
 		Tags:      []string{"15"},
 		VersionOf: "postgresql-15",
