@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +11,9 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -56,17 +60,63 @@ func (r *jobRequest) request(kind string, now time.Time) jobs.Request {
 }
 
 func enqueueCommand() *cobra.Command {
-	return jobCommand("enqueue", "Has the store's workers work a job", "Prints the job's id once it is stored. Of an unknown kind or a wrong payload nothing is stored.",
+	var r jobRequest
+	var payloads string
+	cmd := jobCommand(&r, "enqueue", "Has the store's workers work a job", "Prints the job's id once it is stored. Of an unknown kind or a wrong payload nothing is stored.",
 		func(ctx context.Context, d *desk, r jobs.Request) (jobs.Entry, error) { return d.enqueue(ctx, r) })
+	cmd.Flags().StringVar(&payloads, "payloads", "", "enqueue a job for each line of `FILE`, a payload each, all or none; - for standard input")
+	cmd.MarkFlagsMutuallyExclusive("payloads", "payload")
+	cmd.MarkFlagsMutuallyExclusive("payloads", "key")
+	cmd.MarkFlagsMutuallyExclusive("payloads", "report")
+	one := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if payloads == "" {
+			return one(cmd, args)
+		}
+		return enqueueMany(cmd, &r, args[0], payloads)
+	}
+	return cmd
+}
+
+// enqueueMany enqueues a job a line, in one transaction.
+func enqueueMany(cmd *cobra.Command, r *jobRequest, kind, file string) error {
+	in := cmd.InOrStdin()
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = f.Close() }()
+		in = f
+	}
+	n, err := atDesk(r.file, "enqueue", func(d *desk) (n int, err error) {
+		err = db.WithTx(cmd.Context(), d.pools.Main, func(tx pgx.Tx) error {
+			lines := bufio.NewScanner(in)
+			lines.Buffer(nil, 1<<20)
+			for n = 0; lines.Scan(); n++ {
+				request := r.request(kind, commerce.Now())
+				request.Payload = bytes.Clone(lines.Bytes())
+				if _, err := d.commerce.Jobs.Enqueue(cmd.Context(), tx, request); err != nil {
+					return fmt.Errorf("line %d: %w", n+1, err)
+				}
+			}
+			return lines.Err()
+		})
+		return n, err
+	})
+	if err == nil {
+		fmt.Fprintf(cmd.OutOrStdout(), "%d jobs of kind %s are enqueued\n", n, kind)
+	}
+	return err
 }
 
 func runJobCommand() *cobra.Command {
-	return jobCommand("run-job", "Works a job in this process", "Tries it as often as its kind says, and fails where it is dead in the end.",
+	var r jobRequest
+	return jobCommand(&r, "run-job", "Works a job in this process", "Tries it as often as its kind says, and fails where it is dead in the end.",
 		func(ctx context.Context, d *desk, r jobs.Request) (jobs.Entry, error) { return d.run(ctx, r) })
 }
 
-func jobCommand(name, short, long string, do func(context.Context, *desk, jobs.Request) (jobs.Entry, error)) *cobra.Command {
-	var r jobRequest
+func jobCommand(r *jobRequest, name, short, long string, do func(context.Context, *desk, jobs.Request) (jobs.Entry, error)) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: name + " KIND --config FILE", Short: short, Long: long, Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -143,7 +193,7 @@ func explained(err error) error {
 	for _, f := range p.Errors {
 		message += fmt.Sprintf("\n  %s %s", f.Pointer, f.Detail)
 	}
-	return errors.New(message)
+	return errors.New(strings.Replace(err.Error(), p.Error(), message, 1))
 }
 
 func (d *desk) enqueue(ctx context.Context, r jobs.Request) (e jobs.Entry, err error) {

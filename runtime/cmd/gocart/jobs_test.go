@@ -81,6 +81,20 @@ func TestEnqueueStoresAJobAndReportsIt(t *testing.T) {
 	}
 }
 
+func TestEveryLineIsAJobOrNoneIs(t *testing.T) {
+	t.Parallel()
+	c := newTerminal(t)
+	if out, err := c.run("enqueue", "retention", "--payloads", testbed.File(t, "{}\n{}\n{}\n")); err != nil || !strings.Contains(out, "3 jobs of kind retention are enqueued") {
+		t.Errorf("%s %v", out, err)
+	}
+	if _, err := c.run("enqueue", "retention", "--payloads", testbed.File(t, "{}\n{\"days\": 3}\n")); err == nil || !strings.Contains(err.Error(), "line 2") || !strings.Contains(err.Error(), "/payload/days unknown field") {
+		t.Errorf("%v", err)
+	}
+	if list, err := c.run("jobs", "list"); err != nil || strings.Count(list, "\n") != 4 {
+		t.Errorf("%s %v", list, err)
+	}
+}
+
 func TestWhatIsWrongWithARequestIsSaidAndReported(t *testing.T) {
 	t.Parallel()
 	c := newTerminal(t)
