@@ -109,7 +109,8 @@ type Redis struct {
 	CAFile  string `json:"caFile,omitempty"`
 }
 
-// Cache holds encoded answers to catalogue queries, in Redis.
+// Cache holds encoded answers to catalogue queries, in Redis and in memory
+// before it.
 type Cache struct {
 	Enabled bool `json:"enabled"`
 	// TTL bounds how old an answer may be when an invalidation was missed.

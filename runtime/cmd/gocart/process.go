@@ -31,6 +31,7 @@ type process struct {
 	role        string
 	pools       *db.Pools
 	redis       *redisdb.Redis
+	answers     *cache.Cache
 	commerce    *commerce.Commerce
 	edge        *edge.Edge
 	certificate *httpserver.Certificate
@@ -59,11 +60,10 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 			return nil, err
 		}
 	}
-	var answers *cache.Cache
 	if p.redis != nil && c.Cache.Enabled {
-		answers = cache.New(p.redis, time.Duration(c.Cache.TTL), metrics)
+		p.answers = cache.New(p.redis, time.Duration(c.Cache.TTL), metrics)
 	}
-	if p.commerce, err = commerce.New(c, p.pools.Main, answers, log, commerce.Now); err != nil {
+	if p.commerce, err = commerce.New(c, p.pools.Main, p.answers, log, commerce.Now); err != nil {
 		return nil, err
 	}
 	p.commerce.Register(metrics)
@@ -108,6 +108,7 @@ func (p *process) run(ctx context.Context) error {
 	})
 	if p.redis != nil {
 		group.Go(func() error { p.redis.Run(background); return nil })
+		group.Go(func() error { p.answers.Run(background); return nil })
 	}
 	if p.edge != nil {
 		group.Go(func() error { p.edge.Run(background); return nil })

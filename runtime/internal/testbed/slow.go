@@ -1,6 +1,7 @@
 package testbed
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync/atomic"
@@ -16,6 +17,8 @@ type SlowServer struct {
 	Delay atomic.Int64
 	// Answers are those that came.
 	Answers atomic.Int64
+	// Deaf has a Redis' subscribers hear nothing more, and nobody notice.
+	Deaf atomic.Bool
 }
 
 // Slow starts one before the server at addr, without a delay.
@@ -48,12 +51,17 @@ func Slow(t testing.TB, addr string) *SlowServer {
 func (s *SlowServer) answer(near io.WriteCloser, far io.Reader) {
 	defer near.Close()
 	buffer := make([]byte, 64<<10)
+	subscribed := false
 	for {
 		n, err := far.Read(buffer)
 		if err != nil {
 			return
 		}
 		s.Answers.Add(1)
+		subscribed = subscribed || bytes.Contains(buffer[:n], []byte("subscribe"))
+		if subscribed && s.Deaf.Load() {
+			continue
+		}
 		<-time.After(time.Duration(s.Delay.Load()))
 		if _, err := near.Write(buffer[:n]); err != nil {
 			return
