@@ -129,6 +129,9 @@ func problemOf(err error) *problem.Problem {
 // wellFormed refuses a query of which a part could not be read, and would be
 // taken for left out.
 func wellFormed(c *gin.Context) {
+	if c.Request.URL.RawQuery == "" {
+		return
+	}
 	if _, err := url.ParseQuery(c.Request.URL.RawQuery); err != nil {
 		_ = c.Error(problem.Invalid(problem.Field{Pointer: "query", Detail: fmt.Sprintf("is not well-formed: %.100s", err)}))
 		c.Abort()

@@ -15,18 +15,23 @@ func Headers() gin.HandlerFunc {
 		s := settingsOf(c)
 		header := c.Writer.Header()
 		for _, h := range s.headers {
-			header[h[0]] = []string{h[1]}
+			header[h.name] = h.value
 		}
-		if s.hsts != "" && s.proxies.HTTPS(c.Request) { // RFC 6797 forbids it over plain HTTP
-			header["Strict-Transport-Security"] = []string{s.hsts}
+		if s.hsts != nil && s.proxies.HTTPS(c.Request) { // RFC 6797 forbids it over plain HTTP
+			header["Strict-Transport-Security"] = s.hsts
 		}
 	}
 }
 
-// headersOf are pairs of canonical names and values.
-func headersOf(h config.Headers) [][2]string {
-	set := [][2]string{{"X-Content-Type-Options", "nosniff"}}
-	for _, header := range [][2]string{
+// header is a canonical name and its value, as answers share it.
+type header struct {
+	name  string
+	value []string
+}
+
+func headersOf(h config.Headers) []header {
+	set := []header{{"X-Content-Type-Options", []string{"nosniff"}}}
+	for _, wanted := range [][2]string{
 		{"Content-Security-Policy", h.ContentSecurityPolicy},
 		{"X-Frame-Options", h.FrameOptions},
 		{"Referrer-Policy", h.ReferrerPolicy},
@@ -35,16 +40,16 @@ func headersOf(h config.Headers) [][2]string {
 		{"Cross-Origin-Resource-Policy", h.CrossOriginResourcePolicy},
 		{"X-XSS-Protection", h.XSSProtection},
 	} {
-		if header[1] != "" {
-			set = append(set, [2]string{http.CanonicalHeaderKey(header[0]), header[1]})
+		if wanted[1] != "" {
+			set = append(set, header{http.CanonicalHeaderKey(wanted[0]), wanted[1:]})
 		}
 	}
 	return set
 }
 
-func hstsOf(h *config.HSTS) string {
+func hstsOf(h *config.HSTS) []string {
 	if h == nil {
-		return ""
+		return nil
 	}
 	value := fmt.Sprintf("max-age=%d", h.MaxAgeSeconds)
 	if h.IncludeSubDomains {
@@ -53,5 +58,5 @@ func hstsOf(h *config.HSTS) string {
 	if h.Preload {
 		value += "; preload"
 	}
-	return value
+	return []string{value}
 }

@@ -12,8 +12,8 @@ import (
 // change of the store's wishes makes others.
 type Settings struct {
 	proxies Proxies
-	headers [][2]string
-	hsts    string
+	headers []header
+	hsts    []string
 	cors    *cors
 	// sameOrigin tells requests of the store's own and trusted pages from others.
 	sameOrigin *http.CrossOriginProtection
