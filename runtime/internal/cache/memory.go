@@ -36,7 +36,7 @@ type entry struct {
 func newMemory(metrics prometheus.Registerer) *memory {
 	m := &memory{begin: time.Now(), entries: otter.Must(&otter.Options[string, entry]{
 		MaximumWeight:    memorySize,
-		Weigher:          func(key string, e entry) uint32 { return uint32(len(key) + len(e.answer.body) + entrySize) }, //nolint:gosec // no answer has 4 GB
+		Weigher:          func(key string, e entry) uint32 { return uint32(len(key) + len(e.answer.body) + entrySize) },
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[string, entry]) time.Duration { return e.Value.ttl }),
 	})}
 	gauge := func(name, help string, value func() float64) {
