@@ -74,7 +74,7 @@ func (l *Limits) Gate() gin.HandlerFunc {
 			l.limiter.Blocked()
 			end(c, problem.New(http.StatusForbidden, "address_blocked", "The store does not serve your address."))
 		case p.allow.Contains(client):
-		default:
+		case l.limiter.BansAny():
 			if left := l.limiter.Banned(addressKey(client)); left > 0 {
 				end(c, banned(left))
 			}
@@ -147,7 +147,10 @@ func end(c *gin.Context, p *problem.Problem) {
 	c.Abort()
 }
 
-func addressKey(client netip.Addr) string { return "address:" + ratelimit.AddressKey(client) }
+func addressKey(client netip.Addr) string {
+	var room [64]byte
+	return string(ratelimit.AppendAddressKey(append(room[:0], "address:"...), client))
+}
 
 // counted is what one request counts in.
 type counted struct {

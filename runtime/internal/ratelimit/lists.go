@@ -40,16 +40,16 @@ func (l *List) Contains(a netip.Addr) bool {
 	return l != nil && a.IsValid() && l.table.Contains(a.Unmap().WithZone(""))
 }
 
-// AddressKey names who is behind an address: an IPv4 address is one host, while
-// of IPv6 a /64 is what one customer gets at least.
-func AddressKey(a netip.Addr) string {
+// AppendAddressKey names who is behind an address: an IPv4 address is one host,
+// while of IPv6 a /64 is what one customer gets at least.
+func AppendAddressKey(to []byte, a netip.Addr) []byte {
 	a = a.Unmap()
 	switch {
 	case !a.IsValid():
-		return "unknown"
+		return append(to, "unknown"...)
 	case a.Is4():
-		return a.String()
+		return a.AppendTo(to)
 	}
 	p, _ := a.WithZone("").Prefix(64) // it has that many bits
-	return p.String()
+	return p.AppendTo(to)
 }

@@ -46,11 +46,11 @@ func TestAnAddressIsKnownByItsHostOrNetwork(t *testing.T) {
 		"203.0.113.9": "203.0.113.9", "::ffff:203.0.113.9": "203.0.113.9",
 		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "2001:db8:1:2::%eth0": "2001:db8:1:2::/64",
 	} {
-		if got := ratelimit.AddressKey(netip.MustParseAddr(address)); got != want {
+		if got := string(ratelimit.AppendAddressKey(nil, netip.MustParseAddr(address))); got != want {
 			t.Errorf("%s: %s, want %s", address, got, want)
 		}
 	}
-	if got := ratelimit.AddressKey(netip.Addr{}); got != "unknown" {
+	if got := string(ratelimit.AppendAddressKey(nil, netip.Addr{})); got != "unknown" {
 		t.Error(got)
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/ratelimit"
 	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
+	"gitee.com/captainjez/gocart/runtime/internal/redisserver"
 )
 
 // plenty is a limit that nobody reaches: what passes is what costs most.
@@ -40,8 +41,8 @@ const bareScript = `local n = redis.call('INCRBY', KEYS[1], ARGV[1])
 if n == tonumber(ARGV[1]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return n`
 
-func prepare(ctx context.Context, server *redisServer) ([]subject, error) {
-	client := redis.NewClient(&redis.Options{Addr: server.addr, PoolSize: callers})
+func prepare(ctx context.Context, server *redisserver.Server) ([]subject, error) {
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, PoolSize: callers})
 	sha, err := client.ScriptLoad(ctx, bareScript).Result()
 	if err != nil {
 		return nil, err
@@ -65,9 +66,13 @@ func prepare(ctx context.Context, server *redisServer) ([]subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []subject{
+	gets, err := getSubjects(strict, leased)
+	if err != nil {
+		return nil, err
+	}
+	return append([]subject{
 		{"redis_benchmark", "floor: bare script, one window, by redis-benchmark", func(ctx context.Context, each time.Duration) (float64, error) {
-			return server.benchmark(ctx, each, "EVALSHA", sha, "1", "bare:__rand_int__", "1", "60000")
+			return benchmark(ctx, server.Addr, each, "EVALSHA", sha, "1", "bare:__rand_int__", "1", "60000")
 		}},
 		{"bare", "floor: the same by a bare go-redis client", atOnce(func(ctx context.Context, i int) error {
 			return client.EvalSha(ctx, sha, bareKeys[i:i+1], 1, 60000).Err()
@@ -76,7 +81,7 @@ func prepare(ctx context.Context, server *redisServer) ([]subject, error) {
 			r, err := rate.Allow(ctx, rateKeys[i], redis_rate.Limit{Rate: plenty, Burst: plenty, Period: time.Minute})
 			return passed(err, err == nil && r.Allowed > 0)
 		})},
-		{"envoy", "envoyproxy/ratelimit, one window", atOnce(envoyLimiter(server.addr))},
+		{"envoy", "envoyproxy/ratelimit, one window", atOnce(envoyLimiter(server.Addr))},
 		{"strict", "strict, three windows", atOnce(func(ctx context.Context, i int) error {
 			return passed(nil, strict.Decide(ctx, counters[i], 1, nil).Allowed)
 		})},
@@ -89,7 +94,7 @@ func prepare(ctx context.Context, server *redisServer) ([]subject, error) {
 		{"list", "an address among 100,000 networks, the same", ofProcessor(1, func(i int, _ []ratelimit.State) {
 			list.Contains(addresses[i%len(addresses)])
 		})},
-	}, nil
+	}, gets...), nil
 }
 
 func named(format string) []string {
@@ -169,8 +174,8 @@ func atOnce(ask func(ctx context.Context, key int) error) func(context.Context, 
 }
 
 // limiter is the store's, as the runtime opens it.
-func limiter(ctx context.Context, server *redisServer, name string, leased bool) (*ratelimit.Limiter, error) {
-	path, err := server.urlFile()
+func limiter(ctx context.Context, server *redisserver.Server, name string, leased bool) (*ratelimit.Limiter, error) {
+	path, err := server.URLFile()
 	if err != nil {
 		return nil, err
 	}
