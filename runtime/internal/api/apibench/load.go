@@ -28,7 +28,7 @@ var nouns = []string{"mug", "shirt", "bottle", "jacket", "lamp", "chair", "candl
 
 // load fills a store through its own packages, and numbers its variants in a
 // table for pgbench.
-func load(ctx context.Context, url string, c config.Config) (shelf, error) {
+func load(ctx context.Context, url string, c config.Config, products int) (shelf, error) {
 	begin := time.Now()
 	pool, err := pgxpool.New(ctx, url)
 	if err != nil {
@@ -40,7 +40,7 @@ func load(ctx context.Context, url string, c config.Config) (shelf, error) {
 		return shelf{}, err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	const part = 250
+	const part = 100
 	for from := 0; from < products; from += part {
 		group.Go(func() error {
 			return db.WithTx(groupCtx, pool, func(tx pgx.Tx) error {

@@ -1,7 +1,10 @@
 // Command apibench measures the API over HTTP on a real PostgreSQL with 10,000
 // products of 4 variants, beside two floors in the same run: a bare Gin
-// handler that writes the same bytes, and the same SQL through pgbench. Client,
-// server and database share the machine. The last line is one JSON object.
+// handler that writes the same bytes, and the same SQL through pgbench. A
+// second process of the same store keeps answers, with a real Redis. Client,
+// server and database share the machine. Last it measures a store of 300
+// products, for which others' figures are known. The last line is one JSON
+// object.
 package main
 
 import (
@@ -9,8 +12,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -20,20 +21,18 @@ import (
 	"syscall"
 	"time"
 
-	"gitee.com/captainjez/gocart/runtime/config"
-	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/pgserver"
+	"gitee.com/captainjez/gocart/runtime/internal/redisserver"
 )
 
 const (
-	products = 10_000
 	variants = 4
 	callers  = 16
 	adminKey = "sk_live_BENCHMARKBENCHMARK"
 )
 
 func main() {
-	seconds := flag.Int("seconds", 5, "how long each figure is measured, in `SECONDS`")
+	seconds := flag.Int("seconds", 3, "how long each figure is measured, in `SECONDS`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -57,89 +56,25 @@ func run(ctx context.Context, each time.Duration) error {
 		return err
 	}
 	defer postgres.Kill()
-	b := &bench{dir: dir, url: postgres.URL("postgres"), each: each, callers: callers}
-	if err := b.start(ctx); err != nil {
-		return err
-	}
-	defer b.stop()
-	results, err := b.measure(ctx)
+	redis, err := redisserver.Start(ctx)
 	if err != nil {
 		return err
 	}
-	return report(results)
-}
-
-// bench is a loaded store under measurement.
-type bench struct {
-	dir, url string
-	each     time.Duration
-	callers  int
-	addr     string
-	internal string
-	server   *exec.Cmd
-	stock    shelf
-}
-
-// start migrates, starts gocart in a process of its own, and loads the store.
-func (b *bench) start(ctx context.Context) error {
-	program := filepath.Join(b.dir, "gocart")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./runtime/cmd/gocart")
+	defer redis.Kill()
+	b := &bench{dir: dir, program: filepath.Join(dir, "gocart"), postgres: postgres, redis: redis, each: each, callers: callers}
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.program, "./runtime/cmd/gocart")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building gocart: %w", err)
 	}
-	c, err := b.config()
-	if err != nil {
+	results := map[string]result{}
+	if err := b.large(ctx, results); err != nil {
 		return err
 	}
-	if _, err := db.Migrate(ctx, c.Database, 10*time.Second, slog.New(slog.DiscardHandler)); err != nil {
+	if err := b.small(ctx, results); err != nil {
 		return err
 	}
-	if b.stock, err = load(ctx, b.url, c); err != nil {
-		return err
-	}
-	file, err := c.Marshal()
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(b.dir, "config.yaml"), file, 0o600); err != nil {
-		return err
-	}
-	b.server = exec.Command(program, "api", "--config", filepath.Join(b.dir, "config.yaml"))
-	b.server.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := b.server.Start(); err != nil {
-		return err
-	}
-	b.addr, b.internal = c.Server.Public.Address, c.Server.Internal.Address
-	return await(ctx, b.addr)
-}
-
-func (b *bench) stop() {
-	_ = b.server.Process.Kill()
-	_ = b.server.Wait()
-}
-
-func (b *bench) config() (config.Config, error) {
-	c := config.Default()
-	c.Store = config.Store{Name: "bench", Namespace: "bench", URL: "http://bench.example", Mode: config.ModeDevelopment}
-	c.Payments.Test = true
-	c.Log.Level = "error"
-	c.Database.MaxConnections = 20
-	for path, content := range map[*string]string{
-		&c.Database.URIFile: b.url, &c.Auth.AdminKeyFile: adminKey, &c.Auth.TokenKeyFile: strings.Repeat("k", 40),
-		&c.EdgeFile: "limits: {address: [], apiKey: []}", // one address asks for everything
-	} {
-		*path = filepath.Join(b.dir, fmt.Sprintf("secret-%d", rand.Uint64())) //nolint:gosec // a file's name
-		if err := os.WriteFile(*path, []byte(content), 0o600); err != nil {
-			return c, err
-		}
-	}
-	var err error
-	if c.Server.Public.Address, err = freeAddress(); err != nil {
-		return c, err
-	}
-	c.Server.Internal.Address, err = freeAddress()
-	return c, err
+	return report(results)
 }
 
 // result is one line of the table.
@@ -167,12 +102,20 @@ func report(results map[string]result) error {
 		per[strings.ReplaceAll(name, " ", "_")] = round(r.rate)
 	}
 	ratio := func(a, b string) float64 { return round(results[a].rate / results[b].rate) }
+	peers := map[string]float64{}
+	for name, p := range published {
+		peers[name] = round(results[p.beside].rate / p.perSecond)
+	}
 	line, err := json.Marshal(map[string]any{
 		"name": "api", "machine": fmt.Sprintf("%d processors, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
 		"perSecond": per,
+		// Against figures of another day on a machine of this kind.
+		"published": peers,
 		"ratios": map[string]float64{
 			"single_vs_sql": ratio(single, singleSQL), "single_vs_bare": ratio(single, singleBare),
-			"list_vs_sql": ratio(list, listSQL), "list_vs_bare": ratio(list, listBare),
+			"cached_single_vs_sql": ratio(singleCached, singleSQL), "cached_single_vs_bare": ratio(singleCached, singleBare),
+			"cached_list_vs_bare": ratio(listCached, listBare),
+			"list_vs_sql":         ratio(list, listSQL), "list_vs_bare": ratio(list, listBare),
 			"checkout_vs_sql": ratio(checkout, checkoutSQL), "hot_vs_sql": ratio(hot, hotSQL), "hot_flush_vs_sql": ratio(hotFlush, hotFlushSQL),
 		},
 	})

@@ -26,114 +26,187 @@ import (
 
 // What is measured, by the name in the table.
 const (
-	list        = "list of 20"
-	listBare    = "list of 20, bare Gin"
-	listSQL     = "list of 20, SQL"
-	single      = "single product"
-	singleBare  = "single product, bare Gin"
-	singleSQL   = "single product, SQL"
-	search      = "search"
-	stockList   = "list of 20 with stock"
-	cartAdd     = "cart add"
-	checkout    = "checkout"
-	checkoutSQL = "checkout, SQL"
-	hot         = "checkout of one SKU"
-	hotSQL      = "checkout of one SKU, SQL"
-	hotFlush    = "the same, flush of 1 ms"
-	hotFlushSQL = "the same, flush of 1 ms, SQL"
+	list         = "list of 20"
+	listCached   = "list of 20, cached"
+	listBare     = "list of 20, bare Gin"
+	listSQL      = "list of 20, SQL"
+	single       = "single product"
+	singleCached = "single product, cached"
+	singleBare   = "single product, bare Gin"
+	singleSQL    = "single product, SQL"
+	search       = "search"
+	stockList    = "list of 20 with stock"
+	cartAdd      = "cart add"
+	checkout     = "checkout"
+	checkoutSQL  = "checkout, SQL"
+	hot          = "checkout of one SKU"
+	hotSQL       = "checkout of one SKU, SQL"
+	hotFlush     = "the same, flush of 1 ms"
+	hotFlushSQL  = "the same, flush of 1 ms, SQL"
 )
 
 var order = []string{
-	list, listSQL, listBare, stockList, single, singleSQL, singleBare, search, cartAdd, checkout, checkoutSQL, hot, hotSQL, hotFlush, hotFlushSQL,
+	list, listCached, listSQL, listBare, stockList, single, singleCached, singleSQL, singleBare, search,
+	cartAdd, checkout, checkoutSQL, hot, hotSQL, hotFlush, hotFlushSQL,
+	smallList, smallListCached, smallSingle, smallSingleCached, smallCheckout,
 }
 
 //go:embed sql/*.sql
 var scripts embed.FS
 
-func (b *bench) measure(ctx context.Context) (map[string]result, error) {
-	results := map[string]result{}
-	var failed error
-	add := func(name string, r result, err error) {
-		results[name] = r
+const listPath = "/api/v1/products"
+
+func productPath(n int) string { return listPath + "/product-" + strconv.Itoa(n) }
+
+// results are noted as they come; what failed is told in the end.
+type results struct {
+	of     map[string]result
+	failed error
+}
+
+func (r *results) add(name string) func(result, error) {
+	return func(one result, err error) {
+		r.of[name] = one
 		if err != nil {
-			failed = errors.Join(failed, fmt.Errorf("%s: %w", name, err))
+			r.failed = errors.Join(r.failed, fmt.Errorf("%s: %w", name, err))
 			return
 		}
-		fmt.Fprintf(os.Stderr, "%-34s %10.0f/s\n", name, r.rate)
+		fmt.Fprintf(os.Stderr, "%-34s %10.0f/s\n", name, one.rate)
 	}
-	read := func(name, path string, paths func() string) {
-		r, err := b.both(ctx, func(int) work {
-			return func(c *conn) error { _, err := expect(c, get(paths()), http.StatusOK); return err }
-		})
-		if err == nil {
-			r.allocations, err = b.allocations(path)
-		}
-		add(name, r, err)
-	}
-	const listPath = "/api/v1/products"
-	fixed := func(path string) func() string { return func() string { return path } }
-	anyProduct := func() string { return "/api/v1/products/product-" + strconv.Itoa(rand.IntN(products)) } //nolint:gosec // a load
+}
 
-	// Orders come first, so that no table is empty when the reads are measured.
-	r, err := drive(ctx, b.addr, b.callers, b.each, 0, func(int) work { return b.buy(b.any) })
+// large measures a store of 10,000 products, uncached but where it is said.
+func (b *bench) large(ctx context.Context, of map[string]result) error {
+	s, err := b.busy(ctx, "large", 10_000)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	r := &results{of: of}
+	r.add(list)(s.both(ctx, s.read(listPath)))
+	r.add(listSQL)(s.pgbench(ctx, "list.sql"))
+	r.add(listBare)(s.bare(ctx, listPath))
+	r.add(stockList)(s.both(ctx, s.read(listPath+"?include=stock")))
+	r.add(single)(s.both(ctx, s.readAny()))
+	r.add(singleSQL)(s.pgbench(ctx, "single.sql"))
+	r.add(singleBare)(s.bare(ctx, productPath(77)))
+	r.add(search)(s.both(ctx, func(int) work {
+		return func(c *conn) error {
+			path := listPath + "?q=" + nouns[rand.IntN(len(nouns))] + "+" + strconv.Itoa(rand.IntN(s.products)) //nolint:gosec // a load
+			_, err := expect(c, get(path), http.StatusOK)
+			return err
+		}
+	}))
+	if err := s.cached(ctx, r, listCached, singleCached); err != nil {
+		return err
+	}
+	r.add(cartAdd)(s.both(ctx, s.addLines))
+	r.add(checkout)(s.both(ctx, s.buys(s.any)))
+	r.add(checkoutSQL)(s.pgbench(ctx, "checkout.sql"))
+	r.add(hot)(s.both(ctx, s.buys(s.first)))
+	r.add(hotSQL)(s.pgbench(ctx, "hot.sql"))
+	if err := s.flush(ctx, "1000"); err != nil {
+		return err
+	}
+	r.add(hotFlush)(s.both(ctx, s.buys(s.first)))
+	r.add(hotFlushSQL)(s.pgbench(ctx, "hot.sql"))
+	return errors.Join(r.failed, s.flush(ctx, "0"))
+}
+
+// cached measures a second process of the store, which keeps answers.
+func (s *store) cached(ctx context.Context, r *results, list, single string) error {
+	cached, err := s.serve(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer cached.stop()
+	c, err := dial(cached.addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.net.Close() }()
+	for n := range s.products { // each once, as in a shop that has been open for a while
+		if _, err := expect(c, get(productPath(n)), http.StatusOK); err != nil {
+			return err
+		}
+	}
+	r.add(list)(cached.both(ctx, cached.read(listPath)))
+	r.add(single)(cached.both(ctx, cached.readAny()))
+	return nil
+}
+
+// busy is a store that keeps no answers, and has orders, so that no table is
+// empty when the reads are measured.
+func (b *bench) busy(ctx context.Context, name string, products int) (*server, error) {
+	store, err := b.store(ctx, name, products)
+	if err != nil {
+		return nil, err
+	}
+	s, err := store.serve(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	r, err := drive(ctx, s.addr, s.callers, s.each, 0, s.buys(s.any))
 	if err != nil {
 		return nil, fmt.Errorf("warming up: %w", err)
 	}
 	fmt.Fprintf(os.Stderr, "warm: %.0f checkouts/s\n", r.rate)
-	if err := b.sql(ctx, `VACUUM ANALYZE`); err != nil {
-		return nil, err
-	}
-	read(list, listPath, fixed(listPath))
-	add2(add, listSQL)(b.pgbench(ctx, "list.sql"))
-	add2(add, listBare)(b.bare(ctx, listPath))
-	read(stockList, listPath+"?include=stock", fixed(listPath+"?include=stock"))
-	read(single, "/api/v1/products/product-77", anyProduct)
-	add2(add, singleSQL)(b.pgbench(ctx, "single.sql"))
-	add2(add, singleBare)(b.bare(ctx, "/api/v1/products/product-77"))
-	read(search, listPath+"?q=mug+123", func() string {
-		return listPath + "?q=" + nouns[rand.IntN(len(nouns))] + "+" + strconv.Itoa(rand.IntN(products)) //nolint:gosec // a load
-	})
-	add2(add, cartAdd)(b.both(ctx, b.addLines))
-	add2(add, checkout)(b.both(ctx, func(int) work { return b.buy(b.any) }))
-	add2(add, checkoutSQL)(b.pgbench(ctx, "checkout.sql"))
-	add2(add, hot)(b.both(ctx, func(int) work { return b.buy(b.first) }))
-	add2(add, hotSQL)(b.pgbench(ctx, "hot.sql"))
-	if err := b.flush(ctx, "1000"); err != nil {
-		return nil, err
-	}
-	add2(add, hotFlush)(b.both(ctx, func(int) work { return b.buy(b.first) }))
-	add2(add, hotFlushSQL)(b.pgbench(ctx, "hot.sql"))
-	return results, failed
+	return s, s.sql(ctx, `VACUUM ANALYZE`)
 }
 
-func add2(add func(string, result, error), name string) func(result, error) {
-	return func(r result, err error) { add(name, r, err) }
+// read asks for one path.
+func (s *server) read(path string) func(int) work {
+	request := get(path)
+	return func(int) work {
+		return func(c *conn) error { _, err := expect(c, request, http.StatusOK); return err }
+	}
 }
 
-// both measures at saturation, and then at half of that rate.
-func (b *bench) both(ctx context.Context, make func(int) work) (result, error) {
-	r, err := drive(ctx, b.addr, b.callers, b.each, 0, make)
+// readAny asks for a product.
+func (s *server) readAny() func(int) work {
+	requests := make([][]byte, s.products)
+	for n := range requests {
+		requests[n] = get(productPath(n))
+	}
+	return func(int) work {
+		return func(c *conn) error {
+			_, err := expect(c, requests[rand.IntN(len(requests))], http.StatusOK) //nolint:gosec // a load
+			return err
+		}
+	}
+}
+
+// both measures at saturation, then at half of that rate, and counts what the
+// server allocates for one.
+func (s *server) both(ctx context.Context, make func(int) work) (result, error) {
+	r, err := drive(ctx, s.addr, s.callers, s.each, 0, make)
 	if err != nil {
 		return r, err
 	}
-	half, err := drive(ctx, b.addr, b.callers, b.each, r.rate/2, make)
+	half, err := drive(ctx, s.addr, s.callers, s.each, r.rate/2, make)
+	if err != nil {
+		return r, err
+	}
 	r.offered = half.p99
+	r.allocations, err = s.allocations(make(0))
 	return r, err
 }
 
-func (b *bench) any() uuid.UUID   { return b.stock.variants[rand.IntN(len(b.stock.variants))] } //nolint:gosec // a load
-func (b *bench) first() uuid.UUID { return b.stock.variants[0] }
+func (s *store) any() uuid.UUID   { return s.stock.variants[rand.IntN(len(s.stock.variants))] } //nolint:gosec // a load
+func (s *store) first() uuid.UUID { return s.stock.variants[0] }
 
-// buy is a guest's whole checkout: a cart with address and shipping, priced,
+// buys is a guest's whole checkout: a cart with address and shipping, priced,
 // and its order, paid.
-func (b *bench) buy(variant func() uuid.UUID) work {
-	return func(c *conn) error {
-		id, token, err := b.open(c, variant())
-		if err != nil {
+func (s *store) buys(variant func() uuid.UUID) func(int) work {
+	return func(int) work {
+		return func(c *conn) error {
+			id, token, err := s.open(c, variant())
+			if err != nil {
+				return err
+			}
+			_, err = expect(c, post("/api/v1/orders", `{"cartId":"`+id+`","payment":{"provider":"test"}}`, token), http.StatusCreated)
 			return err
 		}
-		_, err = expect(c, post("/api/v1/orders", `{"cartId":"`+id+`","payment":{"provider":"test"}}`, token), http.StatusCreated)
-		return err
 	}
 }
 
@@ -142,9 +215,9 @@ var (
 	tokenOf = []byte(`"token":"`)
 )
 
-func (b *bench) open(c *conn, variant uuid.UUID) (id, token string, err error) {
+func (s *store) open(c *conn, variant uuid.UUID) (id, token string, err error) {
 	body, err := expect(c, post("/api/v1/carts", fmt.Sprintf(`{"email":"ada@example.com","lines":[{"variantId":%q,"quantity":1}],"shippingMethodId":%q,
-		"shippingAddress":{"name":"Ada","line1":"Street 1","city":"Berlin","country":"DE","postalCode":"10115"}}`, variant, b.stock.method), ""), http.StatusCreated)
+		"shippingAddress":{"name":"Ada","line1":"Street 1","city":"Berlin","country":"DE","postalCode":"10115"}}`, variant, s.stock.method), ""), http.StatusCreated)
 	if err != nil {
 		return "", "", err
 	}
@@ -159,23 +232,23 @@ func after(body, key []byte) string {
 }
 
 // addLines puts things into a cart, up to 20, and opens another.
-func (b *bench) addLines(int) work {
+func (s *store) addLines(int) work {
 	id, token, lines := "", "", 0
 	return func(c *conn) (err error) {
 		if lines%20 == 0 {
-			if id, token, err = b.open(c, b.any()); err != nil {
+			if id, token, err = s.open(c, s.any()); err != nil {
 				return err
 			}
 		}
 		lines++
-		_, err = expect(c, post("/api/v1/carts/"+id+"/lines", fmt.Sprintf(`{"variantId":%q,"quantity":1}`, b.any()), token), http.StatusCreated)
+		_, err = expect(c, post("/api/v1/carts/"+id+"/lines", fmt.Sprintf(`{"variantId":%q,"quantity":1}`, s.any()), token), http.StatusCreated)
 		return err
 	}
 }
 
 // bare measures a Gin handler that writes what the store answers at a path.
-func (b *bench) bare(ctx context.Context, path string) (result, error) {
-	c, err := dial(b.addr)
+func (s *server) bare(ctx context.Context, path string) (result, error) {
+	c, err := dial(s.addr)
 	if err != nil {
 		return result{}, err
 	}
@@ -195,16 +268,14 @@ func (b *bench) bare(ctx context.Context, path string) (result, error) {
 	server := &http.Server{Handler: engine, ReadHeaderTimeout: time.Second}
 	go func() { _ = server.Serve(l) }() // ends with Close
 	defer func() { _ = server.Close() }()
-	return drive(ctx, l.Addr().String(), b.callers, b.each, 0, func(int) work {
-		return func(c *conn) error { _, err := expect(c, get(path), http.StatusOK); return err }
-	})
+	return drive(ctx, l.Addr().String(), s.callers, s.each, 0, s.read(path))
 }
 
 var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
 
 // pgbench runs a script of this package with as many clients as the API has
 // callers.
-func (b *bench) pgbench(ctx context.Context, script string) (result, error) {
+func (s *store) pgbench(ctx context.Context, script string) (result, error) {
 	bin, err := pgserver.Find()
 	if err != nil {
 		return result{}, err
@@ -213,13 +284,13 @@ func (b *bench) pgbench(ctx context.Context, script string) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	file := filepath.Join(b.dir, script)
+	file := filepath.Join(s.dir, script)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return result{}, err
 	}
 	out, err := exec.CommandContext(ctx, filepath.Join(bin, "pgbench"), "--no-vacuum", "--protocol=prepared",
-		"--client="+strconv.Itoa(b.callers), "--jobs=2", "--time="+strconv.Itoa(int(b.each.Seconds())), "--file="+file,
-		"--define=variants="+strconv.Itoa(len(b.stock.variants)), "--define=products="+strconv.Itoa(products), b.url).CombinedOutput()
+		"--client="+strconv.Itoa(s.callers), "--jobs=2", "--time="+strconv.Itoa(int(s.each.Seconds())), "--file="+file,
+		"--define=variants="+strconv.Itoa(len(s.stock.variants)), "--define=products="+strconv.Itoa(s.products), s.url).CombinedOutput()
 	found := tps.FindSubmatch(out)
 	if err != nil || found == nil {
 		return result{}, fmt.Errorf("pgbench %s: %w: %s", script, err, out)
@@ -229,16 +300,16 @@ func (b *bench) pgbench(ctx context.Context, script string) (result, error) {
 }
 
 // flush makes every flush take so many microseconds longer.
-func (b *bench) flush(ctx context.Context, microseconds string) error {
+func (s *store) flush(ctx context.Context, microseconds string) error {
 	return errors.Join(
-		b.sql(ctx, `ALTER SYSTEM SET commit_delay = `+microseconds),
-		b.sql(ctx, `ALTER SYSTEM SET commit_siblings = 0`),
-		b.sql(ctx, `SELECT pg_reload_conf()`),
+		s.sql(ctx, `ALTER SYSTEM SET commit_delay = `+microseconds),
+		s.sql(ctx, `ALTER SYSTEM SET commit_siblings = 0`),
+		s.sql(ctx, `SELECT pg_reload_conf()`),
 	)
 }
 
-func (b *bench) sql(ctx context.Context, statement string) error {
-	conn, err := pgx.Connect(ctx, b.url)
+func (s *store) sql(ctx context.Context, statement string) error {
+	conn, err := pgx.Connect(ctx, s.url)
 	if err != nil {
 		return err
 	}
@@ -247,32 +318,32 @@ func (b *bench) sql(ctx context.Context, statement string) error {
 	return err
 }
 
-// allocations counts what the server allocates for one request, by its own
-// metrics.
-func (b *bench) allocations(path string) (float64, error) {
-	const requests = 500
-	c, err := dial(b.addr)
+// allocations counts what the server allocates for one piece of work, by its
+// own metrics.
+func (s *server) allocations(do work) (float64, error) {
+	const times = 300
+	c, err := dial(s.addr)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = c.net.Close() }()
-	before, err := b.mallocs()
+	before, err := s.mallocs()
 	if err != nil {
 		return 0, err
 	}
-	for range requests {
-		if _, err := expect(c, get(path), http.StatusOK); err != nil {
+	for range times {
+		if err := do(c); err != nil {
 			return 0, err
 		}
 	}
-	now, err := b.mallocs()
-	return (now - before) / requests, err
+	now, err := s.mallocs()
+	return (now - before) / times, err
 }
 
 var mallocs = regexp.MustCompile(`(?m)^go_memstats_mallocs_total (\S+)$`)
 
-func (b *bench) mallocs() (float64, error) {
-	u := url.URL{Scheme: "http", Host: b.internal, Path: "/metrics"}
+func (s *server) mallocs() (float64, error) {
+	u := url.URL{Scheme: "http", Host: s.internal, Path: "/metrics"}
 	response, err := http.Get(u.String())
 	if err != nil {
 		return 0, err
