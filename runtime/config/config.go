@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/mail"
 	"os"
+	"regexp"
 	"slices"
 	"time"
 
@@ -32,7 +33,9 @@ type Config struct {
 	Payments Payments `json:"payments"`
 	// Mail is optional: without it the store tells nobody anything by mail.
 	Mail *Mail `json:"mail,omitempty"`
-	Log  Log   `json:"log"`
+	// Reports is optional: without it the store writes none.
+	Reports *Reports `json:"reports,omitempty"`
+	Log     Log      `json:"log"`
 	// EdgeFile holds an Edge, which may change while the process runs. Without
 	// it DefaultEdge is in force.
 	EdgeFile string `json:"edgeFile,omitempty"`
@@ -51,6 +54,9 @@ type Store struct {
 	// Mode is ModeProduction, or ModeDevelopment in which test API keys and
 	// test payments are taken.
 	Mode string `json:"mode"`
+	// Locale is the language that the store speaks where a customer has named
+	// none: a tag of BCP 47 such as "de" or "pt-BR".
+	Locale string `json:"locale"`
 }
 
 // The modes of a store.
@@ -117,11 +123,11 @@ type Cache struct {
 	TTL Duration `json:"ttl"`
 }
 
-// Worker runs background jobs.
+// Worker runs background jobs: Workers times Concurrency of each queue at once.
 type Worker struct {
-	// Workers are those of one process, and Concurrency the jobs of one worker:
-	// of each queue a process works Workers x Concurrency jobs at once.
-	Workers     int `json:"workers"`
+	// Workers is how many workers one process holds for each queue.
+	Workers int `json:"workers"`
+	// Concurrency is how many jobs one worker works at once.
 	Concurrency int `json:"concurrency"`
 	// Queues are the queues served, of Queues().
 	Queues []string `json:"queues"`
@@ -159,6 +165,15 @@ type Mail struct {
 	URLFile string `json:"urlFile"`
 	// From is the sender, such as "Demo shop <shop@example.com>".
 	From string `json:"from"`
+	// Staff are the addresses that are told what somebody has to see to, such
+	// as stock that runs low.
+	Staff []string `json:"staff,omitempty"`
+}
+
+// Reports says where the store writes its reports.
+type Reports struct {
+	// Dir is a folder that outlives the process.
+	Dir string `json:"dir"`
 }
 
 // Log says how much is written to standard error, as JSON lines.
@@ -192,7 +207,7 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 // deployment knows (the store, files) is empty.
 func Default() Config {
 	return Config{
-		Store: Store{Mode: ModeProduction},
+		Store: Store{Mode: ModeProduction, Locale: "en"},
 		Server: Server{
 			Public:       PublicListener{Address: ":8080"},
 			Internal:     Listener{Address: ":9090"},
@@ -204,6 +219,9 @@ func Default() Config {
 		Log:      Log{Level: "info"},
 	}
 }
+
+// localeForm is the part of BCP 47 that names a language and perhaps a region.
+var localeForm = regexp.MustCompile(`^[a-z]{2,3}(-([A-Z]{2}|[0-9]{3}))?$`)
 
 // Load reads a YAML file over the defaults and validates it. The error names
 // the file and, for an unknown key, the key.
@@ -241,6 +259,7 @@ func (c Config) Validate() error {
 	require(c.Store.Name != "", "store.name: must not be empty")
 	require(c.Store.URL != "", "store.url: must not be empty")
 	require(c.Store.Mode == ModeProduction || c.Store.Mode == ModeDevelopment, "store.mode: must be production or development, not %q", c.Store.Mode)
+	require(localeForm.MatchString(c.Store.Locale), "store.locale: must be a language, or a language and a region, such as de or pt-BR, not %q", c.Store.Locale)
 	require(c.Server.Public.Address != "", "server.public.address: must not be empty")
 	require(c.Server.Internal.Address != "", "server.internal.address: must not be empty")
 	require(c.Server.DrainTimeout > 0, "server.drainTimeout: must be above zero")
@@ -267,6 +286,13 @@ func (c Config) Validate() error {
 		require(m.URLFile != "", "mail.urlFile: must not be empty")
 		_, err := mail.ParseAddress(m.From)
 		require(err == nil, "mail.from: %q is not an address such as shop@example.com", m.From)
+		for _, s := range m.Staff {
+			_, err := mail.ParseAddress(s)
+			require(err == nil, "mail.staff: %q is not an address such as ops@example.com", s)
+		}
+	}
+	if c.Reports != nil {
+		require(c.Reports.Dir != "", "reports.dir: must not be empty")
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

@@ -9,7 +9,7 @@ import (
 
 func valid() Config {
 	c := Default()
-	c.Store = Store{Mode: ModeProduction, Name: "demo", Namespace: "shop", URL: "https://shop.example.com", Domains: []string{"shop.example.com"}}
+	c.Store = Store{Mode: ModeProduction, Locale: "en", Name: "demo", Namespace: "shop", URL: "https://shop.example.com", Domains: []string{"shop.example.com"}}
 	c.Database.URIFile = "/etc/gocart/database/uri"
 	return c
 }
@@ -22,9 +22,10 @@ func TestARenderedConfigurationIsReadBackAsItWas(t *testing.T) {
 	changed.Cache = Cache{Enabled: false, TTL: Duration(90 * time.Second)}
 	changed.Worker = Worker{Workers: 3, Concurrency: 7, Queues: []string{"low"}}
 	changed.Redis = &Redis{URLFile: "u"}
-	changed.Store.Mode = ModeDevelopment
+	changed.Store.Mode, changed.Store.Locale = ModeDevelopment, "pt-BR"
 	changed.Auth = Auth{AdminKeyFile: "a", TokenKeyFile: "t"}
-	changed.Mail = &Mail{URLFile: "u", From: "Shop <shop@example.com>"}
+	changed.Mail = &Mail{URLFile: "u", From: "Shop <shop@example.com>", Staff: []string{"ops@example.com"}}
+	changed.Reports = &Reports{Dir: "/reports"}
 	for name, c := range map[string]Config{"with defaults": valid(), "with everything changed": changed} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,7 +50,7 @@ func TestARenderedConfigurationHoldsNoDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"worker", "cache", "log", "security", "server", "mode", "mail:", "drainTimeout", "maxConnections"} {
+	for _, key := range []string{"worker", "cache", "log", "security", "server", "mode", "locale", "mail:", "reports", "drainTimeout", "maxConnections"} {
 		if strings.Contains(string(raw), key) {
 			t.Errorf("a new default of %s would change what is rendered:\n%s", key, raw)
 		}
@@ -59,14 +60,19 @@ func TestARenderedConfigurationHoldsNoDefault(t *testing.T) {
 func TestReadingIsStrictAndNamesTheKey(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ yaml, words string }{
-		"an unknown key":          {"stor: {}", `unknown field "stor"`},
-		"an unknown nested key":   {"log: {volume: info}", `unknown field "volume"`},
-		"a repeated key":          {"log: {level: info}\nlog: {level: warn}", `"log" already set`},
-		"a wrong value":           {"log: {level: loud}", "log.level"},
-		"a duration without unit": {"cache: {ttl: 30}", `such as "30s"`},
-		"a missing name":          {"{}", "store.name"},
-		"an unknown mode":         {"store: {mode: staging}", "store.mode"},
-		"mail without a sender":   {"mail: {urlFile: f, from: nobody}", "mail.from"},
+		"an unknown key":            {"stor: {}", `unknown field "stor"`},
+		"an unknown nested key":     {"log: {volume: info}", `unknown field "volume"`},
+		"a repeated key":            {"log: {level: info}\nlog: {level: warn}", `"log" already set`},
+		"a wrong value":             {"log: {level: loud}", "log.level"},
+		"a duration without unit":   {"cache: {ttl: 30}", `such as "30s"`},
+		"a missing name":            {"{}", "store.name"},
+		"an unknown mode":           {"store: {mode: staging}", "store.mode"},
+		"mail without a sender":     {"mail: {urlFile: f, from: nobody}", "mail.from"},
+		"staff who can not be told": {"mail: {urlFile: f, from: s@example.com, staff: [nobody]}", "mail.staff"},
+		"a language in words":       {"store: {locale: German}", "store.locale"},
+		"a region in lower case":    {"store: {locale: pt-br}", "store.locale"},
+		"no worker at all":          {"worker: {workers: 0}", "worker.workers"},
+		"reports without a place":   {"reports: {}", "reports.dir"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
