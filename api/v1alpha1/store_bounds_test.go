@@ -76,8 +76,14 @@ var storeBounds = slices.Concat(
 	lengths("spec.image.pullSecrets[].name", 1, 253),
 	workload("spec.api"),
 	workload("spec.worker"),
+	numbers("spec.worker.workers", 1, 1000),
 	numbers("spec.worker.concurrency", 1, 1000),
 	items("spec.worker.queues", 1, 3),
+	reference("spec.mail.urlSecretRef"),
+	lengths("spec.mail.from", 3, 320),
+	[]bound{{"spec.mail.staff", "maxItems", 20}, {"spec.mail.staff[]", "maxLength", 254}, {"spec.locale", "maxLength", 7}},
+	[]bound{{"spec.reports.volume.className", "maxLength", 253}},
+	items("spec.reports.volume.accessModes", 1, 2),
 	lengths("spec.tls.secretName", 1, 253),
 	lengths("spec.tls.issuerRef.name", 1, 253),
 	lengths("spec.tls.issuerRef.kind", 1, 63),
@@ -119,12 +125,13 @@ var storeBounds = slices.Concat(
 
 // enums lists every value that a field takes.
 var storeEnums = map[string][]string{
-	"spec.mode":                        {"Production", "Development"},
-	"spec.deletionPolicy":              {"Retain", "Delete"},
-	"spec.image.pullPolicy":            {"Always", "IfNotPresent", "Never"},
-	"spec.worker.queues[]":             {"high", "normal", "low"},
-	"spec.tls.minVersion":              {"1.2", "1.3"},
-	"spec.tls.letsEncrypt.environment": {"Production", "Staging"},
+	"spec.mode":                         {"Production", "Development"},
+	"spec.deletionPolicy":               {"Retain", "Delete"},
+	"spec.image.pullPolicy":             {"Always", "IfNotPresent", "Never"},
+	"spec.worker.queues[]":              {"high", "normal", "low"},
+	"spec.reports.volume.accessModes[]": {"ReadWriteOnce", "ReadWriteMany"},
+	"spec.tls.minVersion":               {"1.2", "1.3"},
+	"spec.tls.letsEncrypt.environment":  {"Production", "Staging"},
 	"spec.tls.letsEncrypt.solver.dns01.rfc2136.tsigAlgorithm": {"HMACSHA256", "HMACSHA512"},
 	"spec.security.headers.frameOptions":                      {"", "DENY", "SAMEORIGIN"},
 	"spec.security.forwardedHeader":                           {"X-Forwarded-For", "Forwarded"},
@@ -142,6 +149,7 @@ var storeEnums = map[string][]string{
 var storePatterns = map[string][2]string{
 	"spec.database.managed.storage.size": {"1.5Gi", "big"},
 	"spec.redis.managed.storage.size":    {"500M", "1 Gi"},
+	"spec.reports.volume.size":           {"2Gi", "2GB"},
 }
 
 // required lists the fields that must be given, where their parent is.
@@ -149,6 +157,8 @@ var storeRequired = []string{
 	"spec", "spec.domains", "spec.tls",
 	"spec.image.pullSecrets[].name",
 	"spec.api.autoscaling.maxReplicas", "spec.worker.autoscaling.maxReplicas",
+	"spec.mail.urlSecretRef", "spec.mail.urlSecretRef.name", "spec.mail.urlSecretRef.key", "spec.mail.from",
+	"spec.reports.volume",
 	"spec.tls.issuerRef.name",
 	"spec.tls.letsEncrypt.email", "spec.tls.letsEncrypt.solver",
 	"spec.tls.letsEncrypt.solver.http01.ingress.className",
@@ -176,6 +186,9 @@ var storeSurroundings = map[string]string{
 	"spec.api.autoscaling":                  `api: {autoscaling: {maxReplicas: 1000}}`,
 	"spec.worker.autoscaling":               `worker: {autoscaling: {maxReplicas: 1000}}`,
 	"spec.worker.queues":                    `worker: {queues: [high]}`,
+	"spec.mail":                             `mail: ` + someMail,
+	"spec.reports":                          `reports: {volume: {}}`,
+	"spec.reports.volume.accessModes":       `reports: {volume: {accessModes: [ReadWriteOnce]}}`,
 	"spec.tls.secretName":                   `tls: {disabled: null}`,
 	"spec.tls.hsts":                         `tls: {disabled: null, secretName: s}`,
 	"spec.tls.issuerRef":                    `tls: {disabled: null, issuerRef: {name: ca}}`,
@@ -198,11 +211,17 @@ var storeSurroundings = map[string]string{
 
 // sized makes a value of a length (or with so many items) that breaks no other rule.
 var storeSizes = map[string]func(n int64) any{
-	"spec.domains":                        list(func(i int64) any { return fmt.Sprintf("shop%d.example.com", i) }),
-	"spec.domains[]":                      func(n int64) any { return hostName(n) },
-	"spec.image.digest":                   func(n int64) any { return "sha256:" + strings.Repeat("a", int(n)-len("sha256:")) },
-	"spec.image.pullSecrets":              list(func(i int64) any { return map[string]any{"name": fmt.Sprintf("pull-%d", i)} }),
-	"spec.worker.queues":                  list(func(i int64) any { return [...]any{"high", "normal", "low", "high"}[i] }),
+	"spec.domains":                    list(func(i int64) any { return fmt.Sprintf("shop%d.example.com", i) }),
+	"spec.domains[]":                  func(n int64) any { return hostName(n) },
+	"spec.image.digest":               func(n int64) any { return "sha256:" + strings.Repeat("a", int(n)-len("sha256:")) },
+	"spec.image.pullSecrets":          list(func(i int64) any { return map[string]any{"name": fmt.Sprintf("pull-%d", i)} }),
+	"spec.worker.queues":              list(func(i int64) any { return [...]any{"high", "normal", "low", "high"}[i] }),
+	"spec.mail.from":                  mailAddress,
+	"spec.mail.staff":                 list(func(i int64) any { return fmt.Sprintf("ops%d@example.com", i) }),
+	"spec.mail.staff[]":               mailAddress,
+	"spec.reports.volume.accessModes": list(func(i int64) any { return [...]any{"ReadWriteOnce", "ReadWriteMany", "ReadWriteOnce"}[i] }),
+	// No tag is as short as none, or longer than the bound.
+	"spec.locale":                         func(n int64) any { return atMost(7, "abc-419")(n) },
 	"spec.tls.letsEncrypt.email":          func(n int64) any { return strings.Repeat("a", int(n)-len("@example.com")) + "@example.com" },
 	"spec.security.cors.allowedOrigins":   list(func(i int64) any { return fmt.Sprintf("https://shop%d.example", i) }),
 	"spec.security.cors.allowedOrigins[]": func(n int64) any { return "https://" + strings.Repeat("a", int(n)-len("https://")) },
@@ -217,6 +236,11 @@ var storeSizes = map[string]func(n int64) any{
 	"spec.api.scheduling.topologySpreadConstraints":    list(spread),
 	"spec.worker.scheduling.topologySpreadConstraints": list(spread),
 	"spec.exposure.gateway.parentRefs":                 list(func(i int64) any { return map[string]any{"name": fmt.Sprintf("edge-%d", i)} }),
+}
+
+// mailAddress is one of n characters; of none or two there is none.
+func mailAddress(n int64) any {
+	return strings.Repeat("a", max(0, int(n)-2)) + "@a"
 }
 
 func spread(i int64) any {

@@ -151,6 +151,21 @@ type StoreSpec struct {
 	// +optional
 	Payments *PaymentsSpec `json:"payments,omitempty"`
 
+	// mail says how the store sends mail. Without it the store tells nobody anything by mail.
+	// +optional
+	Mail *MailSpec `json:"mail,omitempty"`
+
+	// reports gives the jobs that write reports a place for them. Without it there are none.
+	// +optional
+	Reports *ReportsSpec `json:"reports,omitempty"`
+
+	// locale is the language that the store speaks where a customer has named
+	// none, such as de or pt-BR. By default en.
+	// +optional
+	// +kubebuilder:validation:MaxLength=7
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z]{2,3}(-([A-Z]{2}|[0-9]{3}))?$')",message="locale must be a language, or a language and a region, such as de or pt-BR: the language in lower case, the region in upper case"
+	Locale string `json:"locale,omitempty"`
+
 	// observability is logs and metrics.
 	// +optional
 	Observability *ObservabilitySpec `json:"observability,omitempty"`
@@ -231,7 +246,13 @@ type APISpec struct {
 type WorkerSpec struct {
 	WorkloadSpec `json:",inline"`
 
-	// concurrency is how many jobs one worker pod works at once, per queue. By default 5.
+	// workers is how many workers a pod holds for each queue. By default 10.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	Workers *int32 `json:"workers,omitempty"`
+	// concurrency is how many jobs one worker works at once: a pod works workers
+	// x concurrency jobs of each queue. By default 5.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
@@ -630,7 +651,7 @@ type ManagedServerSpec struct {
 
 // StorageSpec is a persistent volume.
 type StorageSpec struct {
-	// size of the volume. By default 10Gi for PostgreSQL, 1Gi for Redis.
+	// size of the volume. By default 10Gi for PostgreSQL, 1Gi for Redis and for reports.
 	// +optional
 	Size *resource.Quantity `json:"size,omitempty"`
 	// className of the StorageClass. By default the cluster's.
@@ -775,6 +796,60 @@ type TestPaymentsSpec struct {
 	// +required
 	Enabled *bool `json:"enabled"`
 }
+
+// MailSpec is the SMTP server that the store sends mail by.
+type MailSpec struct {
+	// urlSecretRef holds smtp://user:password@host:587, which must offer
+	// STARTTLS unless the URL ends with ?tls=none, or smtps://user:password@host:465.
+	// +required
+	URLSecretRef SecretKey `json:"urlSecretRef"`
+	// from is the sender, such as Demo shop <shop@example.com>.
+	// +required
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=320
+	// +kubebuilder:validation:XValidation:rule="self.matches(r'^([\\p{L}\\p{N}!#$%&\\x27*+/^_{|}~. -]+ <[A-Za-z0-9_%+~-]+([.][A-Za-z0-9_%+~-]+)*@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*>|[A-Za-z0-9_%+~-]+([.][A-Za-z0-9_%+~-]+)*@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*)$')",message="mail.from must be an address such as shop@example.com, or a name and an address such as Demo shop <shop@example.com>"
+	From string `json:"from"`
+	// staff are the addresses that are told what somebody has to see to, such as
+	// stock that runs low. By default nobody is.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:items:MaxLength=254
+	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^[A-Za-z0-9_%+~-]+([.][A-Za-z0-9_%+~-]+)*@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$'))",message="mail.staff must be addresses such as ops@example.com: no names and no brackets"
+	Staff []string `json:"staff,omitempty"`
+}
+
+// ReportsSpec is where reports are written.
+type ReportsSpec struct {
+	// volume that worker pods, and pods of JobSchedules with execution Run, hold.
+	// It is kept or deleted by deletionPolicy, as other data.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="reports.volume can not be changed in place: expand the PersistentVolumeClaim itself where its class allows it"
+	Volume ReportsVolumeSpec `json:"volume"`
+}
+
+// ReportsVolumeSpec is the volume of reports.
+type ReportsVolumeSpec struct {
+	StorageSpec `json:",inline"`
+
+	// accessModes of the volume: ReadWriteMany lets its pods run on several
+	// nodes. By default ReadWriteOnce, which keeps them on one.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=2
+	AccessModes []VolumeAccessMode `json:"accessModes,omitempty"`
+}
+
+// VolumeAccessMode is how a volume may be held.
+// +kubebuilder:validation:Enum=ReadWriteOnce;ReadWriteMany
+type VolumeAccessMode string
+
+// Access modes of a volume.
+const (
+	ReadWriteOnce VolumeAccessMode = "ReadWriteOnce"
+	ReadWriteMany VolumeAccessMode = "ReadWriteMany"
+)
 
 // ObservabilitySpec is logs and metrics.
 type ObservabilitySpec struct {

@@ -26,6 +26,7 @@ const (
 	rfc2136     = `{nameserver: "ns.example.com:53", tsigKeyName: shop, tsigSecretRef: {name: tsig, key: key}}`
 	cloudflare  = `{apiTokenSecretRef: {name: cloudflare, key: token}}`
 	http01      = `{http01: {ingress: {className: haproxy}}}`
+	someMail    = `{urlSecretRef: {name: smtp, key: url}, from: shop@example.com}`
 	uri         = `{uriSecretRef: {name: database, key: uri}}`
 )
 
@@ -303,6 +304,49 @@ var storeRules = []rule{
 		accepted: `mode: Development, payments: {test: {enabled: true}}`, refused: `payments: {test: {enabled: true}}`,
 		says: []string{"payments.test.enabled", "refused in production", "mode: Development"},
 	}, {
+		name:     "The sender of mail may have a name",
+		field:    "spec.mail.from",
+		accepted: `mail: {urlSecretRef: {name: smtp, key: url}, from: "Bücher & Mehr <shop@example.com>"}`,
+		refused:  `mail: {urlSecretRef: {name: smtp, key: url}, from: "shop@example.com <Demo shop>"}`,
+		says:     []string{"mail.from", "such as Demo shop <shop@example.com>"},
+	}, {
+		name:     "The sender of mail is an address",
+		field:    "spec.mail.from",
+		accepted: `mail: ` + someMail, refused: `mail: {urlSecretRef: {name: smtp, key: url}, from: "a..b@example.com"}`,
+		says: []string{"mail.from", "such as shop@example.com"},
+	}, {
+		name:     "The sender of mail adds no header",
+		field:    "spec.mail.from",
+		accepted: `mail: ` + someMail, refused: `mail: {urlSecretRef: {name: smtp, key: url}, from: "Shop\nBcc: <all@example.com>"}`,
+		says: []string{"mail.from", "such as shop@example.com"},
+	}, {
+		name:     "Staff are told at bare addresses",
+		field:    "spec.mail.staff",
+		accepted: `mail: {urlSecretRef: {name: smtp, key: url}, from: s@example.com, staff: [ops@example.com, o.p-s+low@example.com]}`,
+		refused:  `mail: {urlSecretRef: {name: smtp, key: url}, from: s@example.com, staff: ["Ops <ops@example.com>"]}`,
+		says:     []string{"mail.staff", "no names and no brackets"},
+	}, {
+		name:     "Staff are told once",
+		field:    "spec.mail.staff",
+		accepted: `mail: {urlSecretRef: {name: smtp, key: url}, from: s@example.com, staff: [a@example.com, b@example.com]}`,
+		refused:  `mail: {urlSecretRef: {name: smtp, key: url}, from: s@example.com, staff: [a@example.com, a@example.com]}`,
+		says:     []string{"spec.mail.staff[1]", "Duplicate value"},
+	}, {
+		name:     "A store speaks a language",
+		field:    "spec.locale",
+		accepted: `locale: de`, refused: `locale: German`,
+		says: []string{"locale", "such as de or pt-BR"},
+	}, {
+		name:     "A language may be that of a region",
+		field:    "spec.locale",
+		accepted: `locale: pt-BR`, refused: `locale: pt_BR`,
+		says: []string{"locale", "the region in upper case"},
+	}, {
+		name:     "A volume of reports is held in each way once",
+		field:    "spec.reports.volume.accessModes",
+		accepted: `reports: {volume: {accessModes: [ReadWriteMany, ReadWriteOnce]}}`, refused: `reports: {volume: {accessModes: [ReadWriteMany, ReadWriteMany]}}`,
+		says: []string{"spec.reports.volume.accessModes[1]", "Duplicate value"},
+	}, {
 		name:     "A cached answer lives for a second at least",
 		field:    "spec.cache.ttl",
 		accepted: `cache: {ttl: 1s}`, refused: `cache: {ttl: 0s}`,
@@ -366,6 +410,13 @@ var transitions = []struct {
 		accepted: `redis: {managed: {storage: {className: fast}, image: "redis:8"}}`,
 		refused:  `redis: {managed: {storage: {className: slow}}}`,
 		says:     []string{"spec.redis.managed.storage", "expand the PersistentVolumeClaim"},
+	}, {
+		name:     "The volume of reports keeps its size",
+		field:    "spec.reports.volume",
+		before:   `reports: {volume: {size: 2Gi}}`,
+		accepted: `reports: null`,
+		refused:  `reports: {volume: {size: 3Gi}}`,
+		says:     []string{"reports.volume can not be changed in place", "expand the PersistentVolumeClaim"},
 	}, {
 		name:     "Redis holds only what may be lost, so it may move",
 		field:    "spec.redis",

@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -39,6 +40,28 @@ func (r *Reconciler) protectData(ctx context.Context, run *run) error {
 	return nil
 }
 
+// keepReports claims the volume of reports, once.
+func (r *Reconciler) keepReports(ctx context.Context, run *run) error {
+	claim := plan.Reports(run.store)
+	if claim == nil {
+		return nil
+	}
+	existing, err := get(ctx, r.Client, claim.Namespace, claim.Name, &corev1.PersistentVolumeClaim{})
+	if err == nil && existing == nil && !run.store.Spec.Paused {
+		if err = r.Applier.Adopt(ctx, claim); apierrors.IsAlreadyExists(err) {
+			// The cache holds only what carries our labels.
+			existing, err = get(ctx, r.Live, claim.Namespace, claim.Name, &corev1.PersistentVolumeClaim{})
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("claiming the volume of reports: %w", err)
+	}
+	if existing == nil {
+		return nil
+	}
+	return ofStore(run.store, "PersistentVolumeClaim", existing)
+}
+
 // finalize deletes data and passwords. Everything else goes with the Store, by
 // its owner references; the certificate stays.
 func (r *Reconciler) finalize(ctx context.Context, s *v1alpha1.Store) error {
@@ -55,6 +78,7 @@ func (r *Reconciler) finalize(ctx context.Context, s *v1alpha1.Store) error {
 		{&appsv1.StatefulSet{}, plan.Name(s.Name, plan.ComponentRedis)},
 		{&corev1.PersistentVolumeClaim{}, plan.PostgresClaim(s.Name)},
 		{&corev1.PersistentVolumeClaim{}, plan.RedisClaim(s.Name)},
+		{&corev1.PersistentVolumeClaim{}, plan.ReportsClaim(s.Name)},
 		{&corev1.Secret{}, plan.CredentialsSecret(s.Name)},
 		{&corev1.Secret{}, plan.PostgresSecret(s.Name)},
 		{&corev1.Secret{}, plan.RedisSecret(s.Name)},

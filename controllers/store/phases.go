@@ -32,6 +32,7 @@ var phases = []phase{
 	{name: "generate credentials", required: true, run: (*Reconciler).generateCredentials},
 	{name: "resolve database", condition: v1alpha1.DatabaseReadyCondition, run: (*Reconciler).resolveDatabase},
 	{name: "resolve redis", condition: v1alpha1.RedisReadyCondition, run: (*Reconciler).resolveRedis},
+	{name: "resolve mail", run: (*Reconciler).resolveMail},
 	{name: "plan", required: true, run: (*Reconciler).plan},
 	{name: "secure", run: (*Reconciler).secure},
 	{name: "configure", run: (*Reconciler).configure},
@@ -39,6 +40,7 @@ var phases = []phase{
 	{name: "redis", condition: v1alpha1.RedisReadyCondition, run: (*Reconciler).redis},
 	{name: "certificate", condition: v1alpha1.CertificateReadyCondition, run: (*Reconciler).certificate},
 	{name: "migrate", condition: v1alpha1.MigrationSucceededCondition, run: (*Reconciler).migrate},
+	{name: "keep reports", run: (*Reconciler).keepReports},
 	{name: "roll out", condition: v1alpha1.WorkloadsAvailableCondition, run: (*Reconciler).rollOut},
 	{name: "expose", condition: v1alpha1.RouteReadyCondition, run: (*Reconciler).expose},
 	{name: "monitor", run: (*Reconciler).monitor},
@@ -58,6 +60,8 @@ type run struct {
 	salt string
 	// databaseHash and redisHash are empty while their Secrets are not known.
 	databaseHash, redisHash string
+	// mailHash is empty also for a store that has no mail.
+	mailHash string
 	// certificate is what the TLS Secret holds, nil when there is none.
 	certificate *secretFacts
 

@@ -44,7 +44,7 @@ func (r *Reconciler) plan(ctx context.Context, run *run) error {
 		Edge:              edge,
 		DatabaseHash:      run.databaseHash,
 		RedisHash:         run.redisHash,
-		SecretsHash:       plan.Hash(run.salt, run.databaseHash, run.redisHash)[:16],
+		SecretsHash:       run.secretsHash(),
 		ACME:              r.Options.ACME,
 		OperatorNamespace: r.Options.Namespace,
 	}
@@ -77,6 +77,14 @@ func (r *Reconciler) plan(ctx context.Context, run *run) error {
 	}
 	run.objects, err = plan.Build(run.input)
 	return err
+}
+
+func (run *run) secretsHash() string {
+	parts := []string{run.salt, run.databaseHash, run.redisHash}
+	if run.mailHash != "" {
+		parts = append(parts, run.mailHash)
+	}
+	return plan.Hash(parts...)[:16]
 }
 
 func (r *Reconciler) runtimeImage(run *run, serving string) string {

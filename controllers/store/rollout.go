@@ -18,6 +18,8 @@ func (r *Reconciler) rollOut(ctx context.Context, run *run) error {
 	switch {
 	case run.databaseHash == "" || run.redisHash == "":
 		return outcome.Waiting(v1alpha1.ReasonWaiting, 0, "waits for the Secrets of the database and of Redis")
+	case len(run.refs.Mail) > 0 && run.mailHash == "":
+		return outcome.Waiting(v1alpha1.ReasonWaiting, 0, "waits for Secret %s of spec.mail", run.refs.Mail[0].Name)
 	case run.api == nil && !run.migrated:
 		return outcome.Waiting(v1alpha1.ReasonWaiting, 0, "waits for the migration")
 	case run.api == nil && run.refs.Certificate != "" && run.certificate == nil:

@@ -156,6 +156,15 @@ func (r *Reconciler) resolveRedis(ctx context.Context, run *run) (err error) {
 	return err
 }
 
+// resolveMail leaves the hash empty for a store without mail, so that it has no
+// part in what its pods are told.
+func (r *Reconciler) resolveMail(ctx context.Context, run *run) (err error) {
+	if len(run.refs.Mail) > 0 {
+		run.mailHash, err = r.resolve(ctx, run, run.refs.Mail)
+	}
+	return err
+}
+
 // generateCredentials makes what a store needs and nobody has to choose, once.
 func (r *Reconciler) generateCredentials(ctx context.Context, run *run) error {
 	s := run.store
@@ -194,10 +203,7 @@ func (r *Reconciler) generateOnce(ctx context.Context, run *run, secret *corev1.
 		return err
 	}
 	if existing != nil {
-		if existing.Labels[plan.LabelManagedBy] != plan.Manager || existing.Labels[plan.LabelInstance] != run.store.Name {
-			return outcome.Terminal(v1alpha1.ReasonNameTaken, "Secret %s exists and does not belong to this Store: delete or rename it, or name the Store otherwise", secret.Name)
-		}
-		return nil
+		return ofStore(run.store, "Secret", existing)
 	}
 	if run.store.Spec.Paused {
 		return nil
@@ -218,6 +224,15 @@ func (r *Reconciler) generateOnce(ctx context.Context, run *run, secret *corev1.
 		return outcome.Waiting(v1alpha1.ReasonProgressing, 2*time.Second, "Secret %s exists but is not in the cache yet", secret.Name)
 	}
 	return err
+}
+
+// ofStore is for what nobody owns and labels tell of: it fails where the
+// object is not the Store's.
+func ofStore(s *v1alpha1.Store, kind string, o client.Object) error {
+	if labels := o.GetLabels(); labels[plan.LabelManagedBy] != plan.Manager || labels[plan.LabelInstance] != s.Name {
+		return outcome.Terminal(v1alpha1.ReasonNameTaken, "%s %s exists and does not belong to this Store: delete or rename it, or name the Store otherwise", kind, o.GetName())
+	}
+	return nil
 }
 
 // randomText is 256 bits from the system's source, safe in a URL.

@@ -49,6 +49,53 @@ func TestAMissingSecretIsNamedAndLookedForNoMoreOnceThere(t *testing.T) {
 	}
 }
 
+func TestAMissingMailSecretIsNamedAndOneThatChangesRollsThePods(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("shop", withoutTLS+"mail: {urlSecretRef: {name: smtp, key: url}, from: shop@example.com}")
+	w.stalls("shop", v1alpha1.ReasonSecretNotFound, w.namespace+"/smtp", `with the key "url"`)
+	w.until("shop", v1alpha1.WorkloadsAvailableCondition, metav1.ConditionFalse, v1alpha1.ReasonWaiting)
+	w.secret("smtp", map[string]string{"url": "smtp://mail.example.com:587"})
+	w.untilReady("shop")
+	held := func() string {
+		return fmt.Sprint(fetch(w, "shop-worker", &appsv1.Deployment{}).Spec.Template.Annotations)
+	}
+	before := held()
+	w.patch(&corev1.Secret{}, "smtp", `{stringData: {url: "smtps://mail.example.com:465"}}`)
+	w.eventually("the pods to be rolled", func() error {
+		if held() == before {
+			return errors.New("their template is as it was")
+		}
+		return nil
+	})
+}
+
+func TestReportsAreKeptOnAVolumeOfTheirOwnAndOnNobodyElses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	foreign := plan.Reports(&v1alpha1.Store{
+		ObjectMeta: metav1.ObjectMeta{Name: "other", Namespace: w.namespace}, Spec: v1alpha1.StoreSpec{Reports: &v1alpha1.ReportsSpec{}},
+	})
+	foreign.Labels = nil
+	if err := w.client.Create(t.Context(), foreign); err != nil {
+		t.Fatal(err)
+	}
+	w.create("other", withoutTLS+"reports: {volume: {}}")
+	w.stalls("other", v1alpha1.ReasonNameTaken, "PersistentVolumeClaim other-reports")
+	w.create("shop", withoutTLS+"reports: {volume: {size: 2Gi}}")
+	w.untilReady("shop")
+	claim := fetch(w, "shop-reports", &corev1.PersistentVolumeClaim{})
+	if size := claim.Spec.Resources.Requests[corev1.ResourceStorage]; size.String() != "2Gi" || len(claim.OwnerReferences) != 0 {
+		t.Errorf("the claim asks for %s and is owned by %v", size.String(), claim.OwnerReferences)
+	}
+	w.change("shop", func(s *v1alpha1.Store) { s.Spec.Reports = nil })
+	w.untilReady("shop")
+	w.quiet("shop")
+	if left := fetch(w, "shop-reports", &corev1.PersistentVolumeClaim{}); !left.DeletionTimestamp.IsZero() {
+		t.Error("the reports went with the field")
+	}
+}
+
 func TestAVanishedDatabaseSecretTakesNoFinishedMigrationWithIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -335,7 +382,7 @@ func TestDeletionKeepsOrRemovesDataAsThePolicySays(t *testing.T) {
 	w := newWorld(t)
 	for _, policy := range []v1alpha1.DeletionPolicy{v1alpha1.DeletionPolicyRetain, v1alpha1.DeletionPolicyDelete} {
 		name := strings.ToLower(string(policy))
-		s := w.create(name, withoutTLS+"deletionPolicy: "+string(policy))
+		s := w.create(name, withoutTLS+"reports: {volume: {}}\ndeletionPolicy: "+string(policy))
 		w.untilReady(name)
 		for _, claim := range []string{plan.PostgresClaim(name), plan.RedisClaim(name)} {
 			// As the StatefulSet's controller makes them.
@@ -359,14 +406,15 @@ func TestDeletionKeepsOrRemovesDataAsThePolicySays(t *testing.T) {
 		for object, o := range map[string]client.Object{
 			plan.CredentialsSecret(name): &corev1.Secret{}, plan.PostgresSecret(name): &corev1.Secret{}, plan.RedisSecret(name): &corev1.Secret{},
 			plan.PostgresClaim(name): &corev1.PersistentVolumeClaim{}, plan.RedisClaim(name): &corev1.PersistentVolumeClaim{},
+			plan.ReportsClaim(name): &corev1.PersistentVolumeClaim{},
 		} {
 			// A claim's own protection holds it until its controller, which is not here, lets go.
 			if err := w.get(object, o); err == nil && o.GetDeletionTimestamp().IsZero() {
 				left++
 			}
 		}
-		if want := map[v1alpha1.DeletionPolicy]int{v1alpha1.DeletionPolicyRetain: 5}[policy]; left != want {
-			t.Errorf("%s left %d of 5 Secrets and volumes, want %d", policy, left, want)
+		if want := map[v1alpha1.DeletionPolicy]int{v1alpha1.DeletionPolicyRetain: 6}[policy]; left != want {
+			t.Errorf("%s left %d of 6 Secrets and volumes, want %d", policy, left, want)
 		}
 		for _, list := range childLists() {
 			if err := w.client.List(t.Context(), list, client.InNamespace(w.namespace), client.MatchingLabels(plan.StoreSelector(name))); err != nil {

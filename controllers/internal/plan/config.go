@@ -19,6 +19,8 @@ const (
 	redisDir    = "/etc/gocart/redis"
 	tlsDir      = "/etc/gocart/tls"
 	authDir     = "/etc/gocart/auth"
+	mailDir     = "/etc/gocart/mail"
+	reportsDir  = "/var/lib/gocart/reports"
 
 	configKey   = "config.yaml"
 	edgeKey     = "edge.yaml"
@@ -59,7 +61,7 @@ func runtimeConfig(in Input) config.Config {
 	spec := in.Store.Spec
 	c := config.Default()
 	c.EdgeFile = edgeFile
-	c.Store = config.Store{Name: in.Store.Name, Namespace: in.Store.Namespace, URL: URL(in.Store), Domains: spec.Domains, Mode: c.Store.Mode}
+	c.Store = config.Store{Name: in.Store.Name, Namespace: in.Store.Namespace, URL: URL(in.Store), Domains: spec.Domains, Mode: c.Store.Mode, Locale: orElse(spec.Locale, c.Store.Locale)}
 	c.Server.Public.Address = listenAddress(httpPort)
 	c.Server.Internal.Address = listenAddress(InternalPort)
 	c.Server.DrainTimeout = config.Duration(drainTimeout)
@@ -85,6 +87,9 @@ func runtimeConfig(in Input) config.Config {
 			c.Cache.TTL = config.Duration(s.TTL.Duration)
 		}
 	}
+	if spec.Worker.Workers != nil {
+		c.Worker.Workers = int(*spec.Worker.Workers)
+	}
 	if spec.Worker.Concurrency != nil {
 		c.Worker.Concurrency = int(*spec.Worker.Concurrency)
 	}
@@ -98,6 +103,12 @@ func runtimeConfig(in Input) config.Config {
 	if spec.Mode == v1alpha1.StoreModeDevelopment {
 		c.Store.Mode = config.ModeDevelopment
 		c.Payments.Test = spec.Payments != nil && spec.Payments.Test != nil && orDefault(spec.Payments.Test.Enabled, false)
+	}
+	if m := spec.Mail; m != nil {
+		c.Mail = &config.Mail{URLFile: mailDir + "/" + urlKey, From: m.From, Staff: m.Staff}
+	}
+	if spec.Reports != nil {
+		c.Reports = &config.Reports{Dir: reportsDir}
 	}
 	if o := spec.Observability; o != nil && o.LogLevel != "" {
 		c.Log.Level = o.LogLevel

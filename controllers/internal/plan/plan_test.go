@@ -42,6 +42,9 @@ func TestEveryFileThatTheConfigurationNamesIsMounted(t *testing.T) {
 		if c.Server.Public.TLS != nil {
 			all = append(all, c.Server.Public.TLS.CertFile, c.Server.Public.TLS.KeyFile)
 		}
+		if c.Mail != nil {
+			all = append(all, c.Mail.URLFile)
+		}
 		api := pod(t, objects.Workloads, plan.ComponentAPI)
 		for _, file := range all {
 			if file != "" && !slices.Contains(mountedFiles(api, plan.CredentialsSecret(in.Store.Name)), file) {

@@ -82,8 +82,8 @@ func runtimePod(in Input, component, image string, args []string) corev1.PodSpec
 	return pod
 }
 
-// withRedisAndKeys mounts what serving pods hold and a migration does not.
-func withRedisAndKeys(in Input, pod corev1.PodSpec) corev1.PodSpec {
+// withSecrets mounts what pods of the store's work hold and a migration does not.
+func withSecrets(in Input, pod corev1.PodSpec) corev1.PodSpec {
 	url, redisCA := redisSecrets(in)
 	c := &pod.Containers[0]
 	c.VolumeMounts = append(c.VolumeMounts,
@@ -94,6 +94,10 @@ func withRedisAndKeys(in Input, pod corev1.PodSpec) corev1.PodSpec {
 		projectedKeys("redis", url, urlKey, redisCA),
 		secretVolume("auth", CredentialsSecret(in.Store.Name)),
 	)
+	if m := in.Store.Spec.Mail; m != nil {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "mail", MountPath: mailDir, ReadOnly: true})
+		pod.Volumes = append(pod.Volumes, projectedKeys("mail", m.URLSecretRef, urlKey, nil))
+	}
 	return pod
 }
 

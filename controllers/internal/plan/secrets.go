@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -32,6 +34,8 @@ func redisSecrets(in Input) (url v1alpha1.SecretKey, ca *v1alpha1.SecretKey) {
 // References are the Secret keys that a store's pods hold.
 type References struct {
 	Database, Redis []v1alpha1.SecretKey
+	// Mail is the SMTP server's, none without mail.
+	Mail []v1alpha1.SecretKey
 	// Credentials are the generated admin key and its like.
 	Credentials v1alpha1.SecretKey
 	// PullSecrets of the runtime's image.
@@ -51,6 +55,9 @@ func Refs(s *v1alpha1.Store) References {
 	r.Database = keys(uri, ca)
 	url, ca := redisSecrets(in)
 	r.Redis = keys(url, ca)
+	if m := s.Spec.Mail; m != nil {
+		r.Mail = []v1alpha1.SecretKey{m.URLSecretRef}
+	}
 	if s.Spec.Image != nil {
 		for _, p := range s.Spec.Image.PullSecrets {
 			r.PullSecrets = append(r.PullSecrets, p.Name)
@@ -77,10 +84,7 @@ func (r References) SecretNames() []string {
 			names = append(names, n)
 		}
 	}
-	for _, k := range r.Database {
-		add(k.Name)
-	}
-	for _, k := range r.Redis {
+	for _, k := range slices.Concat(r.Database, r.Redis, r.Mail) {
 		add(k.Name)
 	}
 	add(r.Credentials.Name)

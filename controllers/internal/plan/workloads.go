@@ -13,7 +13,7 @@ import (
 )
 
 func apiDeployment(in Input, configHash string) *appsv1.Deployment {
-	pod := withRedisAndKeys(in, runtimePod(in, ComponentAPI, in.Images.Serving, []string{"api"}))
+	pod := withSecrets(in, runtimePod(in, ComponentAPI, in.Images.Serving, []string{"api"}))
 	c := &pod.Containers[0]
 	c.Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: httpPort}, {Name: "internal", ContainerPort: InternalPort}}
 	if secret := CertificateSecret(in.Store); secret != "" {
@@ -27,9 +27,11 @@ func apiDeployment(in Input, configHash string) *appsv1.Deployment {
 }
 
 func workerDeployment(in Input, configHash string) *appsv1.Deployment {
-	pod := withRedisAndKeys(in, runtimePod(in, ComponentWorker, in.Images.Serving, []string{"worker"}))
+	pod := withSecrets(in, runtimePod(in, ComponentWorker, in.Images.Serving, []string{"worker"}))
 	pod.Containers[0].Ports = []corev1.ContainerPort{{Name: "internal", ContainerPort: InternalPort}}
-	return deployment(in, ComponentWorker, configHash, in.Store.Spec.Worker.WorkloadSpec, pod)
+	d := deployment(in, ComponentWorker, configHash, in.Store.Spec.Worker.WorkloadSpec, pod)
+	d.Spec.Template = withReports(in, d.Spec.Template)
+	return d
 }
 
 func deployment(in Input, component, configHash string, spec v1alpha1.WorkloadSpec, pod corev1.PodSpec) *appsv1.Deployment {

@@ -102,7 +102,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	defer redis.Close()
 
 	c := config.Default()
-	c.Store = config.Store{Name: "dev", Namespace: "local", URL: "http://" + o.addr, Mode: config.ModeDevelopment}
+	c.Store = config.Store{Name: "dev", Namespace: "local", URL: "http://" + o.addr, Mode: config.ModeDevelopment, Locale: c.Store.Locale}
 	c.Server.Public.Address, c.Server.Internal.Address = o.addr, o.internalAddr
 	c.Server.DrainTimeout = config.Duration(time.Second)
 	c.Log.Level = "warn"

@@ -49,7 +49,7 @@ const adminKey = "sk_live_ADMINSECRET0123456789"
 func storeConfig(t *testing.T, uri string) config.Config {
 	t.Helper()
 	c := config.Default()
-	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Domains: []string{"shop.example"}, Mode: config.ModeProduction}
+	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Domains: []string{"shop.example"}, Mode: config.ModeProduction, Locale: c.Store.Locale}
 	c.Server.Public.Address, c.Server.Internal.Address = "127.0.0.1:0", "127.0.0.1:0"
 	c.Server.DrainTimeout = config.Duration(4 * time.Second)
 	c.EdgeFile = testbed.File(t, "security: {hsts: {maxAgeSeconds: 31536000, includeSubDomains: true}}\nlimits: {address: [], apiKey: [], protection: {mode: \"off\"}}\n")

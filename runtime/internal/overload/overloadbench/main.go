@@ -99,7 +99,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		return fmt.Errorf("building gocart: %w", err)
 	}
 	c := config.Default()
-	c.Store = config.Store{Name: "bench", Namespace: "bench", URL: "http://bench.example", Mode: config.ModeDevelopment}
+	c.Store = config.Store{Name: "bench", Namespace: "bench", URL: "http://bench.example", Mode: config.ModeDevelopment, Locale: c.Store.Locale}
 	c.Payments.Test = true
 	c.Log.Level = "error"
 	c.Database.MaxConnections = 20
