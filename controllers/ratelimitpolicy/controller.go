@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -22,6 +21,8 @@ import (
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/controllers/internal/policies"
 	"gitee.com/captainjez/gocart/controllers/internal/probe"
+	"gitee.com/captainjez/gocart/controllers/internal/refs"
+	"gitee.com/captainjez/gocart/controllers/internal/versions"
 )
 
 // +kubebuilder:rbac:groups=commerce.rcommerce.app,resources=ratelimitpolicies,verbs=get;list;watch
@@ -48,8 +49,9 @@ type Reconciler struct {
 	// Now is the clock of condition transitions.
 	Now func() time.Time
 
-	memory memory
-	edges  policies.Edges
+	memory   memory
+	edges    policies.Edges
+	versions versions.Written
 }
 
 // SetupWithManager builds the controller and its watches. policies.Index has
@@ -88,7 +90,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.edges.Forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	}
-	store, others, err := r.target(ctx, req.NamespacedName)
+	store, others, err := refs.Store(ctx, r.Client, r.Live, req.NamespacedName)
 	if err != nil || others {
 		return ctrl.Result{}, err
 	}
@@ -141,25 +143,4 @@ func (r *run) anyAccepted() bool {
 		}
 	}
 	return false
-}
-
-// target reads the policies' Store; others tells that it is another
-// operator's, who shares the work by labels.
-func (r *Reconciler) target(ctx context.Context, key types.NamespacedName) (store *v1alpha1.Store, others bool, err error) {
-	store = &v1alpha1.Store{}
-	err = r.Client.Get(ctx, key, store)
-	if err == nil {
-		return store, false, nil
-	}
-	if !apierrors.IsNotFound(err) {
-		return nil, false, fmt.Errorf("reading Store %s: %w", key.Name, err)
-	}
-	err = r.Live.Get(ctx, key, &v1alpha1.Store{})
-	if apierrors.IsNotFound(err) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("reading Store %s: %w", key.Name, err)
-	}
-	return nil, true, nil
 }

@@ -3,7 +3,6 @@ package ratelimitpolicy
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -26,9 +25,8 @@ type record struct {
 	hash     string
 	complete bool
 	since    time.Time
-	// written and version are of the last write of each policy's status.
+	// written is when each policy's status was, the last time.
 	written map[types.UID]time.Time
-	version map[types.UID]uint64
 }
 
 // of drops what was remembered of policies that are gone.
@@ -39,14 +37,13 @@ func (m *memory) of(store types.NamespacedName, policies []v1alpha1.RateLimitPol
 		m.stores = map[types.NamespacedName]*record{}
 	}
 	if m.stores[store] == nil {
-		m.stores[store] = &record{written: map[types.UID]time.Time{}, version: map[types.UID]uint64{}}
+		m.stores[store] = &record{written: map[types.UID]time.Time{}}
 	}
 	r := m.stores[store]
 	gone := func(uid types.UID) bool {
 		return !slices.ContainsFunc(policies, func(p v1alpha1.RateLimitPolicy) bool { return p.UID == uid })
 	}
 	maps.DeleteFunc(r.written, func(uid types.UID, _ time.Time) bool { return gone(uid) })
-	maps.DeleteFunc(r.version, func(uid types.UID, _ uint64) bool { return gone(uid) })
 	return r
 }
 
@@ -73,15 +70,4 @@ func (r *record) askAgain(run *run, now time.Time) time.Duration {
 	return max(askSoonest, min(askSteady, now.Sub(r.since)/4))
 }
 
-// lagsBehind tells whether the cached policy is older than our last write.
-func (r *record) lagsBehind(p *v1alpha1.RateLimitPolicy) bool {
-	have, err := strconv.ParseUint(p.ResourceVersion, 10, 64)
-	return err == nil && have < r.version[p.UID]
-}
-
-func (r *record) wrote(p *v1alpha1.RateLimitPolicy, now time.Time) {
-	r.written[p.UID] = now
-	if version, err := strconv.ParseUint(p.ResourceVersion, 10, 64); err == nil {
-		r.version[p.UID] = version
-	}
-}
+func (r *record) wrote(p *v1alpha1.RateLimitPolicy, now time.Time) { r.written[p.UID] = now }

@@ -16,7 +16,7 @@ import (
 func TestAPolicyIsEnforcedWhenEveryReadyPodRunsIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
+	w.Store("shop")
 	before := w.edge("shop")
 	for n := range 3 {
 		w.pod("shop", n, before)
@@ -36,13 +36,13 @@ func TestAPolicyIsEnforcedWhenEveryReadyPodRunsIt(t *testing.T) {
 	if p.Status.PolicyHash != now.Hash || p.Status.Source != "Redis" || has(p, v1alpha1.ReconcilingCondition) {
 		t.Errorf("status is %+v", p.Status)
 	}
-	w.untilEvent(corev1.EventTypeNormal, "Enforced", "3/3")
+	w.UntilEvent(corev1.EventTypeNormal, "Enforced", "3/3")
 }
 
 func TestAnEditIsNotEnforcedUntilThePodsRunIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
+	w.Store("shop")
 	w.policy("limits", "shop", `failureMode: Open`)
 	w.pod("shop", 0, w.edge("shop"))
 	first := w.untilEnforced("limits", "1/1")
@@ -58,7 +58,7 @@ func TestAnEditIsNotEnforcedUntilThePodsRunIt(t *testing.T) {
 func TestAPodThatFallsBehindIsToldWithoutAnyEvent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
+	w.Store("shop")
 	w.policy("limits", "shop", `failureMode: Open`)
 	now := w.edge("shop")
 	w.pod("shop", 0, now)
@@ -66,7 +66,7 @@ func TestAPodThatFallsBehindIsToldWithoutAnyEvent(t *testing.T) {
 	w.untilEnforced("limits", "2/2")
 	w.runs(1, &status.Edge{Hash: "of-old", Error: "edge.yaml: limits.block: no such thing"})
 	w.until("limits", v1alpha1.EnforcedCondition, metav1.ConditionFalse, v1alpha1.ReasonPodRefuses, "1/2", "pod shop-api-1 refuses the settings", "limits.block")
-	w.untilEvent(corev1.EventTypeWarning, "NotEnforced", "shop-api-1")
+	w.UntilEvent(corev1.EventTypeWarning, "NotEnforced", "shop-api-1")
 	w.runs(1, nil)
 	w.until("limits", v1alpha1.EnforcedCondition, metav1.ConditionFalse, v1alpha1.ReasonPodSilent, "pod shop-api-1 does not answer", "connection refused")
 	w.runs(1, now)
@@ -76,7 +76,7 @@ func TestAPodThatFallsBehindIsToldWithoutAnyEvent(t *testing.T) {
 func TestAPodWhoseImageKnowsNoLimitsIsNamed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
+	w.Store("shop")
 	w.policy("limits", "shop", `failureMode: Open`)
 	p := w.until("limits", v1alpha1.EnforcedCondition, metav1.ConditionFalse, v1alpha1.ReasonNoReadyPods, "no api pod of Store shop is ready")
 	if p.Status.EnforcedReplicas != "0/0" || p.Status.AttackLevel != nil {
@@ -93,20 +93,20 @@ func TestAPolicyWaitsForItsStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.policy("limits", "shop", `failureMode: Open`)
-	p := w.until("limits", v1alpha1.AcceptedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetNotFound, "there is no Store shop in namespace "+w.namespace, "targetRef.name")
+	p := w.until("limits", v1alpha1.AcceptedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetNotFound, "there is no Store shop in namespace "+w.Namespace, "targetRef.name")
 	if !has(p, v1alpha1.StalledCondition) || p.Status.EnforcedReplicas != "" {
 		t.Errorf("%q\n%s", p.Status.EnforcedReplicas, told(p))
 	}
 	w.until("limits", v1alpha1.EnforcedCondition, metav1.ConditionFalse, v1alpha1.ReasonNotAccepted)
-	w.untilEvent(corev1.EventTypeWarning, v1alpha1.ReasonTargetNotFound)
-	s := w.store("shop")
+	w.UntilEvent(corev1.EventTypeWarning, v1alpha1.ReasonTargetNotFound)
+	s := w.Store("shop")
 	w.pod("shop", 0, w.edge("shop"))
 	p = w.untilEnforced("limits", "1/1")
 	if has(p, v1alpha1.StalledCondition) {
 		t.Errorf("it is stalled on:\n%s", told(p))
 	}
-	w.untilEvent(corev1.EventTypeNormal, v1alpha1.ReasonAccepted)
-	if err := w.client.Delete(t.Context(), s); err != nil {
+	w.UntilEvent(corev1.EventTypeNormal, v1alpha1.ReasonAccepted)
+	if err := w.Client.Delete(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	w.until("limits", v1alpha1.AcceptedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetNotFound)
@@ -115,8 +115,8 @@ func TestAPolicyWaitsForItsStore(t *testing.T) {
 func TestAPolicyThatIsGivenAnotherStoreIsOfThatOne(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
-	w.store("other")
+	w.Store("shop")
+	w.Store("other")
 	w.policy("limits", "shop", `global: {windows: [{requests: 9, period: 1m}]}`)
 	second := w.policy("second", "shop", `global: {windows: [{requests: 7, period: 1m}]}`)
 	// Of the same second, the name decides.
@@ -131,7 +131,7 @@ func TestAPolicyThatIsGivenAnotherStoreIsOfThatOne(t *testing.T) {
 func TestTheYoungerOfTwoPoliciesIsToldWhatItLost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
+	w.Store("shop")
 	w.policy("a", "shop", `{address: {windows: [{requests: 9, period: 1m}]}, rules: [{name: r, cost: 2}]}`)
 	w.policy("b", "shop", `{address: {windows: [{requests: 7, period: 1m}]}, rules: [{name: r, cost: 3}], blocklist: {cidrs: [192.0.2.0/24]}}`)
 	now := w.edge("shop")
@@ -141,7 +141,7 @@ func TestTheYoungerOfTwoPoliciesIsToldWhatItLost(t *testing.T) {
 		t.Errorf("the older one is overridden:\n%s", told(a))
 	}
 	w.untilEnforced("b", "1/1")
-	if err := w.client.Delete(t.Context(), w.read("a")); err != nil {
+	if err := w.Client.Delete(t.Context(), w.read("a")); err != nil {
 		t.Fatal(err)
 	}
 	b := w.until("b", v1alpha1.EnforcedCondition, metav1.ConditionFalse, v1alpha1.ReasonPropagating)
@@ -153,7 +153,7 @@ func TestTheYoungerOfTwoPoliciesIsToldWhatItLost(t *testing.T) {
 func TestALockoutIsNotEnforcedUntilItIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
+	w.Store("shop")
 	w.pod("shop", 0, w.edge("shop"))
 	w.policy("lockout", "shop", `blocklist: {cidrs: [0.0.0.0/1, 128.0.0.0/1]}`)
 	w.until("lockout", v1alpha1.AcceptedCondition, metav1.ConditionFalse, v1alpha1.ReasonLockoutNotAcknowledged, "spec.blocklist holds all of IPv4", "spec.acknowledgeLockout: true")
@@ -167,11 +167,11 @@ func TestALockoutIsNotEnforcedUntilItIsAcknowledged(t *testing.T) {
 func TestOfAPausedStoreItIsSaid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	s := w.store("shop")
+	s := w.Store("shop")
 	before := s.DeepCopy()
 	s.Spec.Paused = true
 	w.pod("shop", 0, w.edge("shop"))
-	if err := w.client.Patch(t.Context(), s, client.MergeFrom(before)); err != nil {
+	if err := w.Client.Patch(t.Context(), s, client.MergeFrom(before)); err != nil {
 		t.Fatal(err)
 	}
 	w.policy("limits", "shop", `failureMode: Open`)
@@ -185,31 +185,31 @@ func TestOfAPausedStoreItIsSaid(t *testing.T) {
 func TestWhatThePodsTellIsAddedUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
+	w.Store("shop")
 	w.policy("limits", "shop", `failureMode: Open`)
 	hash := w.hash("shop")
 	w.pod("shop", 0, &status.Edge{Hash: hash, Limits: status.Limits{Source: "redis", Refused: 30, Bans: 2}})
 	w.pod("shop", 1, &status.Edge{Hash: hash, Limits: status.Limits{Source: "open", Refused: 10, Bans: 3, AttackLevel: 2}})
 	w.untilEnforced("limits", "2/2")
 	var s v1alpha1.RateLimitPolicyStatus
-	w.eventually("the sums", func() error {
+	w.Eventually("the sums", func() error {
 		s = w.read("limits").Status
 		if s.RefusedLastMinutes == nil || *s.RefusedLastMinutes != 40 || *s.Bans != 3 || *s.AttackLevel != 2 || s.Source != "Open" {
 			return fmt.Errorf("status is %+v", s)
 		}
 		return nil
 	})
-	w.untilEvent(corev1.EventTypeWarning, "UnderAttack", "attack level 2, before it was 0", "40 requests")
+	w.UntilEvent(corev1.EventTypeWarning, "UnderAttack", "attack level 2, before it was 0", "40 requests")
 	w.runs(1, &status.Edge{Hash: hash, Limits: status.Limits{Source: "redis", AttackLevel: 1}})
-	w.untilEvent(corev1.EventTypeNormal, "AttackEases", "attack level 1, before it was 2")
+	w.UntilEvent(corev1.EventTypeNormal, "AttackEases", "attack level 1, before it was 2")
 	w.runs(1, &status.Edge{Hash: hash, Limits: status.Limits{Source: "redis"}})
-	w.untilEvent(corev1.EventTypeNormal, "AttackOver", "before it was 1")
+	w.UntilEvent(corev1.EventTypeNormal, "AttackOver", "before it was 1")
 }
 
 func TestCountsAloneAreWrittenEveryHalfMinuteAtMost(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
+	w.Store("shop")
 	w.policy("limits", "shop", `failureMode: Open`)
 	hash := w.hash("shop")
 	w.pod("shop", 0, &status.Edge{Hash: hash, Limits: status.Limits{Source: "redis", Refused: 1}})
@@ -219,8 +219,8 @@ func TestCountsAloneAreWrittenEveryHalfMinuteAtMost(t *testing.T) {
 	if n := *w.read("limits").Status.RefusedLastMinutes; n != 1 {
 		t.Errorf("%d were written at once", n)
 	}
-	w.clock.ahead.Store(int64(time.Minute))
-	w.eventually("the count to be written", func() error {
+	w.Clock.Forward(time.Minute)
+	w.Eventually("the count to be written", func() error {
 		if n := *w.read("limits").Status.RefusedLastMinutes; n != 2 {
 			return fmt.Errorf("it is %d", n)
 		}
@@ -232,15 +232,15 @@ func TestCountsAloneAreWrittenEveryHalfMinuteAtMost(t *testing.T) {
 func (w *world) asked(times int64) {
 	w.t.Helper()
 	before := w.pods.asked.Load()
-	w.eventually("the pods to be asked", func() error {
+	w.Eventually("the pods to be asked", func() error {
 		// A pod that changes has them asked at once.
 		var list corev1.PodList
-		if err := w.client.List(w.t.Context(), &list, client.InNamespace(w.namespace)); err != nil {
+		if err := w.Client.List(w.t.Context(), &list, client.InNamespace(w.Namespace)); err != nil {
 			return err
 		}
 		p := &list.Items[0]
 		patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"annotations":{"test":"%d"}}}`, time.Now().UnixNano()))
-		if err := w.client.Patch(w.t.Context(), p, patch); err != nil {
+		if err := w.Client.Patch(w.t.Context(), p, patch); err != nil {
 			return err
 		}
 		if n := w.pods.asked.Load() - before; n < times {
@@ -253,7 +253,7 @@ func (w *world) asked(times int64) {
 func TestASteadyPolicyIsNeverWrittenAlsoAfterARestart(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.store("shop")
+	w.Store("shop")
 	w.policy("a", "shop", `failureMode: Open`)
 	w.policy("b", "shop", `failureMode: Closed`)
 	w.policy("lockout", "shop", `blocklist: {cidrs: [0.0.0.0/1, 128.0.0.0/1]}`)
@@ -262,14 +262,14 @@ func TestASteadyPolicyIsNeverWrittenAlsoAfterARestart(t *testing.T) {
 	w.untilEnforced("a", "1/1")
 	w.untilEnforced("b", "1/1")
 	w.until("astray", v1alpha1.AcceptedCondition, metav1.ConditionFalse, v1alpha1.ReasonTargetNotFound)
-	w.untilEvent(corev1.EventTypeNormal, "Enforced")
+	w.UntilEvent(corev1.EventTypeNormal, "Enforced")
 	w.asked(3)
-	before := w.writes.Load()
+	before := w.Writes.Load()
 	w.asked(5)
-	w.stop()
+	w.Stop()
 	w.start()
 	w.asked(5)
-	if n := w.writes.Load() - before; n > 0 {
+	if n := w.Writes.Load() - before; n > 0 {
 		t.Errorf("a steady policy cost %d requests that write", n)
 	}
 }
@@ -277,9 +277,9 @@ func TestASteadyPolicyIsNeverWrittenAlsoAfterARestart(t *testing.T) {
 func TestAPolicyOfAnotherOperatorsStoreIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.stop()
+	w.Stop()
 	w.shard = "shard=one"
-	w.store("shop")
+	w.Store("shop")
 	w.policy("limits", "shop", `failureMode: Open`)
 	w.policy("astray", "nowhere", `failureMode: Open`)
 	w.start()

@@ -29,7 +29,7 @@ func (r *Reconciler) report(ctx context.Context, run *run, known *record, before
 	if !before.DeletionTimestamp.IsZero() {
 		return true, nil
 	}
-	if known.lagsBehind(before) {
+	if r.versions.Behind(before) {
 		return false, nil
 	}
 	p := before.DeepCopy()
@@ -43,6 +43,7 @@ func (r *Reconciler) report(ctx context.Context, run *run, known *record, before
 		return true, client.IgnoreNotFound(fmt.Errorf("writing the status of RateLimitPolicy %s: %w", p.Name, err))
 	}
 	known.wrote(written, now)
+	r.versions.Wrote(written)
 	r.tell(before, p)
 	return true, nil
 }

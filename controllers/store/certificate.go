@@ -14,6 +14,7 @@ import (
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
+	"gitee.com/captainjez/gocart/controllers/internal/diagnosis"
 	"gitee.com/captainjez/gocart/controllers/internal/outcome"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 )
@@ -98,14 +99,14 @@ func (r *Reconciler) issuedCertificate(ctx context.Context, run *run, status *v1
 func (r *Reconciler) issuingTrouble(ctx context.Context, c *certmanagerv1.Certificate) error {
 	const again = 10 * time.Second
 	if i := certificateCondition(c, certmanagerv1.CertificateConditionIssuing); i != nil && i.Status == cmmeta.ConditionFalse && i.Reason == "Failed" {
-		return outcome.Waiting(v1alpha1.ReasonIssueFailed, again, "%s refused Certificate %s: %s", issuerOf(c), c.Name, clip(i.Message))
+		return outcome.Waiting(v1alpha1.ReasonIssueFailed, again, "%s refused Certificate %s: %s", issuerOf(c), c.Name, diagnosis.Clip(i.Message))
 	}
 	var challenges acmev1.ChallengeList
 	if err := r.Live.List(ctx, &challenges, client.InNamespace(c.Namespace)); err == nil {
 		for i := range challenges.Items {
 			ch := &challenges.Items[i]
 			if ch.Status.Reason != "" && contains(c.Spec.DNSNames, ch.Spec.DNSName) {
-				return outcome.Waiting(v1alpha1.ReasonIssuing, again, "%s is proving that %s is yours by %s: %s", issuerOf(c), ch.Spec.DNSName, ch.Spec.Type, clip(ch.Status.Reason))
+				return outcome.Waiting(v1alpha1.ReasonIssuing, again, "%s is proving that %s is yours by %s: %s", issuerOf(c), ch.Spec.DNSName, ch.Spec.Type, diagnosis.Clip(ch.Status.Reason))
 			}
 		}
 	}
@@ -118,7 +119,7 @@ func (r *Reconciler) issuingTrouble(ctx context.Context, c *certmanagerv1.Certif
 			}
 			for _, condition := range q.Status.Conditions {
 				if condition.Type == certmanagerv1.CertificateRequestConditionReady && condition.Status == cmmeta.ConditionFalse && condition.Message != "" {
-					return outcome.Waiting(v1alpha1.ReasonIssuing, again, "%s: %s", issuerOf(c), clip(condition.Message))
+					return outcome.Waiting(v1alpha1.ReasonIssuing, again, "%s: %s", issuerOf(c), diagnosis.Clip(condition.Message))
 				}
 			}
 		}

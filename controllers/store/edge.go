@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/controllers/internal/diagnosis"
 	"gitee.com/captainjez/gocart/controllers/internal/outcome"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/controllers/internal/probe"
@@ -64,7 +65,7 @@ func (r *Reconciler) deliver(ctx context.Context, run *run) error {
 		run.lookAgain = min(run.lookAgain, again)
 		behind = outcome.Waiting(v1alpha1.ReasonPropagating, again, "pod %s has not taken the settings of edge.yaml yet", a.Pod.Name)
 		if why := a.Status.Edge.Error; why != "" {
-			behind = outcome.Waiting(v1alpha1.ReasonPodRefuses, again, "pod %s refuses the settings of edge.yaml: %s", a.Pod.Name, clip(why))
+			behind = outcome.Waiting(v1alpha1.ReasonPodRefuses, again, "pod %s refuses the settings of edge.yaml: %s", a.Pod.Name, diagnosis.Clip(why))
 		}
 		if err := r.nudge(ctx, run, d, a.Pod); err != nil {
 			return err

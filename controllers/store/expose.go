@@ -12,6 +12,7 @@ import (
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
+	"gitee.com/captainjez/gocart/controllers/internal/diagnosis"
 	"gitee.com/captainjez/gocart/controllers/internal/outcome"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 )
@@ -84,7 +85,7 @@ func (r *Reconciler) routeAccepted(ctx context.Context, s *v1alpha1.Store, name 
 			if c == nil || c.Status != "True" || c.ObservedGeneration < route.Generation {
 				why := "it has not answered yet"
 				if c != nil {
-					why = c.Reason + ": " + clip(c.Message)
+					why = c.Reason + ": " + diagnosis.Clip(c.Message)
 				}
 				return "", outcome.Waiting(v1alpha1.ReasonNotAccepted, 0, "Gateway %s does not serve HTTPRoute %s: %s", p.ParentRef.Name, name, why)
 			}

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/controllers/internal/diagnosis"
 	"gitee.com/captainjez/gocart/controllers/internal/outcome"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/runtime/status"
@@ -113,12 +114,12 @@ func (r *Reconciler) lastMigration(ctx context.Context, job *batchv1.Job) (statu
 func parseMigration(message string) status.Migration {
 	var m status.Migration
 	if err := json.Unmarshal([]byte(strings.TrimSpace(message)), &m); err != nil || m.Reason == "" {
-		return status.Migration{Message: clip(message)}
+		return status.Migration{Message: diagnosis.Clip(message)}
 	}
 	if m.Succeeded {
 		m.Message = ""
 	}
-	m.Message = clip(m.Message)
+	m.Message = diagnosis.Clip(m.Message)
 	return m
 }
 

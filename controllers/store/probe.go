@@ -2,20 +2,20 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/controllers/internal/diagnosis"
 	"gitee.com/captainjez/gocart/controllers/internal/outcome"
-	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/controllers/internal/probe"
-	"gitee.com/captainjez/gocart/runtime/status"
 )
 
 // askPods has one ready pod tell whether the database and Redis answer it,
 // which for servers of the user's own nobody else can tell.
 func (r *Reconciler) askPods(ctx context.Context, run *run) error {
-	seen, err := r.ask(ctx, run)
+	seen, err := probe.Any(ctx, r.Client, client.ObjectKeyFromObject(run.store), r.Prober.Status)
 	if err != nil || seen == nil {
 		// Of a store that is to have no pods, nobody ever tells.
 		if !run.conditions.Has(v1alpha1.RedisReadyCondition) && !scaledToZero(run.store) {
@@ -35,7 +35,7 @@ func (r *Reconciler) askPods(ctx context.Context, run *run) error {
 		s.Status.Database = &v1alpha1.ServerStatus{Version: seen.Database.Version}
 	}
 	if !seen.Database.Reachable && run.conditions.IsTrue(v1alpha1.DatabaseReadyCondition) {
-		run.conditions.False(v1alpha1.DatabaseReadyCondition, v1alpha1.ReasonUnreachable, "the pods can not reach the database: "+clip(seen.Database.Error))
+		run.conditions.False(v1alpha1.DatabaseReadyCondition, v1alpha1.ReasonUnreachable, "the pods can not reach the database: "+diagnosis.Clip(seen.Database.Error))
 		return outcome.Waiting(v1alpha1.ReasonUnreachable, 10*time.Second, "the pods can not reach the database")
 	}
 	if seen.Redis == nil {
@@ -47,7 +47,7 @@ func (r *Reconciler) askPods(ctx context.Context, run *run) error {
 	switch {
 	case run.redisHash == "":
 	case !seen.Redis.Reachable:
-		run.conditions.False(v1alpha1.RedisReadyCondition, v1alpha1.ReasonUnreachable, "the pods can not reach Redis, and serve on without it: "+clip(seen.Redis.Error))
+		run.conditions.False(v1alpha1.RedisReadyCondition, v1alpha1.ReasonUnreachable, "the pods can not reach Redis, and serve on without it: "+diagnosis.Clip(seen.Redis.Error))
 		return outcome.Waiting(v1alpha1.ReasonUnreachable, 10*time.Second, "the pods can not reach Redis")
 	case !run.conditions.Has(v1alpha1.RedisReadyCondition):
 		run.conditions.True(v1alpha1.RedisReadyCondition, v1alpha1.ReasonReady, "the pods reach Redis")
@@ -58,27 +58,4 @@ func (r *Reconciler) askPods(ctx context.Context, run *run) error {
 func scaledToZero(s *v1alpha1.Store) bool {
 	api, worker := s.Status.API, s.Status.Worker
 	return api != nil && worker != nil && api.DesiredReplicas == 0 && worker.DesiredReplicas == 0
-}
-
-// ask asks the ready pods in turn until one answers; nil when none is ready.
-func (r *Reconciler) ask(ctx context.Context, run *run) (*status.Status, error) {
-	var last error
-	for _, component := range []string{plan.ComponentAPI, plan.ComponentWorker} {
-		pods, err := r.pods(ctx, run.store, component)
-		if err != nil {
-			return nil, err
-		}
-		asked := 0
-		for i := range pods {
-			if p := &pods[i]; probe.Ready(p) && asked < 3 {
-				asked++
-				seen, err := r.Prober.Status(ctx, p.Status.PodIP)
-				if err == nil {
-					return &seen, nil
-				}
-				last = fmt.Errorf("asking pod %s: %w", p.Name, err)
-			}
-		}
-	}
-	return nil, last
 }

@@ -1,5 +1,5 @@
 // Package apply makes objects exist as planned, by server-side apply with one
-// field owner, and is the only writer of a Store's children.
+// field owner, and is the only writer of the children of Stores and JobSchedules.
 //
 // An object is written only when it must be: its annotation tells which plan
 // was applied to it, and a comparison of the planned fields with the cached
@@ -46,7 +46,7 @@ const (
 	annotationApplied = "commerce.rcommerce.app/applied"
 )
 
-// Applier writes the children of Stores.
+// Applier writes the children of owners of one kind.
 type Applier struct {
 	client client.Client
 	live   client.Reader
@@ -66,7 +66,7 @@ func New(c client.Client, live client.Reader, recorder events.EventRecorder) *Ap
 	return &Applier{client: c, live: live, events: recorder, written: map[string]uint64{}, agreements: map[client.ObjectKey]map[string]agreement{}}
 }
 
-// Apply makes one object exist as planned, owned by the Store. It returns true
+// Apply makes one object exist as planned, owned by the owner. It returns true
 // when the cached object already is as planned, so that what the cache tells
 // of its progress speaks of this plan and not of an earlier one.
 //
@@ -74,7 +74,7 @@ func New(c client.Client, live client.Reader, recorder events.EventRecorder) *Ap
 // somebody else, a Terminal Rejected where the API server refuses the object,
 // a Waiting one while an earlier object of the name is being deleted, and
 // whatever else the API server answered.
-func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.Store, desired client.Object) (current bool, err error) {
+func (a *Applier) Apply(ctx context.Context, owner client.Object, desired client.Object) (current bool, err error) {
 	desired = desired.DeepCopyObject().(client.Object)
 	if err := controllerutil.SetControllerReference(owner, desired, a.client.Scheme()); err != nil {
 		return false, fmt.Errorf("owning %s: %w", describe(desired), err)
@@ -98,7 +98,7 @@ func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.Store, desired clie
 		_, err = a.write(ctx, planned, fieldOwner)
 		return false, err
 	}
-	if err := checkOwned(owner, live, desired); err != nil {
+	if err := a.checkOwned(owner, live, desired); err != nil {
 		return false, err
 	}
 	if a.cacheLagsBehind(desired, live) {
@@ -116,7 +116,7 @@ func (a *Applier) Apply(ctx context.Context, owner *v1alpha1.Store, desired clie
 }
 
 // compare writes the object where the plan or somebody else changed it.
-func (a *Applier) compare(ctx context.Context, owner *v1alpha1.Store, desired, live client.Object, digest string) (current bool, err error) {
+func (a *Applier) compare(ctx context.Context, owner client.Object, desired, live client.Object, digest string) (current bool, err error) {
 	planned, err := stamped(desired, digest)
 	if err != nil {
 		return false, err
@@ -173,13 +173,13 @@ func (a *Applier) cached(ctx context.Context, desired client.Object) (client.Obj
 // agreement: the object of this version is as the plan of this digest says.
 type agreement struct{ resourceVersion, digest string }
 
-func (a *Applier) agreed(owner *v1alpha1.Store, o client.Object, now agreement) bool {
+func (a *Applier) agreed(owner client.Object, o client.Object, now agreement) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.agreements[client.ObjectKeyFromObject(owner)][identity(o)] == now
 }
 
-func (a *Applier) agree(owner *v1alpha1.Store, o client.Object, now agreement) {
+func (a *Applier) agree(owner client.Object, o client.Object, now agreement) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	key := client.ObjectKeyFromObject(owner)
@@ -189,11 +189,11 @@ func (a *Applier) agree(owner *v1alpha1.Store, o client.Object, now agreement) {
 	a.agreements[key][identity(o)] = now
 }
 
-// Forget drops what was remembered for a Store that is gone.
-func (a *Applier) Forget(store client.ObjectKey) {
+// Forget drops what was remembered for an owner that is gone.
+func (a *Applier) Forget(owner client.ObjectKey) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.agreements, store)
+	delete(a.agreements, owner)
 }
 
 // applyJob: a Job's template can not be changed. One that ended well stays,
@@ -278,7 +278,7 @@ func (a *Applier) cacheLagsBehind(planned, live client.Object) bool {
 
 // checkFree looks past the cache, which holds only what carries our labels,
 // for an object of that name that is not ours.
-func (a *Applier) checkFree(ctx context.Context, owner *v1alpha1.Store, planned client.Object) error {
+func (a *Applier) checkFree(ctx context.Context, owner client.Object, planned client.Object) error {
 	existing := &metav1.PartialObjectMetadata{}
 	existing.SetGroupVersionKind(planned.GetObjectKind().GroupVersionKind())
 	err := a.live.Get(ctx, client.ObjectKeyFromObject(planned), existing)
@@ -288,21 +288,25 @@ func (a *Applier) checkFree(ctx context.Context, owner *v1alpha1.Store, planned 
 	if err != nil {
 		return translate(err, describe(planned))
 	}
-	return checkOwned(owner, existing, planned)
+	return a.checkOwned(owner, existing, planned)
 }
 
-func checkOwned(owner *v1alpha1.Store, live, planned client.Object) error {
+func (a *Applier) checkOwned(owner, live, planned client.Object) error {
 	if !live.GetDeletionTimestamp().IsZero() {
 		return outcome.Waiting(v1alpha1.ReasonWaiting, 5*time.Second, "%s is being deleted; it is made anew afterwards", describe(planned))
 	}
 	controller := metav1.GetControllerOf(live)
-	if controller != nil && controller.UID == owner.UID {
+	if controller != nil && controller.UID == owner.GetUID() {
 		return nil
 	}
-	if controller != nil && controller.Kind == "Store" && controller.Name == owner.Name {
-		return outcome.Waiting(v1alpha1.ReasonWaiting, 2*time.Second, "%s of the deleted Store of this name is still being removed", describe(planned))
+	gvk, err := a.client.GroupVersionKindFor(owner)
+	if err != nil {
+		return err
 	}
-	return outcome.Terminal(v1alpha1.ReasonNameTaken, "%s exists and does not belong to this Store: delete or rename it, or name the Store otherwise", describe(planned))
+	if controller != nil && controller.Kind == gvk.Kind && controller.Name == owner.GetName() {
+		return outcome.Waiting(v1alpha1.ReasonWaiting, 2*time.Second, "%s of the deleted %s of this name is still being removed", describe(planned), gvk.Kind)
+	}
+	return outcome.Terminal(v1alpha1.ReasonNameTaken, "%s exists and does not belong to this %s: delete or rename it, or name the %s otherwise", describe(planned), gvk.Kind, gvk.Kind)
 }
 
 // handOverReplicas lets an autoscaler have spec.replicas without a dip: the

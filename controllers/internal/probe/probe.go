@@ -13,6 +13,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/runtime/status"
@@ -40,24 +42,64 @@ func NewHTTP() *HTTP {
 
 // Status reads GET /internal/status.
 func (p *HTTP) Status(ctx context.Context, podIP string) (status.Status, error) {
-	url := "http://" + net.JoinHostPort(podIP, strconv.Itoa(p.Port)) + "/internal/status"
+	return read[status.Status](ctx, p, podIP, "/internal/status")
+}
+
+// Jobs reads GET /internal/jobs.
+func (p *HTTP) Jobs(ctx context.Context, podIP string) (status.Jobs, error) {
+	return read[status.Jobs](ctx, p, podIP, "/internal/jobs")
+}
+
+// Schedule reads GET /internal/schedules/NAME.
+func (p *HTTP) Schedule(ctx context.Context, podIP, name string) (status.Schedule, error) {
+	return read[status.Schedule](ctx, p, podIP, "/internal/schedules/"+name)
+}
+
+func read[T any](ctx context.Context, p *HTTP, podIP, path string) (answer T, err error) {
+	url := "http://" + net.JoinHostPort(podIP, strconv.Itoa(p.Port)) + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return status.Status{}, err
+		return answer, err
 	}
 	resp, err := p.Client.Do(req)
 	if err != nil {
-		return status.Status{}, err
+		return answer, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return status.Status{}, fmt.Errorf("%s answered %s", url, resp.Status)
+		return answer, fmt.Errorf("%s answered %s", url, resp.Status)
 	}
-	var s status.Status
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&s); err != nil {
-		return status.Status{}, fmt.Errorf("reading the answer of %s: %w", url, err)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil {
+		return answer, fmt.Errorf("reading the answer of %s: %w", url, err)
 	}
-	return s, nil
+	return answer, nil
+}
+
+// mostAsked bounds how many pods of a component are asked what any can tell.
+const mostAsked = 3
+
+// Any asks a store's ready pods in turn, those of the api first, what each of
+// them can tell, until one answers. It returns nil when none is ready.
+func Any[T any](ctx context.Context, c client.Reader, store types.NamespacedName, ask func(ctx context.Context, podIP string) (T, error)) (*T, error) {
+	var last error
+	for _, component := range []string{plan.ComponentAPI, plan.ComponentWorker} {
+		var pods corev1.PodList
+		if err := c.List(ctx, &pods, client.InNamespace(store.Namespace), client.MatchingLabels(plan.Selector(store.Name, component))); err != nil {
+			return nil, fmt.Errorf("listing the %s pods: %w", component, err)
+		}
+		asked := 0
+		for i := range pods.Items {
+			if p := &pods.Items[i]; Ready(p) && asked < mostAsked {
+				asked++
+				answer, err := ask(ctx, p.Status.PodIP)
+				if err == nil {
+					return &answer, nil
+				}
+				last = fmt.Errorf("asking pod %s: %w", p.Name, err)
+			}
+		}
+	}
+	return nil, last
 }
 
 // Ready tells whether a pod serves and can be asked.
