@@ -32,6 +32,29 @@ const (
 	OverriddenCondition = "Overridden"
 )
 
+// Condition types of a JobSchedule, besides Accepted, Reconciling and Stalled.
+const (
+	// ScheduledCondition is True while further runs come.
+	ScheduledCondition = "Scheduled"
+	// LastRunSucceededCondition is True when the newest run that ended did what
+	// it is for, and Unknown before the first one did.
+	LastRunSucceededCondition = "LastRunSucceeded"
+)
+
+// Reasons of a JobSchedule's conditions.
+const (
+	ReasonScheduled       = "Scheduled"
+	ReasonSuspended       = "Suspended"
+	ReasonStoreMigrating  = "StoreMigrating"
+	ReasonNeverFires      = "NeverFires"
+	ReasonUnknownTimeZone = "UnknownTimeZone"
+
+	ReasonNoRunYet    = "NoRunYet"
+	ReasonCompleted   = "Completed"
+	ReasonDead        = "Dead"
+	ReasonNotEnqueued = "NotEnqueued"
+)
+
 // Reasons of a RateLimitPolicy's conditions.
 const (
 	ReasonAccepted               = "Accepted"

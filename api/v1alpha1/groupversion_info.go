@@ -17,7 +17,7 @@ var GroupVersion = schema.GroupVersion{Group: "commerce.rcommerce.app", Version:
 
 // AddToScheme adds this package's kinds to a scheme.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &Store{}, &StoreList{}, &RateLimitPolicy{}, &RateLimitPolicyList{})
+	s.AddKnownTypes(GroupVersion, &Store{}, &StoreList{}, &RateLimitPolicy{}, &RateLimitPolicyList{}, &JobSchedule{}, &JobScheduleList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

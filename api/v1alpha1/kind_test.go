@@ -1,6 +1,7 @@
 package v1alpha1_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,11 +12,14 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	commercev1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/internal/testenv"
 )
 
@@ -44,7 +48,7 @@ type kind struct {
 	sized map[string]func(n int64) any
 }
 
-func kinds() []kind { return []kind{stores, rateLimitPolicies} }
+func kinds() []kind { return []kind{stores, rateLimitPolicies, jobSchedules} }
 
 func eachKind(t *testing.T, test func(t *testing.T, k kind, c client.Client, namespace string)) {
 	for _, k := range kinds() {
@@ -340,6 +344,54 @@ func hostName(n int64) string {
 	}
 	return name
 }
+
+// columns are what kubectl get shows of an object: the names of those that are
+// there without -o wide, and the cells of all.
+func columns(t *testing.T, namespace, plural, name string) (narrow []string, shown map[string]string) {
+	t.Helper()
+	discovered, err := discovery.NewDiscoveryClientForConfig(cluster.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := discovered.RESTClient().Get().
+		AbsPath("/apis/commerce.rcommerce.app/v1alpha1/namespaces", namespace, plural, name).
+		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").
+		DoRaw(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &metav1.Table{}
+	if err := json.Unmarshal(body, table); err != nil {
+		t.Fatalf("%v: %s", err, body)
+	}
+	shown = map[string]string{}
+	for i, column := range table.ColumnDefinitions {
+		if column.Priority == 0 {
+			narrow = append(narrow, column.Name)
+		}
+		shown[column.Name] = fmt.Sprint(table.Rows[0].Cells[i])
+	}
+	return narrow, shown
+}
+
+// served is how the API server lists a kind.
+func served(t *testing.T, plural string) metav1.APIResource {
+	t.Helper()
+	discovered, err := discovery.NewDiscoveryClientForConfig(cluster.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resources, err := discovered.ServerResourcesForGroupVersion(commercev1alpha1.GroupVersion.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(resources.APIResources, func(r metav1.APIResource) bool { return r.Name == plural })
+	if i < 0 {
+		t.Fatalf("%s are not served: %+v", plural, resources.APIResources)
+	}
+	return resources.APIResources[i]
+}
+
 func dryRun(t *testing.T, c client.Client, object *unstructured.Unstructured) error {
 	t.Helper()
 	return c.Create(t.Context(), object, client.DryRunAll, client.FieldValidation("Strict"))

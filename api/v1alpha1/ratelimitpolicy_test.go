@@ -1,7 +1,6 @@
 package v1alpha1_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,7 +10,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	commercev1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
@@ -324,29 +322,7 @@ func TestPrinterColumnsOfAPolicy(t *testing.T) {
 	if err := c.Status().Update(t.Context(), made); err != nil {
 		t.Fatal(err)
 	}
-	discovered, err := discovery.NewDiscoveryClientForConfig(cluster.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := discovered.RESTClient().Get().
-		AbsPath("/apis/commerce.rcommerce.app/v1alpha1/namespaces", namespace, "ratelimitpolicies", made.Name).
-		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").
-		DoRaw(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	table := &metav1.Table{}
-	if err := json.Unmarshal(body, table); err != nil {
-		t.Fatalf("%v: %s", err, body)
-	}
-	var narrow []string
-	shown := map[string]string{}
-	for i, column := range table.ColumnDefinitions {
-		if column.Priority == 0 {
-			narrow = append(narrow, column.Name)
-		}
-		shown[column.Name] = fmt.Sprint(table.Rows[0].Cells[i])
-	}
+	narrow, shown := columns(t, namespace, "ratelimitpolicies", made.Name)
 	if want := []string{"Name", "Target", "Accepted", "Enforced", "Replicas", "Refused", "Attack", "Age"}; !slices.Equal(narrow, want) {
 		t.Errorf("kubectl get shows %q, want %q", narrow, want)
 	}
@@ -361,19 +337,7 @@ func TestPrinterColumnsOfAPolicy(t *testing.T) {
 }
 
 func TestAPolicyIsFoundByItsShortNameAndCategories(t *testing.T) {
-	discovered, err := discovery.NewDiscoveryClientForConfig(cluster.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	resources, err := discovered.ServerResourcesForGroupVersion(commercev1alpha1.GroupVersion.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(resources.APIResources, func(r metav1.APIResource) bool { return r.Name == "ratelimitpolicies" })
-	if i < 0 {
-		t.Fatalf("ratelimitpolicies are not served: %+v", resources.APIResources)
-	}
-	if r := resources.APIResources[i]; !slices.Equal(r.ShortNames, []string{"rlp"}) || !slices.Equal(r.Categories, []string{"all", "gocart"}) {
+	if r := served(t, "ratelimitpolicies"); !slices.Equal(r.ShortNames, []string{"rlp"}) || !slices.Equal(r.Categories, []string{"all", "gocart"}) {
 		t.Errorf("short names %q, categories %q", r.ShortNames, r.Categories)
 	}
 }

@@ -1,7 +1,6 @@
 package v1alpha1_test
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -10,7 +9,6 @@ import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	commercev1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
@@ -109,66 +107,29 @@ func TestPrinterColumns(t *testing.T) {
 	c, namespace := cluster.Client(t), cluster.Namespace(t)
 	made := storeWithStatus(t, c, namespace)
 
-	discovered, err := discovery.NewDiscoveryClientForConfig(cluster.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := discovered.RESTClient().Get().
-		AbsPath("/apis/commerce.rcommerce.app/v1alpha1/namespaces", namespace, "stores", made.Name).
-		SetHeader("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io").
-		DoRaw(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	table := &metav1.Table{}
-	if err := json.Unmarshal(body, table); err != nil {
-		t.Fatalf("%v: %s", err, body)
-	}
-	var narrow, wide []string
-	shown := map[string]any{}
-	for i, column := range table.ColumnDefinitions {
-		wide = append(wide, column.Name)
-		if column.Priority == 0 {
-			narrow = append(narrow, column.Name)
-		}
-		shown[column.Name] = table.Rows[0].Cells[i]
-	}
+	narrow, shown := columns(t, namespace, "stores", made.Name)
 	if want := []string{"Name", "URL", "Ready", "Status", "API", "Worker", "Age"}; !slices.Equal(narrow, want) {
 		t.Errorf("kubectl get shows %q, want %q", narrow, want)
 	}
-	if want := []string{"Name", "URL", "Ready", "Status", "API", "Worker", "Certificate", "Database", "Redis", "Image", "Message", "Age"}; !slices.Equal(wide, want) {
-		t.Errorf("kubectl get -o wide shows %q, want %q", wide, want)
-	}
-	for name, want := range map[string]any{
+	for name, want := range map[string]string{
 		"Name": "shop", "URL": "https://shop.example.com", "Ready": "True", "Status": "Ready", "API": "3/3", "Worker": "1/1",
 		"Certificate": "2099-01-02T03:04:05Z", "Database": "17.6", "Redis": "7.4.1", "Image": "gocart-runtime:1.4.2", "Message": "everything answers",
 	} {
 		if shown[name] != want {
-			t.Errorf("column %s shows %v, want %v", name, shown[name], want)
+			t.Errorf("column %s shows %q, want %q", name, shown[name], want)
 		}
 	}
-	if age, _ := shown["Age"].(string); !strings.HasSuffix(age, "s") {
-		t.Errorf("column Age shows %v, want some seconds", shown["Age"])
+	if !strings.HasSuffix(shown["Age"], "s") {
+		t.Errorf("column Age shows %q, want some seconds", shown["Age"])
 	}
 }
 
 func TestAStoreIsFoundByItsShortNameAndCategories(t *testing.T) {
-	discovered, err := discovery.NewDiscoveryClientForConfig(cluster.Config())
-	if err != nil {
-		t.Fatal(err)
-	}
-	resources, err := discovered.ServerResourcesForGroupVersion(commercev1alpha1.GroupVersion.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(resources.APIResources, func(r metav1.APIResource) bool { return r.Name == "stores" })
-	if i < 0 {
-		t.Fatalf("stores are not served: %+v", resources.APIResources)
-	}
-	if names := resources.APIResources[i].ShortNames; !slices.Equal(names, []string{"sto"}) {
+	r := served(t, "stores")
+	if names := r.ShortNames; !slices.Equal(names, []string{"sto"}) {
 		t.Errorf("short names %q", names)
 	}
-	if categories := resources.APIResources[i].Categories; !slices.Equal(categories, []string{"all", "gocart"}) {
+	if categories := r.Categories; !slices.Equal(categories, []string{"all", "gocart"}) {
 		t.Errorf("categories %q", categories)
 	}
 }

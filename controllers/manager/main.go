@@ -1,5 +1,5 @@
-// Command gocart-operator reconciles Stores and RateLimitPolicies. This package holds flags and
-// wiring, nothing else.
+// Command gocart-operator reconciles Stores, RateLimitPolicies and JobSchedules.
+// This package holds flags and wiring, nothing else.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	_ "time/tzdata" // Nor does it hold time zones.
 
 	certmanageracmev1 "github.com/cert-manager/cert-manager/pkg/apis/acme/v1"
 	certmanagerv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -30,6 +31,7 @@ import (
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/controllers/internal/policies"
 	"gitee.com/captainjez/gocart/controllers/internal/probe"
+	"gitee.com/captainjez/gocart/controllers/jobschedule"
 	"gitee.com/captainjez/gocart/controllers/ratelimitpolicy"
 	"gitee.com/captainjez/gocart/controllers/store"
 	"gitee.com/captainjez/gocart/runtime/version"
@@ -59,7 +61,7 @@ func parseFlags() options {
 	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "let one of several replicas work at a time")
 	flag.StringVar(&o.namespaces, "watch-namespaces", "", "namespaces to look after, separated by commas; empty for all")
-	flag.StringVar(&o.selector, "watch-label-selector", "", "look after Stores with these labels only, and their RateLimitPolicies, so that several operators share the work")
+	flag.StringVar(&o.selector, "watch-label-selector", "", "look after Stores with these labels only, and their RateLimitPolicies and JobSchedules, so that several operators share the work")
 	flag.StringVar(&o.images.Runtime, "runtime-image", "gocart-runtime:"+version.Version, "image of a Store that names none")
 	flag.StringVar(&o.images.Postgres, "postgres-image", "docker.io/library/postgres:17", "image of a managed database that names none")
 	flag.StringVar(&o.images.Redis, "redis-image", "docker.io/library/redis:7.4", "image of a managed Redis that names none")
@@ -136,6 +138,13 @@ func run(o options) error {
 		},
 	}
 	if err := reconciler.SetupWithManager(mgr, o.concurrency); err != nil {
+		return err
+	}
+	schedules := &jobschedule.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Applier: apply.New(mgr.GetClient(), mgr.GetAPIReader(), recorder),
+		Events: recorder, Prober: prober, RuntimeRepository: repository(o.images.Runtime), Now: time.Now,
+	}
+	if err := schedules.SetupWithManager(mgr, o.concurrency); err != nil {
 		return err
 	}
 	limits := &ratelimitpolicy.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: recorder, Prober: prober, Now: time.Now}

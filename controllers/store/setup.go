@@ -59,9 +59,9 @@ func optionalChildren(api capability.API) []client.Object {
 	return nil
 }
 
-// CacheOptions is the shape of the cache: of everything that is not a Store, a
-// RateLimitPolicy or a Secret only what carries our label, of Secrets only metadata. stores, when
-// not nil, is the shard of Stores that this operator looks after.
+// CacheOptions is the shape of the cache: of everything that is not a Secret or
+// of a kind of ours only what carries our label, of Secrets only metadata.
+// stores, when not nil, is the shard of Stores that this operator looks after.
 func CacheOptions(namespaces []string, stores labels.Selector) cache.Options {
 	if stores == nil {
 		stores = labels.Everything()
@@ -74,6 +74,7 @@ func CacheOptions(namespaces []string, stores labels.Selector) cache.Options {
 			&v1alpha1.Store{}: {Label: stores},
 			// Whether it is of the shard is told by its Store.
 			&v1alpha1.RateLimitPolicy{}: {Label: labels.Everything()},
+			&v1alpha1.JobSchedule{}:     {Label: labels.Everything()},
 			secretMetadata():            {Label: labels.Everything(), Transform: nameOnly},
 			// Who owns spec.replicas is read from its managed fields.
 			&appsv1.Deployment{}: {Transform: func(o any) (any, error) { return o, nil }},

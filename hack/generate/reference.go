@@ -104,7 +104,7 @@ func section(page *strings.Builder, path string, schema *apiextensionsv1.JSONSch
 		switch {
 		case property.Type == "array" && property.Items.Schema.Type == "object":
 			section(page, path+"."+name+"[]", property.Items.Schema)
-		case property.Type == "object" && property.AdditionalProperties == nil:
+		case property.Type == "object" && property.AdditionalProperties == nil && property.XPreserveUnknownFields == nil:
 			section(page, path+"."+name, &property)
 		}
 	}
@@ -129,6 +129,8 @@ func typeOf(path, name string, schema *apiextensionsv1.JSONSchemaProps) string {
 		return "quantity"
 	case schema.Type == "object" && schema.AdditionalProperties != nil:
 		return "map of " + schema.AdditionalProperties.Schema.Type
+	case schema.XPreserveUnknownFields != nil:
+		return "any object"
 	case schema.Type == "object":
 		return link(path + "." + name)
 	case schema.Type == "array" && schema.Items.Schema.Type == "object":

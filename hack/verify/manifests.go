@@ -135,7 +135,7 @@ func ensure(folder string) string {
 }
 
 // published are kinds whose schema the API server adds a moment after their definition.
-var published = []string{"app.rcommerce.commerce.v1alpha1.RateLimitPolicy", "app.rcommerce.commerce.v1alpha1.Store", "com.coreos.monitoring.v1.ServiceMonitor", "io.cert-manager.v1.Certificate"}
+var published = []string{"app.rcommerce.commerce.v1alpha1.JobSchedule", "app.rcommerce.commerce.v1alpha1.RateLimitPolicy", "app.rcommerce.commerce.v1alpha1.Store", "com.coreos.monitoring.v1.ServiceMonitor", "io.cert-manager.v1.Certificate"}
 
 // publishedDefinitions reads /openapi/v2 once the custom kinds are in it.
 func publishedDefinitions(ctx context.Context, config *rest.Config) (map[string]any, error) {

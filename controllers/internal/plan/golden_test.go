@@ -36,20 +36,24 @@ func TestAStoreBecomesTheObjectsOfItsGoldenFile(t *testing.T) {
 				base = build(t, input(t, plain))
 			}
 			got := render(t, build(t, input(t, name)), base)
-			golden := filepath.Join("testdata", name+".out.yaml")
-			if *update {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(string(want), string(got)); d != "" {
-				t.Errorf("the plan differs from %s (-want +got):\n%s", golden, d)
-			}
+			asInGolden(t, filepath.Join("testdata", name+".out.yaml"), got)
 		})
+	}
+}
+
+func asInGolden(t *testing.T, golden string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("the plan differs from %s (-want +got):\n%s", golden, d)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -24,6 +25,8 @@ const (
 	labelInternal = "commerce.rcommerce.app/internal"
 	// labelComponent marks the operator's own pods, whatever their release is called.
 	labelComponent = "commerce.rcommerce.app/component"
+	// LabelSchedule names the JobSchedule of a Job and its pods.
+	LabelSchedule = "commerce.rcommerce.app/schedule"
 )
 
 // Annotations.
@@ -44,6 +47,7 @@ const (
 	ComponentAPI      = "api"
 	ComponentWorker   = "worker"
 	ComponentMigrate  = "migrate"
+	ComponentJob      = "job"
 	ComponentPostgres = "postgres"
 	ComponentRedis    = "redis"
 )
@@ -62,6 +66,18 @@ func Name(store, suffix string) string {
 	}
 	digest := Hash(store)[:8]
 	return store[:maxNameLength-len(suffix)-len(digest)-2] + "-" + digest + "-" + suffix
+}
+
+// CronJobName is the name of a schedule's CronJob. It always has a digest of
+// both names: without, those of store "a" with schedule "b-c" and of store "a-b"
+// with schedule "c" would be one.
+func CronJobName(store, schedule string) string {
+	name := store + "-" + schedule
+	digest := Hash(store, schedule)[:8]
+	if most := maxNameLength - len(digest) - 1; len(name) > most {
+		name = strings.TrimRight(name[:most], "-")
+	}
+	return name + "-" + digest
 }
 
 // CredentialsSecret holds the store's first API key. This and the next two are

@@ -25,18 +25,23 @@ func workerNetworkPolicy(in Input) *networkingv1.NetworkPolicy {
 	return networkPolicy(in, ComponentWorker, internalRule(in))
 }
 
+// jobNetworkPolicy: nobody has anything to ask the pods of schedules.
+func jobNetworkPolicy(in Input) *networkingv1.NetworkPolicy {
+	return networkPolicy(in, ComponentJob)
+}
+
 func postgresNetworkPolicy(in Input) *networkingv1.NetworkPolicy {
 	if in.Store.Spec.Database.Managed == nil {
 		return nil
 	}
-	return networkPolicy(in, ComponentPostgres, storeRule(in, postgresPort, ComponentAPI, ComponentWorker, ComponentMigrate))
+	return networkPolicy(in, ComponentPostgres, storeRule(in, postgresPort, ComponentAPI, ComponentWorker, ComponentJob, ComponentMigrate))
 }
 
 func redisNetworkPolicy(in Input) *networkingv1.NetworkPolicy {
 	if in.Store.Spec.Redis.Managed == nil {
 		return nil
 	}
-	return networkPolicy(in, ComponentRedis, storeRule(in, redisPort, ComponentAPI, ComponentWorker))
+	return networkPolicy(in, ComponentRedis, storeRule(in, redisPort, ComponentAPI, ComponentWorker, ComponentJob))
 }
 
 func networkPolicy(in Input, component string, rules ...networkingv1.NetworkPolicyIngressRule) *networkingv1.NetworkPolicy {

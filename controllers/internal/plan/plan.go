@@ -96,7 +96,7 @@ func Build(in Input) (Objects, error) {
 		),
 		Exposure: list(apiService(in), ingress(in), httpRoute(in)),
 		Network: list(
-			apiNetworkPolicy(in), workerNetworkPolicy(in), postgresNetworkPolicy(in), redisNetworkPolicy(in),
+			apiNetworkPolicy(in), workerNetworkPolicy(in), jobNetworkPolicy(in), postgresNetworkPolicy(in), redisNetworkPolicy(in),
 		),
 		Monitoring: list(internalService(in), serviceMonitor(in)),
 	}, nil
