@@ -43,7 +43,7 @@ func (b *bench) store(ctx context.Context, name string, products int) (*store, e
 	}
 	s := &store{bench: b, url: b.postgres.URL(name), products: products}
 	c := config.Default()
-	c.Store = config.Store{Name: name, Namespace: "bench", URL: "http://bench.example", Mode: config.ModeDevelopment}
+	c.Store = config.Store{Name: name, Namespace: "bench", URL: "http://bench.example", Mode: config.ModeDevelopment, Locale: c.Store.Locale}
 	c.Payments.Test = true
 	c.Log.Level = "error"
 	c.Database.MaxConnections = 20
