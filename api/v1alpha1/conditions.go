@@ -18,6 +18,8 @@ const (
 	// CertificateReadyCondition is absent where TLS is disabled.
 	CertificateReadyCondition = "CertificateReady"
 	RouteReadyCondition       = "RouteReady"
+	// WorkersScaledCondition is absent where the spec says how many workers there are.
+	WorkersScaledCondition = "WorkersScaled"
 )
 
 // Condition types of a RateLimitPolicy, besides Reconciling and Stalled.
@@ -106,4 +108,6 @@ const (
 	ReasonAddressPending     = "AddressPending"
 	ReasonNotAccepted        = "NotAccepted"
 	ReasonWaiting            = "Waiting"
+	ReasonScaledByJobs       = "ScaledByJobs"
+	ReasonAnotherAutoscaler  = "AnotherAutoscaler"
 )

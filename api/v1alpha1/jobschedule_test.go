@@ -227,7 +227,7 @@ func TestDefaultsOfASchedule(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := made.Spec
-	if s.TimeZone != "Etc/UTC" || s.Execution != commercev1alpha1.ExecutionEnqueue || s.ConcurrencyPolicy != commercev1alpha1.ConcurrencyForbid || s.Job.Queue != "normal" {
+	if s.TimeZone != "Etc/UTC" || s.Execution != commercev1alpha1.ExecutionEnqueue || s.ConcurrencyPolicy != commercev1alpha1.ConcurrencyForbid || s.Job.Queue != "" {
 		t.Errorf("the spec became %+v", s)
 	}
 }

@@ -142,15 +142,14 @@ type StoreReference struct {
 
 // ScheduledJob is a job of the runtime.
 type ScheduledJob struct {
-	// kind of the job, such as email or retention; gocart enqueue --help lists them.
+	// kind of the job, such as email or retention; gocart jobs kinds lists them.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z][a-z0-9]*([_-][a-z0-9]+)*$')",message="job.kind must consist of lower-case letters, digits, '_' and '-', such as retention"
 	Kind string `json:"kind"`
-	// queue that it waits in. By default normal. With execution Run it waits in none.
+	// queue that it waits in. By default the kind's. With execution Run it waits in none.
 	// +optional
-	// +kubebuilder:default=normal
 	Queue JobQueue `json:"queue,omitempty"`
 	// payload is what the kind asks for, 16 KiB of JSON at most. It is shown to
 	// whoever may see pods: nothing secret belongs in it.

@@ -35,9 +35,7 @@ func placement(field string) []bound {
 func workload(field string) []bound {
 	return slices.Concat(
 		numbers(field+".replicas", 0, 1000),
-		numbers(field+".autoscaling.minReplicas", 1, 1000),
 		numbers(field+".autoscaling.maxReplicas", 1, 1000),
-		numbers(field+".autoscaling.targetCPUUtilizationPercentage", 1, 1000),
 		placement(field+".scheduling"),
 		[]bound{{field + ".scheduling.topologySpreadConstraints", "maxItems", 10}},
 	)
@@ -75,7 +73,12 @@ var storeBounds = slices.Concat(
 	[]bound{{"spec.image.digest", "maxLength", 71}, {"spec.image.pullSecrets", "maxItems", 10}},
 	lengths("spec.image.pullSecrets[].name", 1, 253),
 	workload("spec.api"),
+	numbers("spec.api.autoscaling.minReplicas", 1, 1000),
+	numbers("spec.api.autoscaling.targetCPUUtilizationPercentage", 1, 1000),
 	workload("spec.worker"),
+	numbers("spec.worker.autoscaling.minReplicas", 0, 1000),
+	numbers("spec.worker.autoscaling.targetWaitingPerReplica", 1, 100000),
+	[]bound{{"spec.worker.autoscaling.maxAge", "maxLength", 32}, {"spec.worker.autoscaling.scaleDownAfter", "maxLength", 32}},
 	numbers("spec.worker.workers", 1, 1000),
 	numbers("spec.worker.concurrency", 1, 1000),
 	items("spec.worker.queues", 1, 3),
@@ -125,13 +128,14 @@ var storeBounds = slices.Concat(
 
 // enums lists every value that a field takes.
 var storeEnums = map[string][]string{
-	"spec.mode":                         {"Production", "Development"},
-	"spec.deletionPolicy":               {"Retain", "Delete"},
-	"spec.image.pullPolicy":             {"Always", "IfNotPresent", "Never"},
-	"spec.worker.queues[]":              {"high", "normal", "low"},
-	"spec.reports.volume.accessModes[]": {"ReadWriteOnce", "ReadWriteMany"},
-	"spec.tls.minVersion":               {"1.2", "1.3"},
-	"spec.tls.letsEncrypt.environment":  {"Production", "Staging"},
+	"spec.mode":                                               {"Production", "Development"},
+	"spec.deletionPolicy":                                     {"Retain", "Delete"},
+	"spec.image.pullPolicy":                                   {"Always", "IfNotPresent", "Never"},
+	"spec.worker.autoscaling.provider":                        {"Native", "KEDA"},
+	"spec.worker.queues[]":                                    {"high", "normal", "low"},
+	"spec.reports.volume.accessModes[]":                       {"ReadWriteOnce", "ReadWriteMany"},
+	"spec.tls.minVersion":                                     {"1.2", "1.3"},
+	"spec.tls.letsEncrypt.environment":                        {"Production", "Staging"},
 	"spec.tls.letsEncrypt.solver.dns01.rfc2136.tsigAlgorithm": {"HMACSHA256", "HMACSHA512"},
 	"spec.security.headers.frameOptions":                      {"", "DENY", "SAMEORIGIN"},
 	"spec.security.forwardedHeader":                           {"X-Forwarded-For", "Forwarded"},
@@ -211,15 +215,17 @@ var storeSurroundings = map[string]string{
 
 // sized makes a value of a length (or with so many items) that breaks no other rule.
 var storeSizes = map[string]func(n int64) any{
-	"spec.domains":                    list(func(i int64) any { return fmt.Sprintf("shop%d.example.com", i) }),
-	"spec.domains[]":                  func(n int64) any { return hostName(n) },
-	"spec.image.digest":               func(n int64) any { return "sha256:" + strings.Repeat("a", int(n)-len("sha256:")) },
-	"spec.image.pullSecrets":          list(func(i int64) any { return map[string]any{"name": fmt.Sprintf("pull-%d", i)} }),
-	"spec.worker.queues":              list(func(i int64) any { return [...]any{"high", "normal", "low", "high"}[i] }),
-	"spec.mail.from":                  mailAddress,
-	"spec.mail.staff":                 list(func(i int64) any { return fmt.Sprintf("ops%d@example.com", i) }),
-	"spec.mail.staff[]":               mailAddress,
-	"spec.reports.volume.accessModes": list(func(i int64) any { return [...]any{"ReadWriteOnce", "ReadWriteMany", "ReadWriteOnce"}[i] }),
+	"spec.domains":                           list(func(i int64) any { return fmt.Sprintf("shop%d.example.com", i) }),
+	"spec.domains[]":                         func(n int64) any { return hostName(n) },
+	"spec.image.digest":                      func(n int64) any { return "sha256:" + strings.Repeat("a", int(n)-len("sha256:")) },
+	"spec.image.pullSecrets":                 list(func(i int64) any { return map[string]any{"name": fmt.Sprintf("pull-%d", i)} }),
+	"spec.worker.queues":                     list(func(i int64) any { return [...]any{"high", "normal", "low", "high"}[i] }),
+	"spec.worker.autoscaling.maxAge":         period,
+	"spec.worker.autoscaling.scaleDownAfter": period,
+	"spec.mail.from":                         mailAddress,
+	"spec.mail.staff":                        list(func(i int64) any { return fmt.Sprintf("ops%d@example.com", i) }),
+	"spec.mail.staff[]":                      mailAddress,
+	"spec.reports.volume.accessModes":        list(func(i int64) any { return [...]any{"ReadWriteOnce", "ReadWriteMany", "ReadWriteOnce"}[i] }),
 	// No tag is as short as none, or longer than the bound.
 	"spec.locale":                         func(n int64) any { return atMost(7, "abc-419")(n) },
 	"spec.tls.letsEncrypt.email":          func(n int64) any { return strings.Repeat("a", int(n)-len("@example.com")) + "@example.com" },

@@ -238,6 +238,10 @@ type SecretKey struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.replicas) && has(self.autoscaling))",message="api.replicas and api.autoscaling exclude each other: remove api.replicas to let the autoscaler decide"
 type APISpec struct {
 	WorkloadSpec `json:",inline"`
+
+	// autoscaling lets a HorizontalPodAutoscaler decide the number of pods.
+	// +optional
+	Autoscaling *APIAutoscalingSpec `json:"autoscaling,omitempty"`
 }
 
 // WorkerSpec is the workers' Deployment.
@@ -246,6 +250,9 @@ type APISpec struct {
 type WorkerSpec struct {
 	WorkloadSpec `json:",inline"`
 
+	// autoscaling lets the jobs that wait decide the number of pods.
+	// +optional
+	Autoscaling *WorkerAutoscalingSpec `json:"autoscaling,omitempty"`
 	// workers is how many workers a pod holds for each queue. By default 10.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -276,9 +283,6 @@ type WorkloadSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Replicas *int32 `json:"replicas,omitempty"`
-	// autoscaling lets a HorizontalPodAutoscaler decide the number of pods.
-	// +optional
-	Autoscaling *AutoscalingSpec `json:"autoscaling,omitempty"`
 	// resources of the container. By default it requests 100m of CPU and
 	// 128Mi of memory, limited to 512Mi.
 	// +optional
@@ -288,10 +292,10 @@ type WorkloadSpec struct {
 	Scheduling *SchedulingSpec `json:"scheduling,omitempty"`
 }
 
-// AutoscalingSpec bounds a HorizontalPodAutoscaler.
+// APIAutoscalingSpec bounds a HorizontalPodAutoscaler.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above autoscaling.maxReplicas: lower one or raise the other"
-type AutoscalingSpec struct {
+type APIAutoscalingSpec struct {
 	// minReplicas is 1 by default.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -310,6 +314,61 @@ type AutoscalingSpec struct {
 	// +kubebuilder:default=70
 	TargetCPUUtilizationPercentage *int32 `json:"targetCPUUtilizationPercentage,omitempty"`
 }
+
+// WorkerAutoscalingSpec says how many worker pods the jobs that wait are worth.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above autoscaling.maxReplicas: lower one or raise the other"
+type WorkerAutoscalingSpec struct {
+	// provider is Native, in which the operator itself looks at the queues every
+	// few seconds, or KEDA, in which a ScaledObject has KEDA do so.
+	// +optional
+	// +kubebuilder:default=Native
+	Provider ScalingProvider `json:"provider,omitempty"`
+	// minReplicas is 1 by default. With 0 there are no pods while there is nothing
+	// to do; the first job waits for one to start.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +kubebuilder:default=1
+	MinReplicas *int32 `json:"minReplicas,omitempty"`
+	// maxReplicas bounds what a flood can cost.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxReplicas int32 `json:"maxReplicas"`
+	// targetWaitingPerReplica is how many jobs may wait for each pod. By default 100.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	// +kubebuilder:default=100
+	TargetWaitingPerReplica *int32 `json:"targetWaitingPerReplica,omitempty"`
+	// maxAge is how long a job may wait: as long as the oldest has waited longer,
+	// pods are added one by one, however few wait. By default 30s.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:default="30s"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="autoscaling.maxAge must be between 1s and 24h: write it in hours, minutes and seconds, such as 30s"
+	MaxAge *metav1.Duration `json:"maxAge,omitempty"`
+	// scaleDownAfter is how long fewer pods must have been enough before any is
+	// taken away. By default 2m.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:default="2m"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1h')",message="autoscaling.scaleDownAfter must be between 0s and 1h: write it in hours, minutes and seconds, such as 2m"
+	ScaleDownAfter *metav1.Duration `json:"scaleDownAfter,omitempty"`
+}
+
+// ScalingProvider is who looks at the queues.
+// +kubebuilder:validation:Enum=Native;KEDA
+type ScalingProvider string
+
+// Providers of scaling.
+const (
+	ScalingNative ScalingProvider = "Native"
+	ScalingKEDA   ScalingProvider = "KEDA"
+)
 
 // PlacementSpec says on which nodes pods may run.
 type PlacementSpec struct {

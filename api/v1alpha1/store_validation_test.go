@@ -143,6 +143,16 @@ var storeRules = []rule{
 		accepted: `worker: {autoscaling: {minReplicas: 1, maxReplicas: 1}}`, refused: `worker: {autoscaling: {minReplicas: 2, maxReplicas: 1}}`,
 		says: []string{"spec.worker.autoscaling", "lower one or raise the other"},
 	}, {
+		name:     "A job waits for a second at least before there are more workers",
+		field:    "spec.worker.autoscaling.maxAge",
+		accepted: `worker: {autoscaling: {minReplicas: 0, maxReplicas: 4, maxAge: 24h}}`, refused: `worker: {autoscaling: {maxReplicas: 4, maxAge: 0s}}`,
+		says: []string{"autoscaling.maxAge must be between 1s and 24h"},
+	}, {
+		name:     "Workers are kept for an hour at most",
+		field:    "spec.worker.autoscaling.scaleDownAfter",
+		accepted: `worker: {autoscaling: {maxReplicas: 4, scaleDownAfter: 0s}}`, refused: `worker: {autoscaling: {maxReplicas: 4, scaleDownAfter: 61m}}`,
+		says: []string{"autoscaling.scaleDownAfter must be between 0s and 1h"},
+	}, {
 		name:     "A queue is named once",
 		field:    "spec.worker.queues",
 		accepted: `worker: {queues: [low, high]}`, refused: `worker: {queues: [low, low]}`,
@@ -480,7 +490,9 @@ func TestDefaults(t *testing.T) {
 		{"Replicas left out are not invented", `api: {}`, "api", map[string]any{}},
 		{"No replicas are no replicas", `api: {replicas: 0}`, "api.replicas", int64(0)},
 		{"Autoscaling starts at one pod", `api: {autoscaling: {maxReplicas: 3}}`, "api.autoscaling.minReplicas", int64(1)},
-		{"Autoscaling aims at 70% of the CPU", `worker: {autoscaling: {maxReplicas: 3}}`, "worker.autoscaling.targetCPUUtilizationPercentage", int64(70)},
+		{"Autoscaling aims at 70% of the CPU", `api: {autoscaling: {maxReplicas: 3}}`, "api.autoscaling.targetCPUUtilizationPercentage", int64(70)},
+		{"Workers are scaled by the operator, one for every hundred jobs that wait", `worker: {autoscaling: {maxReplicas: 3}}`, "worker.autoscaling",
+			map[string]any{"provider": "Native", "minReplicas": int64(1), "maxReplicas": int64(3), "targetWaitingPerReplica": int64(100), "maxAge": "30s", "scaleDownAfter": "2m"}},
 		{"A preflight is remembered for ten minutes", `security: {cors: {allowedOrigins: ["*"]}}`, "security.cors.maxAge", "10m"},
 		{"A Service is inside the cluster", `exposure: {}`, "exposure.service.type", "ClusterIP"},
 		{"A cache that is written is on", `cache: {ttl: 5s}`, "cache.enabled", true},

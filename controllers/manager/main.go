@@ -28,12 +28,14 @@ import (
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/apply"
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
+	"gitee.com/captainjez/gocart/controllers/internal/keda"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/controllers/internal/policies"
 	"gitee.com/captainjez/gocart/controllers/internal/probe"
 	"gitee.com/captainjez/gocart/controllers/jobschedule"
 	"gitee.com/captainjez/gocart/controllers/ratelimitpolicy"
 	"gitee.com/captainjez/gocart/controllers/store"
+	"gitee.com/captainjez/gocart/controllers/workerscaler"
 	"gitee.com/captainjez/gocart/runtime/version"
 )
 
@@ -147,6 +149,10 @@ func run(o options) error {
 	if err := schedules.SetupWithManager(mgr, o.concurrency); err != nil {
 		return err
 	}
+	scaler := &workerscaler.Reconciler{Client: mgr.GetClient(), Events: recorder, Prober: prober, Now: time.Now}
+	if err := scaler.SetupWithManager(mgr, o.concurrency); err != nil {
+		return err
+	}
 	limits := &ratelimitpolicy.Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Events: recorder, Prober: prober, Now: time.Now}
 	if err := limits.SetupWithManager(mgr, o.concurrency); err != nil {
 		return err
@@ -165,7 +171,7 @@ func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		clientgoscheme.AddToScheme, v1alpha1.AddToScheme,
-		certmanagerv1.AddToScheme, certmanageracmev1.AddToScheme, gatewayv1.Install, monitoringv1.AddToScheme,
+		certmanagerv1.AddToScheme, certmanageracmev1.AddToScheme, gatewayv1.Install, keda.AddToScheme, monitoringv1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, err

@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
+	"gitee.com/captainjez/gocart/controllers/internal/keda"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/runtime/status"
 )
@@ -257,6 +258,93 @@ func TestOperatorUpgradeRollsNoPod(t *testing.T) {
 	}
 }
 
+func TestWorkersThatTheirQueuesScaleAreHandedOverWithoutADip(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("shop", withoutTLS+"worker: {replicas: 3}")
+	w.untilReady("shop")
+	w.change("shop", func(s *v1alpha1.Store) {
+		s.Spec.Worker.Replicas = nil
+		s.Spec.Worker.Autoscaling = &v1alpha1.WorkerAutoscalingSpec{MaxReplicas: 5}
+	})
+	w.until("shop", v1alpha1.WorkersScaledCondition, metav1.ConditionTrue, v1alpha1.ReasonScaledByJobs)
+	w.untilReady("shop")
+	w.quiet("shop")
+	if n := *fetch(w, "shop-worker", &appsv1.Deployment{}).Spec.Replicas; n != 3 {
+		t.Errorf("the hand-over left %d replicas of 3", n)
+	}
+	// While more are on their way, the store stays ready.
+	w.machines.hold("Deployment")
+	w.scale("shop-worker", 5)
+	w.eventually("the status to follow", func() error {
+		if s := w.store("shop"); s.Status.Worker.DesiredReplicas != 5 {
+			return fmt.Errorf("worker is %s", s.Status.Worker.Ready)
+		}
+		return nil
+	})
+	w.machines.resume(t, "Deployment")
+	w.untilReady("shop")
+}
+
+func TestAnotherAutoscalerOfTheWorkersIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("shop", withoutTLS+"worker: {autoscaling: {maxReplicas: 5}}")
+	w.untilReady("shop")
+	other := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "somebodys", Namespace: w.namespace}, Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+		ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "shop-worker"}, MaxReplicas: 3,
+	}}
+	if err := w.client.Create(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	s := w.until("shop", v1alpha1.WorkersScaledCondition, metav1.ConditionFalse, v1alpha1.ReasonAnotherAutoscaler)
+	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.WorkersScaledCondition); !strings.Contains(c.Message, "HorizontalPodAutoscaler somebodys") {
+		t.Errorf("it says %q", c.Message)
+	}
+	if err := w.client.Delete(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	w.until("shop", v1alpha1.WorkersScaledCondition, metav1.ConditionTrue, v1alpha1.ReasonScaledByJobs)
+}
+
+func TestKEDAScalesWorkersWhereItIsAskedToAndIsQuotedWhenItDoesNot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("shop", withoutTLS+"worker: {autoscaling: {provider: KEDA, minReplicas: 0, maxReplicas: 5}}")
+	w.untilReady("shop")
+	scaled := fetch(w, "shop-worker", &keda.ScaledObject{})
+	auth := fetch(w, "shop-worker", &keda.TriggerAuthentication{})
+	if *scaled.Spec.MaxReplicaCount != 5 || auth.Spec.SecretTargetRef[0].Name != "shop-postgres" {
+		t.Errorf("KEDA is asked for %+v with %+v", scaled.Spec, auth.Spec)
+	}
+	w.quiet("shop")
+	before := scaled.DeepCopy()
+	scaled.Status.Conditions = []keda.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: "ScaledObjectCheckFailed", Message: "error connecting"}}
+	if err := w.client.Status().Patch(t.Context(), scaled, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	w.until("shop", v1alpha1.WorkersScaledCondition, metav1.ConditionFalse, v1alpha1.ReasonNotAccepted)
+	// KEDA's own HorizontalPodAutoscaler is no other's.
+	owner := *metav1.NewControllerRef(scaled, keda.GroupVersion.WithKind("ScaledObject"))
+	its := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Name: "keda-hpa-shop-worker", Namespace: w.namespace, OwnerReferences: []metav1.OwnerReference{owner}},
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: "shop-worker"}, MaxReplicas: 5,
+		}}
+	if err := w.client.Create(t.Context(), its); err != nil {
+		t.Fatal(err)
+	}
+	before = scaled.DeepCopy()
+	scaled.Status.Conditions[0].Status = metav1.ConditionTrue
+	if err := w.client.Status().Patch(t.Context(), scaled, client.MergeFrom(before)); err != nil {
+		t.Fatal(err)
+	}
+	w.until("shop", v1alpha1.WorkersScaledCondition, metav1.ConditionTrue, v1alpha1.ReasonScaledByJobs)
+	w.change("shop", func(s *v1alpha1.Store) { s.Spec.Worker.Autoscaling = nil })
+	w.untilGone("shop-worker", &keda.ScaledObject{})
+	w.untilGone("shop-worker", &keda.TriggerAuthentication{})
+	w.untilReady("shop")
+}
+
 func TestOperatorAndHPADoNotFightOverReplicas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -270,7 +358,7 @@ func TestOperatorAndHPADoNotFightOverReplicas(t *testing.T) {
 
 	w.change("shop", func(s *v1alpha1.Store) {
 		s.Spec.API.Replicas = nil
-		s.Spec.API.Autoscaling = &v1alpha1.AutoscalingSpec{MinReplicas: ptr(int32(2)), MaxReplicas: 9}
+		s.Spec.API.Autoscaling = &v1alpha1.APIAutoscalingSpec{MinReplicas: ptr(int32(2)), MaxReplicas: 9}
 	})
 	w.eventually("the autoscaler", func() error { return w.get("shop-api", &autoscalingv2.HorizontalPodAutoscaler{}) })
 	w.untilReady("shop")

@@ -42,6 +42,7 @@ var phases = []phase{
 	{name: "migrate", condition: v1alpha1.MigrationSucceededCondition, run: (*Reconciler).migrate},
 	{name: "keep reports", run: (*Reconciler).keepReports},
 	{name: "roll out", condition: v1alpha1.WorkloadsAvailableCondition, run: (*Reconciler).rollOut},
+	{name: "scale workers", condition: v1alpha1.WorkersScaledCondition, run: (*Reconciler).scaleWorkers},
 	{name: "expose", condition: v1alpha1.RouteReadyCondition, run: (*Reconciler).expose},
 	{name: "monitor", run: (*Reconciler).monitor},
 	{name: "ask the pods", run: (*Reconciler).askPods},

@@ -29,6 +29,7 @@ import (
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
+	"gitee.com/captainjez/gocart/controllers/internal/keda"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/controllers/internal/policies"
 )
@@ -53,14 +54,16 @@ func optionalChildren(api capability.API) []client.Object {
 		return []client.Object{&certmanagerv1.Certificate{}, &certmanagerv1.Issuer{}}
 	case capability.GatewayAPI:
 		return []client.Object{&gatewayv1.HTTPRoute{}}
+	case capability.KEDA:
+		return []client.Object{&keda.ScaledObject{}, &keda.TriggerAuthentication{}}
 	case capability.Prometheus:
 		return []client.Object{&monitoringv1.ServiceMonitor{}}
 	}
 	return nil
 }
 
-// CacheOptions is the shape of the cache: of everything that is not a Secret or
-// of a kind of ours only what carries our label, of Secrets only metadata.
+// CacheOptions is the shape of the cache: what carries our label, and all objects
+// of our own kinds, all HorizontalPodAutoscalers, and the metadata of all Secrets.
 // stores, when not nil, is the shard of Stores that this operator looks after.
 func CacheOptions(namespaces []string, stores labels.Selector) cache.Options {
 	if stores == nil {
@@ -76,6 +79,8 @@ func CacheOptions(namespaces []string, stores labels.Selector) cache.Options {
 			&v1alpha1.RateLimitPolicy{}: {Label: labels.Everything()},
 			&v1alpha1.JobSchedule{}:     {Label: labels.Everything()},
 			secretMetadata():            {Label: labels.Everything(), Transform: nameOnly},
+			// Somebody's may scale what is ours.
+			&autoscalingv2.HorizontalPodAutoscaler{}: {Label: labels.Everything()},
 			// Who owns spec.replicas is read from its managed fields.
 			&appsv1.Deployment{}: {Transform: func(o any) (any, error) { return o, nil }},
 		},
@@ -117,6 +122,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, concurrency int) error {
 		For(&v1alpha1.Store{}, builder.WithPredicates(changed)).
 		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(r.storesOfSecret)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(storeOfPod)).
+		Watches(&autoscalingv2.HorizontalPodAutoscaler{}, handler.EnqueueRequestsFromMapFunc(r.storeOfTarget)).
 		Watches(&v1alpha1.RateLimitPolicy{}, handler.EnqueueRequestsFromMapFunc(policies.StoreOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(appeared, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrency})
@@ -179,6 +185,19 @@ func (r *Reconciler) storesOfSecret(ctx context.Context, secret client.Object) [
 		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&stores.Items[i])})
 	}
 	return requests
+}
+
+// storeOfTarget is the Store whose Deployment an autoscaler scales.
+func (r *Reconciler) storeOfTarget(ctx context.Context, o client.Object) []reconcile.Request {
+	target := o.(*autoscalingv2.HorizontalPodAutoscaler).Spec.ScaleTargetRef
+	if target.Kind != "Deployment" {
+		return nil
+	}
+	d, err := get(ctx, r.Client, o.GetNamespace(), target.Name, &appsv1.Deployment{})
+	if err != nil || d == nil {
+		return nil // None of ours.
+	}
+	return storeOfPod(ctx, d)
 }
 
 func storeOfPod(_ context.Context, pod client.Object) []reconcile.Request {

@@ -15,14 +15,19 @@ func TestOptionalAPIsAreAskedForAndPickedUpWhenTheyAppear(t *testing.T) {
 	w := bareWorld(t)
 	w.create("issued", issued)
 	w.create("routed", withoutTLS+`exposure: {gateway: {parentRefs: [{name: public}]}}`)
+	w.create("scaled", withoutTLS+`worker: {autoscaling: {provider: KEDA, maxReplicas: 5}}`)
 	w.create("watched", withoutTLS+`observability: {serviceMonitor: {}}`)
 
 	w.until("issued", v1alpha1.CertificateReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonAPIMissing)
 	w.until("routed", v1alpha1.RouteReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonAPIMissing)
+	w.until("scaled", v1alpha1.WorkersScaledCondition, metav1.ConditionFalse, v1alpha1.ReasonAPIMissing)
 	w.until("watched", v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonAPIMissing)
 
-	installAPIs.Do(func() { cluster.Install(t, testenv.CertManager, testenv.GatewayAPI, testenv.ServiceMonitor) })
+	installAPIs.Do(func() {
+		cluster.Install(t, testenv.CertManager, testenv.GatewayAPI, testenv.KEDA, testenv.ServiceMonitor)
+	})
 	w.untilReady("issued")
+	w.untilReady("scaled")
 	w.untilReady("watched")
 	w.until("routed", v1alpha1.RouteReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonNotAccepted)
 }

@@ -43,6 +43,7 @@ import (
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/apply"
 	"gitee.com/captainjez/gocart/controllers/internal/capability"
+	"gitee.com/captainjez/gocart/controllers/internal/keda"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/controllers/internal/policies"
 	"gitee.com/captainjez/gocart/controllers/internal/probe"
@@ -183,7 +184,7 @@ func scheme(t testing.TB) *runtime.Scheme {
 }
 
 var schemes = []func(*runtime.Scheme) error{
-	clientgoscheme.AddToScheme, v1alpha1.AddToScheme, certmanagerv1.AddToScheme, acmev1.AddToScheme, gatewayv1.Install, monitoringv1.AddToScheme,
+	clientgoscheme.AddToScheme, v1alpha1.AddToScheme, certmanagerv1.AddToScheme, acmev1.AddToScheme, gatewayv1.Install, keda.AddToScheme, monitoringv1.AddToScheme,
 }
 
 // sharedOperator looks after every Store that no test keeps for itself.
@@ -399,7 +400,9 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	installAPIs.Do(func() { cluster.Install(t, testenv.CertManager, testenv.GatewayAPI, testenv.ServiceMonitor) })
+	installAPIs.Do(func() {
+		cluster.Install(t, testenv.CertManager, testenv.GatewayAPI, testenv.KEDA, testenv.ServiceMonitor)
+	})
 	return bareWorld(t)
 }
 

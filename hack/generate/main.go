@@ -71,6 +71,9 @@ func kubernetes(ctx context.Context, root string) error {
 	if err := command(ctx, root, controllerGen, "object", "crd", "paths=./api/...", "output:crd:dir=config/crd"); err != nil {
 		return err
 	}
+	if err := command(ctx, root, controllerGen, "object", "paths=./controllers/internal/keda"); err != nil {
+		return err
+	}
 	return command(ctx, root, controllerGen, "rbac:roleName=gocart-operator", "paths=./controllers/...", "output:rbac:dir=config/rbac")
 }
 

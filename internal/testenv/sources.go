@@ -18,12 +18,13 @@ type API struct {
 	prefix string // only files whose name starts so
 }
 
-// The optional APIs. ServiceMonitor and CloudNativePG are stand-ins that take
+// The optional APIs. KEDA, ServiceMonitor and CloudNativePG are stand-ins that take
 // any spec and status: their modules at hand hold no definitions, and what is
 // tested is what GoCart writes and reads.
 var (
 	CertManager    = API{module: "github.com/cert-manager/cert-manager", folder: "deploy/crds"}
 	GatewayAPI     = API{module: "sigs.k8s.io/gateway-api", folder: "config/crd/standard", prefix: "gateway.networking.k8s.io_"}
+	KEDA           = API{folder: "internal/testenv/crds", prefix: "keda.sh_"}
 	ServiceMonitor = API{folder: "internal/testenv/crds", prefix: "monitoring.coreos.com_"}
 	CloudNativePG  = API{folder: "internal/testenv/crds", prefix: "postgresql.cnpg.io_"}
 

@@ -26,6 +26,7 @@ import (
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/apply"
+	"gitee.com/captainjez/gocart/controllers/internal/keda"
 	"gitee.com/captainjez/gocart/controllers/internal/outcome"
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/internal/testenv"
@@ -34,11 +35,11 @@ import (
 var cluster testenv.Cluster
 
 func TestMain(m *testing.M) {
-	os.Exit(cluster.Run(m, testenv.CertManager, testenv.GatewayAPI, testenv.ServiceMonitor))
+	os.Exit(cluster.Run(m, testenv.CertManager, testenv.GatewayAPI, testenv.KEDA, testenv.ServiceMonitor))
 }
 
 var schemes = []func(*runtime.Scheme) error{
-	clientgoscheme.AddToScheme, v1alpha1.AddToScheme, certmanagerv1.AddToScheme, gatewayv1.Install, monitoringv1.AddToScheme,
+	clientgoscheme.AddToScheme, v1alpha1.AddToScheme, certmanagerv1.AddToScheme, gatewayv1.Install, keda.AddToScheme, monitoringv1.AddToScheme,
 }
 
 // bench is an Applier that reads from the API server itself, so that what it
@@ -374,7 +375,7 @@ func TestReplicasAreHandedToAnAutoscalerWithoutADip(t *testing.T) {
 	b := newBench(t)
 	four := int32(4)
 	withReplicas := func(s *v1alpha1.Store) { s.Spec.API.Replicas = &four }
-	autoscaled := func(s *v1alpha1.Store) { s.Spec.API.Autoscaling = &v1alpha1.AutoscalingSpec{MaxReplicas: 9} }
+	autoscaled := func(s *v1alpha1.Store) { s.Spec.API.Autoscaling = &v1alpha1.APIAutoscalingSpec{MaxReplicas: 9} }
 	b.apply(t, b.plan(t, withReplicas))
 	seen, err := cluster.Client(t).Watch(t.Context(), &appsv1.DeploymentList{}, client.InNamespace(b.owner.Namespace))
 	if err != nil {

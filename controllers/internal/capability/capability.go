@@ -25,6 +25,7 @@ type API struct {
 var (
 	CertManager = API{"cert-manager.io/v1", "certificates", "cert-manager"}
 	GatewayAPI  = API{"gateway.networking.k8s.io/v1", "httproutes", "the Gateway API's resources and a controller of it"}
+	KEDA        = API{"keda.sh/v1alpha1", "scaledobjects", "KEDA"}
 	Prometheus  = API{"monitoring.coreos.com/v1", "servicemonitors", "prometheus-operator"}
 )
 
@@ -63,7 +64,7 @@ func (s *Set) OnAppear(watch func(API) error, notify func(context.Context)) {
 }
 
 // All are the optional APIs.
-func All() []API { return []API{CertManager, GatewayAPI, Prometheus} }
+func All() []API { return []API{CertManager, GatewayAPI, KEDA, Prometheus} }
 
 // Has tells whether the cluster has the API.
 func (s *Set) Has(a API) bool {

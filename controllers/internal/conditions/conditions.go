@@ -22,6 +22,7 @@ var order = []string{
 	v1alpha1.RedisReadyCondition,
 	v1alpha1.WorkloadsAvailableCondition,
 	v1alpha1.RouteReadyCondition,
+	v1alpha1.WorkersScaledCondition,
 }
 
 // Set gathers conditions during one reconcile.

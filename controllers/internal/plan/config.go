@@ -87,18 +87,7 @@ func runtimeConfig(in Input) config.Config {
 			c.Cache.TTL = config.Duration(s.TTL.Duration)
 		}
 	}
-	if spec.Worker.Workers != nil {
-		c.Worker.Workers = int(*spec.Worker.Workers)
-	}
-	if spec.Worker.Concurrency != nil {
-		c.Worker.Concurrency = int(*spec.Worker.Concurrency)
-	}
-	if len(spec.Worker.Queues) > 0 {
-		c.Worker.Queues = nil
-		for _, q := range spec.Worker.Queues {
-			c.Worker.Queues = append(c.Worker.Queues, string(q))
-		}
-	}
+	c.Worker = Worker(in.Store)
 	c.Auth = config.Auth{AdminKeyFile: authDir + "/" + adminKeyKey, TokenKeyFile: authDir + "/" + tokenKeyKey}
 	if spec.Mode == v1alpha1.StoreModeDevelopment {
 		c.Store.Mode = config.ModeDevelopment
@@ -114,6 +103,24 @@ func runtimeConfig(in Input) config.Config {
 		c.Log.Level = o.LogLevel
 	}
 	return c
+}
+
+// Worker is what the runtime's worker pods are told.
+func Worker(s *v1alpha1.Store) config.Worker {
+	w, spec := config.Default().Worker, s.Spec.Worker
+	if spec.Workers != nil {
+		w.Workers = int(*spec.Workers)
+	}
+	if spec.Concurrency != nil {
+		w.Concurrency = int(*spec.Concurrency)
+	}
+	if len(spec.Queues) > 0 {
+		w.Queues = nil
+		for _, q := range spec.Queues {
+			w.Queues = append(w.Queues, string(q))
+		}
+	}
+	return w
 }
 
 func orElse(s, def string) string {

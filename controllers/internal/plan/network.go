@@ -34,7 +34,16 @@ func postgresNetworkPolicy(in Input) *networkingv1.NetworkPolicy {
 	if in.Store.Spec.Database.Managed == nil {
 		return nil
 	}
-	return networkPolicy(in, ComponentPostgres, storeRule(in, postgresPort, ComponentAPI, ComponentWorker, ComponentJob, ComponentMigrate))
+	rules := []networkingv1.NetworkPolicyIngressRule{storeRule(in, postgresPort, ComponentAPI, ComponentWorker, ComponentJob, ComponentMigrate)}
+	if byKEDA(in) != nil {
+		rules = append(rules, networkingv1.NetworkPolicyIngressRule{
+			From: []networkingv1.NetworkPolicyPeer{{
+				NamespaceSelector: &metav1.LabelSelector{}, PodSelector: &metav1.LabelSelector{MatchLabels: kedaPods},
+			}},
+			Ports: tcpPorts(postgresPort),
+		})
+	}
+	return networkPolicy(in, ComponentPostgres, rules...)
 }
 
 func redisNetworkPolicy(in Input) *networkingv1.NetworkPolicy {

@@ -73,6 +73,7 @@ type Objects struct {
 	Certificate []client.Object
 	Migration   *batchv1.Job
 	Workloads   []client.Object
+	Scaling     []client.Object
 	Exposure    []client.Object
 	Network     []client.Object
 	Monitoring  []client.Object
@@ -92,8 +93,9 @@ func Build(in Input) (Objects, error) {
 		Migration:   migrationJob(in),
 		Workloads: list(
 			apiDeployment(in, hash), apiAutoscaler(in), apiDisruptionBudget(in),
-			workerDeployment(in, hash), workerAutoscaler(in), workerDisruptionBudget(in),
+			workerDeployment(in, hash), workerDisruptionBudget(in),
 		),
+		Scaling:  list(triggerAuthentication(in), scaledObject(in)),
 		Exposure: list(apiService(in), ingress(in), httpRoute(in)),
 		Network: list(
 			apiNetworkPolicy(in), workerNetworkPolicy(in), jobNetworkPolicy(in), postgresNetworkPolicy(in), redisNetworkPolicy(in),
@@ -105,7 +107,7 @@ func Build(in Input) (Objects, error) {
 // All returns every object, in the order of the phases.
 func (o Objects) All() []client.Object {
 	var all []client.Object
-	for _, group := range [][]client.Object{o.Config, o.Database, o.Redis, o.Certificate, list(o.Migration), o.Workloads, o.Exposure, o.Network, o.Monitoring} {
+	for _, group := range [][]client.Object{o.Config, o.Database, o.Redis, o.Certificate, list(o.Migration), o.Workloads, o.Scaling, o.Exposure, o.Network, o.Monitoring} {
 		all = append(all, group...)
 	}
 	return all

@@ -80,8 +80,10 @@ func jobPod(in Input, s *v1alpha1.JobSchedule) corev1.PodSpec {
 		"--schedule", s.Name,
 		// A Job's name may be used again by hand, its UID never.
 		"--key", "$(JOB_NAME).$(JOB_UID)",
-		"--queue", string(job.Queue),
 		"--report", corev1.TerminationMessagePathDefault,
+	}
+	if job.Queue != "" {
+		args = append(args, "--queue", string(job.Queue))
 	}
 	if job.Payload != nil {
 		args = append(args, "--payload", literal(string(job.Payload.Raw)))

@@ -23,18 +23,18 @@ func apiDeployment(in Input, configHash string) *appsv1.Deployment {
 			corev1.KeyToPath{Key: corev1.TLSCertKey, Path: corev1.TLSCertKey},
 			corev1.KeyToPath{Key: corev1.TLSPrivateKeyKey, Path: corev1.TLSPrivateKeyKey}))
 	}
-	return deployment(in, ComponentAPI, configHash, in.Store.Spec.API.WorkloadSpec, pod)
+	return deployment(in, ComponentAPI, configHash, in.Store.Spec.API.WorkloadSpec, apiReplicas(in.Store), pod)
 }
 
 func workerDeployment(in Input, configHash string) *appsv1.Deployment {
 	pod := withSecrets(in, runtimePod(in, ComponentWorker, in.Images.Serving, []string{"worker"}))
 	pod.Containers[0].Ports = []corev1.ContainerPort{{Name: "internal", ContainerPort: InternalPort}}
-	d := deployment(in, ComponentWorker, configHash, in.Store.Spec.Worker.WorkloadSpec, pod)
+	d := deployment(in, ComponentWorker, configHash, in.Store.Spec.Worker.WorkloadSpec, workerReplicas(in.Store), pod)
 	d.Spec.Template = withReports(in, d.Spec.Template)
 	return d
 }
 
-func deployment(in Input, component, configHash string, spec v1alpha1.WorkloadSpec, pod corev1.PodSpec) *appsv1.Deployment {
+func deployment(in Input, component, configHash string, spec v1alpha1.WorkloadSpec, replicas *int32, pod corev1.PodSpec) *appsv1.Deployment {
 	selector := Selector(in.Store.Name, component)
 	pod = schedule(pod, spec.Scheduling, selector)
 	// The runtime itself goes on taking connections while endpoints are
@@ -49,7 +49,7 @@ func deployment(in Input, component, configHash string, spec v1alpha1.WorkloadSp
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: meta(in, component, component),
 		Spec: appsv1.DeploymentSpec{
-			Replicas: replicas(spec),
+			Replicas: replicas,
 			Selector: &metav1.LabelSelector{MatchLabels: selector},
 			Strategy: appsv1.DeploymentStrategy{
 				Type: appsv1.RollingUpdateDeploymentStrategyType,
@@ -73,32 +73,48 @@ func deployment(in Input, component, configHash string, spec v1alpha1.WorkloadSp
 	}
 }
 
-// replicas is nil when an autoscaler decides; a zero is a value.
-func replicas(spec v1alpha1.WorkloadSpec) *int32 {
-	if spec.Autoscaling != nil {
+// apiReplicas is nil when an autoscaler decides; a zero is a value.
+func apiReplicas(s *v1alpha1.Store) *int32 {
+	if s.Spec.API.Autoscaling != nil {
 		return nil
 	}
-	return ptr(orDefault(spec.Replicas, 1))
+	return ptr(MinAPI(s))
+}
+
+func workerReplicas(s *v1alpha1.Store) *int32 {
+	if s.Spec.Worker.Autoscaling != nil {
+		return nil
+	}
+	return ptr(MinWorkers(s))
+}
+
+// MinAPI is the least number of pods that the API has when all is well.
+func MinAPI(s *v1alpha1.Store) int32 {
+	if a := s.Spec.API.Autoscaling; a != nil {
+		return orDefault(a.MinReplicas, 1)
+	}
+	return orDefault(s.Spec.API.Replicas, 1)
+}
+
+// MinWorkers is the least number of worker pods when all is well.
+func MinWorkers(s *v1alpha1.Store) int32 {
+	if a := s.Spec.Worker.Autoscaling; a != nil {
+		return orDefault(a.MinReplicas, 1)
+	}
+	return orDefault(s.Spec.Worker.Replicas, 1)
 }
 
 func apiAutoscaler(in Input) *autoscalingv2.HorizontalPodAutoscaler {
-	return autoscaler(in, ComponentAPI, in.Store.Spec.API.Autoscaling)
-}
-
-func workerAutoscaler(in Input) *autoscalingv2.HorizontalPodAutoscaler {
-	return autoscaler(in, ComponentWorker, in.Store.Spec.Worker.Autoscaling)
-}
-
-func autoscaler(in Input, component string, a *v1alpha1.AutoscalingSpec) *autoscalingv2.HorizontalPodAutoscaler {
+	a := in.Store.Spec.API.Autoscaling
 	if a == nil {
 		return nil
 	}
 	return &autoscalingv2.HorizontalPodAutoscaler{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},
-		ObjectMeta: meta(in, component, component),
+		ObjectMeta: meta(in, ComponentAPI, ComponentAPI),
 		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
-			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: Name(in.Store.Name, component)},
-			MinReplicas:    ptr(orDefault(a.MinReplicas, 1)),
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: Name(in.Store.Name, ComponentAPI)},
+			MinReplicas:    ptr(MinAPI(in.Store)),
 			MaxReplicas:    a.MaxReplicas,
 			Metrics: []autoscalingv2.MetricSpec{{
 				Type: autoscalingv2.ResourceMetricSourceType,
@@ -115,17 +131,17 @@ func autoscaler(in Input, component string, a *v1alpha1.AutoscalingSpec) *autosc
 }
 
 func apiDisruptionBudget(in Input) *policyv1.PodDisruptionBudget {
-	return disruptionBudget(in, ComponentAPI, in.Store.Spec.API.WorkloadSpec)
+	return disruptionBudget(in, ComponentAPI, MinAPI(in.Store))
 }
 
 func workerDisruptionBudget(in Input) *policyv1.PodDisruptionBudget {
-	return disruptionBudget(in, ComponentWorker, in.Store.Spec.Worker.WorkloadSpec)
+	return disruptionBudget(in, ComponentWorker, MinWorkers(in.Store))
 }
 
 // disruptionBudget exists above one replica only: with one, it would keep a
 // node from ever being drained.
-func disruptionBudget(in Input, component string, spec v1alpha1.WorkloadSpec) *policyv1.PodDisruptionBudget {
-	if MinReplicas(spec) < 2 {
+func disruptionBudget(in Input, component string, least int32) *policyv1.PodDisruptionBudget {
+	if least < 2 {
 		return nil
 	}
 	return &policyv1.PodDisruptionBudget{
@@ -136,14 +152,6 @@ func disruptionBudget(in Input, component string, spec v1alpha1.WorkloadSpec) *p
 			Selector:       &metav1.LabelSelector{MatchLabels: Selector(in.Store.Name, component)},
 		},
 	}
-}
-
-// MinReplicas is the least number of pods that a workload has when all is well.
-func MinReplicas(spec v1alpha1.WorkloadSpec) int32 {
-	if spec.Autoscaling != nil {
-		return orDefault(spec.Autoscaling.MinReplicas, 1)
-	}
-	return orDefault(spec.Replicas, 1)
 }
 
 // migrationJob is named by what it depends on, so that each image migrates
