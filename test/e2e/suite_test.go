@@ -99,6 +99,13 @@ func explain(t *testing.T, ns string) {
 			t.Logf("Store %s: %s=%s %s: %s", s.Name, c.Type, c.Status, c.Reason, c.Message)
 		}
 	}
+	var schedules v1alpha1.JobScheduleList
+	_ = cluster.List(context.Background(), &schedules, client.InNamespace(ns))
+	for _, s := range schedules.Items {
+		for _, c := range s.Status.Conditions {
+			t.Logf("JobSchedule %s: %s=%s %s: %s", s.Name, c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
 	var pods corev1.PodList
 	_ = cluster.List(context.Background(), &pods, client.InNamespace(ns))
 	for _, p := range pods.Items {
