@@ -35,6 +35,7 @@ type Config struct {
 	Mail *Mail `json:"mail,omitempty"`
 	// Reports is optional: without it the store writes none.
 	Reports *Reports `json:"reports,omitempty"`
+	Carts   Carts    `json:"carts"`
 	Log     Log      `json:"log"`
 	// EdgeFile holds an Edge, which may change while the process runs. Without
 	// it DefaultEdge is in force.
@@ -176,6 +177,13 @@ type Reports struct {
 	Dir string `json:"dir"`
 }
 
+// Carts says what becomes of those that buyers leave.
+type Carts struct {
+	// ReminderAfter is for how long a cart has not been touched when its buyer
+	// is reminded of it by mail; 0 for no reminders.
+	ReminderAfter Duration `json:"reminderAfter"`
+}
+
 // Log says how much is written to standard error, as JSON lines.
 type Log struct {
 	// Level is debug, info, warn or error.
@@ -216,12 +224,16 @@ func Default() Config {
 		Database: Database{MaxConnections: 10},
 		Cache:    Cache{Enabled: true, TTL: Duration(30 * time.Second)},
 		Worker:   Worker{Workers: 10, Concurrency: 5, Queues: Queues()},
+		Carts:    Carts{ReminderAfter: Duration(4 * time.Hour)},
 		Log:      Log{Level: "info"},
 	}
 }
 
 // localeForm is the part of BCP 47 that names a language and perhaps a region.
 var localeForm = regexp.MustCompile(`^[a-z]{2,3}(-([A-Z]{2}|[0-9]{3}))?$`)
+
+// maxReminderAfter is less than the month for which a cart is kept.
+const maxReminderAfter = 14 * 24 * time.Hour
 
 // Load reads a YAML file over the defaults and validates it. The error names
 // the file and, for an unknown key, the key.
@@ -294,6 +306,7 @@ func (c Config) Validate() error {
 	if c.Reports != nil {
 		require(c.Reports.Dir != "", "reports.dir: must not be empty")
 	}
+	require(c.Carts.ReminderAfter >= 0 && c.Carts.ReminderAfter <= Duration(maxReminderAfter), "carts.reminderAfter: must be 0s, for no reminders, to %s", maxReminderAfter)
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":
 	default:

@@ -26,6 +26,7 @@ func TestARenderedConfigurationIsReadBackAsItWas(t *testing.T) {
 	changed.Auth = Auth{AdminKeyFile: "a", TokenKeyFile: "t"}
 	changed.Mail = &Mail{URLFile: "u", From: "Shop <shop@example.com>", Staff: []string{"ops@example.com"}}
 	changed.Reports = &Reports{Dir: "/reports"}
+	changed.Carts.ReminderAfter = 0
 	for name, c := range map[string]Config{"with defaults": valid(), "with everything changed": changed} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -50,7 +51,7 @@ func TestARenderedConfigurationHoldsNoDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"worker", "cache", "log", "security", "server", "mode", "locale", "mail:", "reports", "drainTimeout", "maxConnections"} {
+	for _, key := range []string{"worker", "cache", "log", "security", "server", "mode", "locale", "mail:", "reports", "carts", "drainTimeout", "maxConnections"} {
 		if strings.Contains(string(raw), key) {
 			t.Errorf("a new default of %s would change what is rendered:\n%s", key, raw)
 		}
@@ -73,6 +74,8 @@ func TestReadingIsStrictAndNamesTheKey(t *testing.T) {
 		"a region in lower case":    {"store: {locale: pt-br}", "store.locale"},
 		"no worker at all":          {"worker: {workers: 0}", "worker.workers"},
 		"reports without a place":   {"reports: {}", "reports.dir"},
+		"a reminder of the past":    {"carts: {reminderAfter: -1h}", "carts.reminderAfter"},
+		"a reminder too late":       {"carts: {reminderAfter: 400h}", "carts.reminderAfter"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
