@@ -170,7 +170,7 @@ func (s *Carts) Get(ctx context.Context, id uuid.UUID, who Who) (Cart, error) {
 
 // create stores a new cart.
 func (s *Carts) create(ctx context.Context, tx pgx.Tx, c *Cart) error {
-	c.ExpiresAt = s.expiry()
+	c.ExpiresAt = expiry(s.now())
 	results, err := s.insert(ctx, cartdb.New(tx), []*Cart{c})
 	if err != nil {
 		return err
@@ -178,9 +178,10 @@ func (s *Carts) create(ctx context.Context, tx pgx.Tx, c *Cart) error {
 	return results[0].Err
 }
 
-func (s *Carts) expiry() time.Time {
+// expiry is when a cart lapses that was touched last at a moment.
+func expiry(touched time.Time) time.Time {
 	const day = 24 * time.Hour
-	return s.now().Add(lifetime + day).Truncate(day)
+	return touched.Add(lifetime + day).Truncate(day)
 }
 
 // change lets edit change an open cart under its lock, and stores it.
@@ -206,10 +207,12 @@ func (s *Carts) store(ctx context.Context, tx pgx.Tx, c *Cart) error {
 	if err != nil {
 		return fmt.Errorf("encoding a cart: %w", err)
 	}
-	c.ExpiresAt = s.expiry()
+	touched := s.now()
+	c.ExpiresAt = expiry(touched)
 	c.Version++
 	err = cartdb.New(tx).StoreCart(ctx, cartdb.StoreCartParams{
-		ID: c.ID, Content: content, CustomerID: optional.Of(c.CustomerID), ExpiresAt: c.ExpiresAt, ReservedUntil: optional.Of(c.ReservedUntil),
+		ID: c.ID, Content: content, CustomerID: optional.Of(c.CustomerID), TouchedAt: touched, ExpiresAt: c.ExpiresAt,
+		ReservedUntil: optional.Of(c.ReservedUntil),
 	})
 	if db.Violates(err, "carts_open_by_customer") { // which was opened just now
 		return Changed()

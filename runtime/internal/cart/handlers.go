@@ -65,7 +65,7 @@ func (h Handlers) CreateCart(c *gin.Context, params openapi.CreateCartParams) {
 			return cart, err
 		},
 		Alone: func(ctx context.Context, _ openapi.CartInput) (Cart, error) {
-			cart.ExpiresAt = s.expiry()
+			cart.ExpiresAt = expiry(s.now())
 			_, err := s.inserts.Do(ctx, &cart)
 			return cart, err
 		},

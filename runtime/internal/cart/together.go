@@ -103,7 +103,7 @@ func (s *Carts) editAll(ctx context.Context, tx pgx.Tx, all []edit) ([]batch.Res
 		return nil, fmt.Errorf("locking carts: %w", err)
 	}
 	results := make([]batch.Result[Cart], len(all))
-	var edited cartdb.StoreContentsParams
+	edited := cartdb.StoreContentsParams{TouchedAt: s.now()}
 	for i, e := range all {
 		r, ok := found[e.id]
 		missing := pgx.ErrNoRows
@@ -122,7 +122,7 @@ func (s *Carts) editAll(ctx context.Context, tx pgx.Tx, all []edit) ([]batch.Res
 		if err != nil {
 			return nil, fmt.Errorf("encoding a cart: %w", err)
 		}
-		c.ExpiresAt = s.expiry()
+		c.ExpiresAt = expiry(edited.TouchedAt)
 		c.Version++
 		results[i].Value = c
 		edited.Ids = append(edited.Ids, c.ID)

@@ -41,6 +41,7 @@ type Commerce struct {
 	Orders    *order.Orders
 	Customers *customer.Service
 	Checkout  *checkout.Checkout
+	Reminders *cart.Reminders
 	// Kinds are what the workers can do; Jobs tells of what they do.
 	Kinds jobs.Kinds
 	Jobs  *jobs.Ledger
@@ -70,6 +71,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	k.Checkout = checkout.New(pool, checkout.Dependencies{
 		Carts: k.Carts, Orders: k.Orders, Stock: k.Stock, Rules: k.Rules, Payments: payments, Customers: k.Customers,
 	}, log, now)
+	k.Reminders = cart.NewReminders(k.Carts, k.Customers, outbox, time.Duration(c.Carts.ReminderAfter))
 	k.Catalog.Connect(catalog.Dependencies{
 		Stock: k.Stock, Holds: k.Stock, Orders: k.Orders, Tax: k.Rules,
 		Currency: func(ctx context.Context) (string, error) {
@@ -92,6 +94,9 @@ func (k *Commerce) kinds(c config.Config, log *slog.Logger) jobs.Kinds {
 	kinds := jobs.Sweeps(expiry, retention, k.Queue, log)
 	if c.Mail != nil {
 		kinds = append(kinds, mail.Delivery(c))
+		if c.Carts.ReminderAfter > 0 {
+			kinds = append(kinds, k.Reminders.Kind(log))
+		}
 	}
 	return kinds
 }

@@ -23,10 +23,12 @@ var (
 	logIns = bound{"log-in", 10, 15 * time.Minute}
 	// mails bounds what strangers can have sent to an address.
 	mails = bound{"mail", 5, time.Hour}
+	// reminders bounds those of carts, for anybody can put an address into one.
+	reminders = bound{"reminder", 1, 24 * time.Hour}
 )
 
 // longestWindow is after what a count means nothing any more.
-const longestWindow = time.Hour
+const longestWindow = 24 * time.Hour
 
 // key is a hash, so that the table holds no address of who is no customer.
 func (b bound) key(email string) []byte {

@@ -204,3 +204,24 @@ func (s *Service) Email(ctx context.Context, id uuid.UUID) (string, error) {
 	c, err := s.read(ctx, id)
 	return c.Email, err
 }
+
+// Emails are the addresses of customers, save of those whose accounts are
+// locked or gone.
+func (s *Service) Emails(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) (map[uuid.UUID]string, error) {
+	rows, err := customerdb.New(tx).Emails(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("reading addresses of customers: %w", err)
+	}
+	found := make(map[uuid.UUID]string, len(rows))
+	for _, r := range rows {
+		found[r.ID] = r.Email
+	}
+	return found, nil
+}
+
+// MayRemind counts a reminder of a cart, and reports whether it is the first
+// that the address gets within a day.
+func (s *Service) MayRemind(ctx context.Context, tx pgx.Tx, email string) (bool, error) {
+	wait, err := reminders.try(ctx, customerdb.New(tx), email, s.now())
+	return wait == 0, err
+}

@@ -714,7 +714,7 @@ func TestWhatIsOverIsForgotten(t *testing.T) {
 	}
 	for _, statement := range []string{
 		`UPDATE sessions SET expires_at = now() - interval '1 second'`, `UPDATE one_time_tokens SET expires_at = now() - interval '1 second'`,
-		`UPDATE attempts SET since = now() - interval '61 minutes'`,
+		`UPDATE attempts SET since = now() - interval '25 hours'`,
 	} {
 		if _, err := s.pool.Exec(t.Context(), statement); err != nil {
 			t.Fatal(err)

@@ -14,6 +14,9 @@ SELECT id, email, email_verified, name, role, locked, created_at FROM customers 
 -- name: CustomerForUpdate :one
 SELECT id, email, email_verified, name, role, locked, created_at FROM customers WHERE id = @id FOR UPDATE;
 
+-- name: Emails :many
+SELECT id, email FROM customers WHERE id = ANY(@ids::uuid[]) AND NOT locked;
+
 -- name: ListCustomers :many
 SELECT id, email, email_verified, name, role, locked, created_at
 FROM customers

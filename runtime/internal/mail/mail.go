@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
@@ -28,6 +29,7 @@ const (
 	PasswordReset     Kind = "password_reset"
 	AlreadyRegistered Kind = "already_registered"
 	PasswordChanged   Kind = "password_changed"
+	CartReminder      Kind = "cart_reminder"
 )
 
 // Message is what is to be said to whom.
@@ -38,6 +40,8 @@ type Message struct {
 	To string `json:"to"`
 	// Token is for the kinds that carry one.
 	Token string `json:"token,omitempty"`
+	// CartID is that of the cart that a reminder is of.
+	CartID uuid.UUID `json:"cartId,omitzero"`
 }
 
 // Email is the job that sends a message. It holds the token in the clear, as

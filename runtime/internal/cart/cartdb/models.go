@@ -19,4 +19,6 @@ type Cart struct {
 	OrderID       *uuid.UUID
 	ReservedUntil *time.Time
 	ExpiresAt     time.Time
+	TouchedAt     time.Time
+	RemindedAt    *time.Time
 }

@@ -13,7 +13,7 @@ import (
 )
 
 const cartsByID = `-- name: CartsByID :many
-SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at
+SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at, touched_at, reminded_at
 FROM carts WHERE id = ANY(ARRAY(SELECT unnest($1::uuid[])))
 `
 
@@ -36,6 +36,8 @@ func (q *Queries) CartsByID(ctx context.Context, ids []uuid.UUID) ([]Cart, error
 			&i.OrderID,
 			&i.ReservedUntil,
 			&i.ExpiresAt,
+			&i.TouchedAt,
+			&i.RemindedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -97,12 +99,13 @@ func (q *Queries) DeleteExpired(ctx context.Context, arg DeleteExpiredParams) (i
 }
 
 const insertCarts = `-- name: InsertCarts :many
-INSERT INTO carts (id, customer_id, currency, content, expires_at)
+INSERT INTO carts (id, customer_id, currency, content, touched_at, expires_at)
 SELECT unnest($1::uuid[]), nullif(unnest($2::uuid[]), '00000000-0000-0000-0000-000000000000'), unnest($3::text[]),
-       unnest($4::text[])::jsonb, unnest($5::timestamptz[])
+       unnest($4::text[])::jsonb, $5::timestamptz, unnest($6::timestamptz[])
 ON CONFLICT (customer_id) WHERE order_id IS NULL AND customer_id IS NOT NULL DO UPDATE
-    SET id = excluded.id, currency = excluded.currency, content = excluded.content, version = 1, reserved_until = NULL, expires_at = excluded.expires_at
-    WHERE carts.expires_at < $6::timestamptz
+    SET id = excluded.id, currency = excluded.currency, content = excluded.content, version = 1, reserved_until = NULL,
+        touched_at = excluded.touched_at, reminded_at = NULL, expires_at = excluded.expires_at
+    WHERE carts.expires_at < $5
 RETURNING id
 `
 
@@ -111,8 +114,8 @@ type InsertCartsParams struct {
 	CustomerIds []uuid.UUID
 	Currencies  []string
 	Contents    []string
-	ExpiresAt   []time.Time
 	Now         time.Time
+	ExpiresAt   []time.Time
 }
 
 // Stores new carts and returns those that were stored: a customer has one open cart, which makes room when it lapsed.
@@ -122,8 +125,8 @@ func (q *Queries) InsertCarts(ctx context.Context, arg InsertCartsParams) ([]uui
 		arg.CustomerIds,
 		arg.Currencies,
 		arg.Contents,
-		arg.ExpiresAt,
 		arg.Now,
+		arg.ExpiresAt,
 	)
 	if err != nil {
 		return nil, err
@@ -144,7 +147,7 @@ func (q *Queries) InsertCarts(ctx context.Context, arg InsertCartsParams) ([]uui
 }
 
 const lockCart = `-- name: LockCart :one
-SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at FROM carts WHERE id = $1 FOR UPDATE
+SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at, touched_at, reminded_at FROM carts WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockCart(ctx context.Context, id uuid.UUID) (Cart, error) {
@@ -159,6 +162,8 @@ func (q *Queries) LockCart(ctx context.Context, id uuid.UUID) (Cart, error) {
 		&i.OrderID,
 		&i.ReservedUntil,
 		&i.ExpiresAt,
+		&i.TouchedAt,
+		&i.RemindedAt,
 	)
 	return i, err
 }
@@ -194,7 +199,7 @@ func (q *Queries) LockCarts(ctx context.Context, ids []uuid.UUID) ([]LockCartsRo
 }
 
 const lockForMerge = `-- name: LockForMerge :many
-SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at
+SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at, touched_at, reminded_at
 FROM carts WHERE id = $1 OR (customer_id = $2 AND order_id IS NULL) ORDER BY id FOR UPDATE
 `
 
@@ -222,6 +227,8 @@ func (q *Queries) LockForMerge(ctx context.Context, arg LockForMergeParams) ([]C
 			&i.OrderID,
 			&i.ReservedUntil,
 			&i.ExpiresAt,
+			&i.TouchedAt,
+			&i.RemindedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -233,8 +240,65 @@ func (q *Queries) LockForMerge(ctx context.Context, arg LockForMergeParams) ([]C
 	return items, nil
 }
 
+const lockLeftCarts = `-- name: LockLeftCarts :many
+SELECT id, customer_id, coalesce(content->>'email', '')::text AS email
+FROM carts
+WHERE id > $1
+  AND expires_at BETWEEN $2 AND $3
+  AND touched_at BETWEEN $4 AND $5
+  AND order_id IS NULL AND reminded_at IS NULL
+  AND jsonb_array_length(content->'lines') > 0
+  AND (customer_id IS NOT NULL OR content->>'email' <> '')
+ORDER BY id
+LIMIT $6
+FOR UPDATE SKIP LOCKED
+`
+
+type LockLeftCartsParams struct {
+	After       uuid.UUID
+	ExpiresFrom time.Time
+	ExpiresTo   time.Time
+	TouchedFrom time.Time
+	TouchedTo   time.Time
+	Most        int32
+}
+
+type LockLeftCartsRow struct {
+	ID         uuid.UUID
+	CustomerID *uuid.UUID
+	Email      string
+}
+
+// Locks carts that were left, from after an id on. They are found by the days on which they expire, and a day's are at most two.
+func (q *Queries) LockLeftCarts(ctx context.Context, arg LockLeftCartsParams) ([]LockLeftCartsRow, error) {
+	rows, err := q.db.Query(ctx, lockLeftCarts,
+		arg.After,
+		arg.ExpiresFrom,
+		arg.ExpiresTo,
+		arg.TouchedFrom,
+		arg.TouchedTo,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LockLeftCartsRow
+	for rows.Next() {
+		var i LockLeftCartsRow
+		if err := rows.Scan(&i.ID, &i.CustomerID, &i.Email); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockWholeCarts = `-- name: LockWholeCarts :many
-SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at
+SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at, touched_at, reminded_at
 FROM carts WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
 `
 
@@ -256,6 +320,8 @@ func (q *Queries) LockWholeCarts(ctx context.Context, ids []uuid.UUID) ([]Cart, 
 			&i.OrderID,
 			&i.ReservedUntil,
 			&i.ExpiresAt,
+			&i.TouchedAt,
+			&i.RemindedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -265,6 +331,20 @@ func (q *Queries) LockWholeCarts(ctx context.Context, ids []uuid.UUID) ([]Cart, 
 		return nil, err
 	}
 	return items, nil
+}
+
+const markReminded = `-- name: MarkReminded :exec
+UPDATE carts SET reminded_at = $1::timestamptz WHERE id = ANY($2::uuid[])
+`
+
+type MarkRemindedParams struct {
+	Now time.Time
+	Ids []uuid.UUID
+}
+
+func (q *Queries) MarkReminded(ctx context.Context, arg MarkRemindedParams) error {
+	_, err := q.db.Exec(ctx, markReminded, arg.Now, arg.Ids)
+	return err
 }
 
 const mergeAlone = `-- name: MergeAlone :exec
@@ -278,7 +358,7 @@ func (q *Queries) MergeAlone(ctx context.Context, customerID string) error {
 }
 
 const openCartOf = `-- name: OpenCartOf :one
-SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at
+SELECT id, customer_id, currency, content, version, order_id, reserved_until, expires_at, touched_at, reminded_at
 FROM carts WHERE customer_id = $1 AND order_id IS NULL
 `
 
@@ -294,19 +374,22 @@ func (q *Queries) OpenCartOf(ctx context.Context, customerID *uuid.UUID) (Cart, 
 		&i.OrderID,
 		&i.ReservedUntil,
 		&i.ExpiresAt,
+		&i.TouchedAt,
+		&i.RemindedAt,
 	)
 	return i, err
 }
 
 const storeCart = `-- name: StoreCart :exec
 UPDATE carts
-SET content = $1, customer_id = $2, version = version + 1, expires_at = $3, reserved_until = $4
-WHERE id = $5
+SET content = $1, customer_id = $2, version = version + 1, touched_at = $3, expires_at = $4, reserved_until = $5
+WHERE id = $6
 `
 
 type StoreCartParams struct {
 	Content       []byte
 	CustomerID    *uuid.UUID
+	TouchedAt     time.Time
 	ExpiresAt     time.Time
 	ReservedUntil *time.Time
 	ID            uuid.UUID
@@ -316,6 +399,7 @@ func (q *Queries) StoreCart(ctx context.Context, arg StoreCartParams) error {
 	_, err := q.db.Exec(ctx, storeCart,
 		arg.Content,
 		arg.CustomerID,
+		arg.TouchedAt,
 		arg.ExpiresAt,
 		arg.ReservedUntil,
 		arg.ID,
@@ -324,18 +408,24 @@ func (q *Queries) StoreCart(ctx context.Context, arg StoreCartParams) error {
 }
 
 const storeContents = `-- name: StoreContents :exec
-UPDATE carts c SET content = d.content::jsonb, version = c.version + 1, expires_at = d.expires_at
-FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::text[]) AS content, unnest($3::timestamptz[]) AS expires_at) d
+UPDATE carts c SET content = d.content::jsonb, version = c.version + 1, touched_at = $1, expires_at = d.expires_at
+FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::text[]) AS content, unnest($4::timestamptz[]) AS expires_at) d
 WHERE c.id = d.id
 `
 
 type StoreContentsParams struct {
+	TouchedAt time.Time
 	Ids       []uuid.UUID
 	Contents  []string
 	ExpiresAt []time.Time
 }
 
 func (q *Queries) StoreContents(ctx context.Context, arg StoreContentsParams) error {
-	_, err := q.db.Exec(ctx, storeContents, arg.Ids, arg.Contents, arg.ExpiresAt)
+	_, err := q.db.Exec(ctx, storeContents,
+		arg.TouchedAt,
+		arg.Ids,
+		arg.Contents,
+		arg.ExpiresAt,
+	)
 	return err
 }

@@ -156,6 +156,35 @@ func (q *Queries) DeleteAddress(ctx context.Context, arg DeleteAddressParams) (i
 	return result.RowsAffected(), nil
 }
 
+const emails = `-- name: Emails :many
+SELECT id, email FROM customers WHERE id = ANY($1::uuid[]) AND NOT locked
+`
+
+type EmailsRow struct {
+	ID    uuid.UUID
+	Email string
+}
+
+func (q *Queries) Emails(ctx context.Context, ids []uuid.UUID) ([]EmailsRow, error) {
+	rows, err := q.db.Query(ctx, emails, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EmailsRow
+	for rows.Next() {
+		var i EmailsRow
+		if err := rows.Scan(&i.ID, &i.Email); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const endOtherSessions = `-- name: EndOtherSessions :exec
 DELETE FROM sessions WHERE customer_id = $1 AND id <> $2
 `

@@ -1,0 +1,139 @@
+package api_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gitee.com/captainjez/gocart/runtime/internal/mail"
+	"gitee.com/captainjez/gocart/runtime/internal/testbed"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+// queued are the receivers of the mails of a kind that wait to be sent.
+func (s *store) queued(kind mail.Kind) (to []string) {
+	s.t.Helper()
+	var all string
+	s.scan(`SELECT coalesce(string_agg(args->'message'->>'to', ' ' ORDER BY args->'message'->>'to'), '') FROM river_job
+		WHERE kind = 'email' AND args->'message'->>'kind' = '`+string(kind)+`'`, &all)
+	return strings.Fields(all)
+}
+
+// remind sends the reminders that are due, twice and by two at once, and wants
+// so many mails of it.
+func (s *store) remind(want int) {
+	s.t.Helper()
+	counts := make([]int, 3)
+	once := func(i int) {
+		n, err := s.Reminders.Send(s.t.Context())
+		if err != nil {
+			s.t.Error(err)
+		}
+		counts[i] = n
+	}
+	var both sync.WaitGroup
+	both.Go(func() { once(0) })
+	both.Go(func() { once(1) })
+	both.Wait()
+	once(2)
+	if counts[0]+counts[1] != want || counts[2] != 0 {
+		s.t.Errorf("%d buyers were reminded, want %d", counts, want)
+	}
+}
+
+func (s *store) guestsCart(email string, lines ...openapi.CartLineInput) guest {
+	s.t.Helper()
+	in := openapi.CartInput{Lines: &lines}
+	if email != "" {
+		in.Email = &email
+	}
+	created := want[openapi.CreatedCart](s.t, s.do("POST", "/carts", encode(s.t, in)), http.StatusCreated)
+	return guest{s, created.Cart, *created.Token}
+}
+
+func TestABuyerIsRemindedOnceOfACartThatWasLeft(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 100)
+	ada := s.guestsCart("ada@example.com", line(mug, 1))
+	s.guestsCart("", line(mug, 1))    // nobody can be told of it
+	s.guestsCart("empty@example.com") // there is nothing to tell
+	method := s.shipping()
+	ordered := s.cartOf(method, line(mug, 1))
+	want[openapi.Order](t, ordered.order(), http.StatusCreated)
+	bob, eve := s.person("bob", openapi.RoleCustomer), s.person("eve", openapi.RoleCustomer)
+	for _, p := range []person{bob, eve} {
+		in := openapi.CartInput{Lines: &[]openapi.CartLineInput{line(mug, 1)}}
+		want[openapi.CreatedCart](t, s.do("POST", "/carts", encode(t, in), "Authorization", p.bearer), http.StatusCreated)
+	}
+	admin[openapi.Customer](s, "PATCH", "/customers/"+eve.id.String(), `{"locked":true}`, http.StatusOK)
+
+	s.clock.forward(4*time.Hour - time.Minute)
+	s.remind(0)
+	late := s.guestsCart("late@example.com", line(mug, 1))
+	s.clock.forward(2 * time.Minute)
+	s.remind(2)
+	if to := s.queued(mail.CartReminder); !slices.Equal(to, []string{"ada@example.com", "bob@example.com"}) {
+		t.Errorf("mails to %v", to)
+	}
+
+	// Neither a change of a cart nor a further cart on the same day makes another mail.
+	want[openapi.Cart](t, ada.do("PUT", "/carts/"+ada.cart.Id.String()+"/lines/"+mug.Id.String(), `{"quantity":2}`), http.StatusOK)
+	s.guestsCart("ada@example.com", line(mug, 3))
+	want[openapi.Cart](t, late.do("PUT", "/carts/"+late.cart.Id.String()+"/lines/"+mug.Id.String(), `{"quantity":2}`), http.StatusOK)
+	s.clock.forward(4*time.Hour - time.Minute)
+	s.remind(0) // the late one was touched since
+	s.clock.forward(2 * time.Minute)
+	s.remind(1)
+	s.clock.forward(20 * time.Hour)
+	s.guestsCart("ada@example.com", line(mug, 4))
+	s.clock.forward(5 * time.Hour)
+	s.remind(1)
+	if to := s.queued(mail.CartReminder); !slices.Equal(to, []string{"ada@example.com", "ada@example.com", "bob@example.com", "late@example.com"}) {
+		t.Errorf("mails to %v", to)
+	}
+}
+
+func TestManyCartsAreRemindedOfByTwoAtOnceAndNoneADayTooLate(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 100)
+	s.guestsCart("old@example.com", line(mug, 1))
+	s.clock.forward(24 * time.Hour)
+	fill := func() {
+		if _, err := s.Pool.Exec(t.Context(), `INSERT INTO carts (id, currency, content, touched_at, expires_at)
+			SELECT gen_random_uuid(), currency, jsonb_set(content, '{email}', to_jsonb(n || '@example.com')), $1, date_trunc('day', $1::timestamptz + '31 days', 'UTC')
+			FROM carts, generate_series(1, 250) n WHERE content->>'email' = 'old@example.com'`, s.clock.now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill()
+	s.clock.forward(5 * time.Hour)
+	s.remind(250)
+	if n := len(s.queued(mail.CartReminder)); n != 250 {
+		t.Errorf("%d mails", n)
+	}
+}
+
+func TestTouchingACartWritesNoIndex(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 100)
+	g := s.guestsCart("ada@example.com", line(mug, 1))
+	for range 5 {
+		want[openapi.Cart](t, g.do("PUT", "/carts/"+g.cart.Id.String()+"/lines/"+mug.Id.String(), `{"quantity":2}`), http.StatusOK)
+	}
+	s.Pool.Reset() // a session that ends tells the server what it did
+	var updates, hot int
+	waitFor := func() bool {
+		s.scan(`SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'carts'`, &updates, &hot)
+		return updates >= 5
+	}
+	testbed.Eventually(t, "the server counts what was changed", waitFor)
+	if hot != updates {
+		t.Errorf("%d of %d changes of a cart wrote an index", updates-hot, updates)
+	}
+}
