@@ -120,7 +120,7 @@ func storeConfig(t testing.TB) config.Config {
 	c := config.Default()
 	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Mode: config.ModeDevelopment}
 	c.Payments.Test = true
-	c.Mail = &config.Mail{URLFile: "/not/sent", From: "shop@shop.example", Staff: []string{"ops@shop.example", "boss@shop.example"}}
+	c.Mail = &config.Mail{URLFile: "/not/sent", From: "shop@shop.example", Staff: []string{"ops@shop.example", "Boss <boss@shop.example>"}}
 	c.Auth.AdminKeyFile = testbed.File(t, adminKey+"\n")
 	c.Auth.TokenKeyFile = testbed.File(t, strings.Repeat("k", 40))
 	return c

@@ -1,6 +1,9 @@
 package api_test
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -8,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -22,13 +26,13 @@ func (s *store) queued(kind mail.Kind) (to []string) {
 	return strings.Fields(all)
 }
 
-// remind sends the reminders that are due, twice and by two at once, and wants
-// so many mails of it.
-func (s *store) remind(want int) {
+// upkeep does a job by two at once and then once more, and wants so many of it
+// in all, and nothing the last time.
+func (s *store) upkeep(do func(context.Context) (int64, error), want int64) {
 	s.t.Helper()
-	counts := make([]int, 3)
+	counts := make([]int64, 3)
 	once := func(i int) {
-		n, err := s.Reminders.Send(s.t.Context())
+		n, err := do(s.t.Context())
 		if err != nil {
 			s.t.Error(err)
 		}
@@ -40,7 +44,7 @@ func (s *store) remind(want int) {
 	both.Wait()
 	once(2)
 	if counts[0]+counts[1] != want || counts[2] != 0 {
-		s.t.Errorf("%d buyers were reminded, want %d", counts, want)
+		s.t.Errorf("%d were seen to, want %d", counts, want)
 	}
 }
 
@@ -72,10 +76,10 @@ func TestABuyerIsRemindedOnceOfACartThatWasLeft(t *testing.T) {
 	admin[openapi.Customer](s, "PATCH", "/customers/"+eve.id.String(), `{"locked":true}`, http.StatusOK)
 
 	s.clock.forward(4*time.Hour - time.Minute)
-	s.remind(0)
+	s.upkeep(s.Reminders.Send, 0)
 	late := s.guestsCart("late@example.com", line(mug, 1))
 	s.clock.forward(2 * time.Minute)
-	s.remind(2)
+	s.upkeep(s.Reminders.Send, 2)
 	if to := s.queued(mail.CartReminder); !slices.Equal(to, []string{"ada@example.com", "bob@example.com"}) {
 		t.Errorf("mails to %v", to)
 	}
@@ -85,13 +89,13 @@ func TestABuyerIsRemindedOnceOfACartThatWasLeft(t *testing.T) {
 	s.guestsCart("ada@example.com", line(mug, 3))
 	want[openapi.Cart](t, late.do("PUT", "/carts/"+late.cart.Id.String()+"/lines/"+mug.Id.String(), `{"quantity":2}`), http.StatusOK)
 	s.clock.forward(4*time.Hour - time.Minute)
-	s.remind(0) // the late one was touched since
+	s.upkeep(s.Reminders.Send, 0) // the late one was touched since
 	s.clock.forward(2 * time.Minute)
-	s.remind(1)
+	s.upkeep(s.Reminders.Send, 1)
 	s.clock.forward(20 * time.Hour)
 	s.guestsCart("ada@example.com", line(mug, 4))
 	s.clock.forward(5 * time.Hour)
-	s.remind(1)
+	s.upkeep(s.Reminders.Send, 1)
 	if to := s.queued(mail.CartReminder); !slices.Equal(to, []string{"ada@example.com", "ada@example.com", "bob@example.com", "late@example.com"}) {
 		t.Errorf("mails to %v", to)
 	}
@@ -112,7 +116,7 @@ func TestManyCartsAreRemindedOfByTwoAtOnceAndNoneADayTooLate(t *testing.T) {
 	}
 	fill()
 	s.clock.forward(5 * time.Hour)
-	s.remind(250)
+	s.upkeep(s.Reminders.Send, 250)
 	if n := len(s.queued(mail.CartReminder)); n != 250 {
 		t.Errorf("%d mails", n)
 	}
@@ -135,5 +139,72 @@ func TestTouchingACartWritesNoIndex(t *testing.T) {
 	testbed.Eventually(t, "the server counts what was changed", waitFor)
 	if hot != updates {
 		t.Errorf("%d of %d changes of a cart wrote an index", updates-hot, updates)
+	}
+}
+
+func TestTheStaffAreToldOnceOfWhatRunsLowUntilThereIsMoreOfIt(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 6)
+	s.stocked("CUP", "10.00", 5)
+	for sku, more := range map[string]string{"FREE": `"trackStock":false`, "DRAFT": `"stockPolicy":"deny"`} {
+		status := map[string]string{"FREE": "active", "DRAFT": "draft"}[sku]
+		admin[openapi.Product](s, "POST", "/products", fmt.Sprintf(`{"title":%q,"type":"simple","status":%q,"variants":[{"sku":%q,%s,
+			"prices":[{"amount":"1.00","currency":"EUR"}]}]}`, sku, status, sku, more), http.StatusCreated)
+	}
+	s.count("DRAFT", 1)
+	s.upkeep(s.Alerts.Send, 1) // the cup
+	method := s.shipping()
+	want[openapi.Order](t, s.cartOf(method, line(mug, 2)).order(), http.StatusCreated)
+	s.upkeep(s.Alerts.Send, 1) // the mug, of which 4 are available now
+	s.count("MUG", 3)
+	s.upkeep(s.Alerts.Send, 0)
+	s.count("MUG", 20)
+	s.upkeep(s.Alerts.Send, 0)
+	s.count("MUG", 4)
+	s.upkeep(s.Alerts.Send, 1) // again
+	if to := s.queued(mail.LowStock); !slices.Equal(to, []string{"boss@shop.example", "boss@shop.example", "boss@shop.example", "ops@shop.example", "ops@shop.example", "ops@shop.example"}) {
+		t.Errorf("mails to %v", to)
+	}
+	all, err := events.Of(t.Context(), s.Pool, mug.Id, true)
+	if err != nil || len(all) != 2 || all[0].Type != "stock.low" || string(all[0].Data.(json.RawMessage)) != `{"sku": "MUG", "title": "MUG", "available": 4, "threshold": 5}` {
+		t.Errorf("%v %v", all, err)
+	}
+	if public, err := events.Of(t.Context(), s.Pool, mug.Id, false); len(public) != 0 || err != nil {
+		t.Errorf("a customer sees %v %v", public, err)
+	}
+}
+
+func TestTheThresholdOfTheSettingsSaysWhatIsLow(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.stocked("MUG", "10.00", 7)
+	s.stocked("GONE", "10.00", 0)
+	set := func(threshold string) {
+		admin[openapi.Settings](s, "PUT", "/settings", `{"currency":"EUR","pricesIncludeTax":true`+threshold+`}`, http.StatusOK)
+	}
+	set(`,"lowStockThreshold":0`)
+	s.upkeep(s.Alerts.Send, 0)
+	set(``)
+	s.upkeep(s.Alerts.Send, 1)
+	set(`,"lowStockThreshold":7`)
+	s.upkeep(s.Alerts.Send, 1)
+}
+
+func TestAMailListsAHundredVariantsAtMost(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.stocked("MUG", "10.00", 1)
+	if _, err := s.Pool.Exec(t.Context(), `WITH more AS (
+			INSERT INTO variants SELECT gen_random_uuid(), product_id, n, 'MUG ' || n, options, weight_grams, track_stock, stock_policy FROM variants, generate_series(1, 600) n RETURNING id
+		) INSERT INTO inventory_levels SELECT more.id, locations.id, 1 FROM more, locations`); err != nil {
+		t.Fatal(err)
+	}
+	s.upkeep(s.Alerts.Send, 601)
+	var mails, listed, happened int
+	s.scan(`SELECT count(*), sum(jsonb_array_length(args->'message'->'variantIds')) FROM river_job WHERE kind = 'email'`, &mails, &listed)
+	s.scan(`SELECT count(DISTINCT subject_id) FROM events WHERE type = 'stock.low'`, &happened)
+	if mails != 2*7 || listed != 2*601 || happened != 601 {
+		t.Errorf("%d mails list %d, %d events", mails, listed, happened)
 	}
 }

@@ -3,7 +3,6 @@ package cart
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
@@ -57,28 +56,22 @@ func NewReminders(carts *Carts, buyers Buyers, outbox *mail.Outbox, after time.D
 }
 
 // Kind is the kind of jobs that send them.
-func (r *Reminders) Kind(log *slog.Logger) jobs.Kind {
+func (r *Reminders) Kind(sweeper *jobs.Sweeper) jobs.Kind {
 	about := "Reminds buyers by mail, once, of a cart that they left."
-	return jobs.Of(jobs.Kind{About: about, Every: reminderInterval}, func(ctx context.Context, _ *river.Job[AbandonedCarts]) error {
-		n, err := r.Send(ctx)
-		if n > 0 {
-			log.InfoContext(ctx, "reminded of carts", "count", n)
-		}
-		return err
-	})
+	return jobs.Sweeping[AbandonedCarts](sweeper, jobs.Kind{About: about, Every: reminderInterval}, jobs.Sweep{Name: "left carts", Do: r.Send})
 }
 
 // Send reminds of all that were left, and returns how many mails that are. Two
 // at once share the carts.
-func (r *Reminders) Send(ctx context.Context) (int, error) {
+func (r *Reminders) Send(ctx context.Context) (int64, error) {
 	const most = 100 // a buyer who changes a cart at this moment waits for as many
 	left := r.carts.now().Add(-r.after)
 	page := cartdb.LockLeftCartsParams{
 		TouchedFrom: left.Add(-stillWorth), TouchedTo: left, ExpiresFrom: expiry(left.Add(-stillWorth)), ExpiresTo: expiry(left), Most: most,
 	}
-	for total := 0; ; {
+	for total := int64(0); ; {
 		var found []cartdb.LockLeftCartsRow
-		var sent int
+		var sent int64
 		err := db.WithTx(ctx, r.carts.pool, func(tx pgx.Tx) (err error) {
 			if found, err = cartdb.New(tx).LockLeftCarts(ctx, page); err != nil {
 				return fmt.Errorf("finding carts that were left: %w", err)
@@ -100,7 +93,7 @@ func (r *Reminders) Send(ctx context.Context) (int, error) {
 // remind queues the mails and marks their carts. One whose buyer cannot be
 // reached is passed over. Of several of one buyer there is one mail, and all
 // are marked, so that they do not make a mail a day.
-func (r *Reminders) remind(ctx context.Context, tx pgx.Tx, left []cartdb.LockLeftCartsRow) (sent int, err error) {
+func (r *Reminders) remind(ctx context.Context, tx pgx.Tx, left []cartdb.LockLeftCartsRow) (sent int64, err error) {
 	var customers []uuid.UUID
 	for _, c := range left {
 		if c.Email == "" {

@@ -5,6 +5,7 @@ package commerce
 import (
 	"context"
 	"log/slog"
+	netmail "net/mail"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -42,9 +43,12 @@ type Commerce struct {
 	Customers *customer.Service
 	Checkout  *checkout.Checkout
 	Reminders *cart.Reminders
+	Alerts    *inventory.Alerts
 	// Kinds are what the workers can do; Jobs tells of what they do.
 	Kinds jobs.Kinds
 	Jobs  *jobs.Ledger
+
+	sweeper *jobs.Sweeper
 }
 
 // New connects the packages over a pool; it asks the database nothing. Answers
@@ -60,7 +64,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	}
 	outbox := mail.NewOutbox(c, queue, log)
 	k := &Commerce{
-		Pool: pool, Queue: queue, Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
+		Pool: pool, Queue: queue, sweeper: jobs.NewSweeper(log), Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
 		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
 	}
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
@@ -72,6 +76,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 		Carts: k.Carts, Orders: k.Orders, Stock: k.Stock, Rules: k.Rules, Payments: payments, Customers: k.Customers,
 	}, log, now)
 	k.Reminders = cart.NewReminders(k.Carts, k.Customers, outbox, time.Duration(c.Carts.ReminderAfter))
+	k.Alerts = inventory.NewAlerts(k.Stock, k.Rules, outbox, staff(c.Mail))
 	k.Catalog.Connect(catalog.Dependencies{
 		Stock: k.Stock, Holds: k.Stock, Orders: k.Orders, Tax: k.Rules,
 		Currency: func(ctx context.Context) (string, error) {
@@ -83,19 +88,32 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 		},
 	})
 	k.Rules.OnChange(k.Catalog.Invalidate) // answers may tell of tax
-	k.Kinds = k.kinds(c, log)
+	k.Kinds = k.kinds(c)
 	k.Jobs = jobs.NewLedger(pool, k.Kinds, queue, now)
 	return k, nil
 }
 
+// staff are the bare addresses of those who see to the store.
+func staff(c *config.Mail) (all []string) {
+	if c == nil {
+		return nil
+	}
+	for _, s := range c.Staff {
+		if address, err := netmail.ParseAddress(s); err == nil { // others are refused with the configuration
+			all = append(all, address.Address)
+		}
+	}
+	return all
+}
+
 // kinds are the store's background jobs.
-func (k *Commerce) kinds(c config.Config, log *slog.Logger) jobs.Kinds {
+func (k *Commerce) kinds(c config.Config) jobs.Kinds {
 	expiry, retention := k.Sweeps()
-	kinds := jobs.Sweeps(expiry, retention, k.Queue, log)
+	kinds := append(k.sweeper.Sweeps(expiry, retention), k.Alerts.Kind(k.sweeper))
 	if c.Mail != nil {
 		kinds = append(kinds, mail.Delivery(c))
 		if c.Carts.ReminderAfter > 0 {
-			kinds = append(kinds, k.Reminders.Kind(log))
+			kinds = append(kinds, k.Reminders.Kind(k.sweeper))
 		}
 	}
 	return kinds
@@ -105,6 +123,7 @@ func (k *Commerce) kinds(c config.Config, log *slog.Logger) jobs.Kinds {
 func (k *Commerce) Register(metrics prometheus.Registerer) {
 	k.Queue.Register(metrics)
 	k.Jobs.Register(metrics)
+	k.sweeper.Register(metrics)
 }
 
 // Sweeps are the store's upkeep: what gives back what was held for a while,

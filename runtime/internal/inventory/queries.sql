@@ -117,3 +117,27 @@ LIMIT @page_size::integer;
 
 -- name: HeldBy :many
 SELECT variant_id, sum(quantity)::bigint AS quantity FROM stock_reservations WHERE owner_id = @owner_id GROUP BY variant_id;
+
+-- Variants of which as many as the threshold or fewer are available and nobody was told, from after an id on.
+-- name: LowVariants :many
+SELECT l.variant_id, sum(l.on_hand - l.reserved)::bigint AS available
+FROM inventory_levels l
+JOIN locations p ON p.id = l.location_id AND p.active
+WHERE l.variant_id > @after AND NOT EXISTS (SELECT FROM low_stock_alerts a WHERE a.variant_id = l.variant_id)
+GROUP BY l.variant_id
+HAVING sum(l.on_hand - l.reserved) <= @threshold::bigint
+ORDER BY l.variant_id
+LIMIT @most;
+
+-- Of two at once, one gets a variant.
+-- name: InsertAlerts :many
+INSERT INTO low_stock_alerts (variant_id, alerted_at)
+SELECT unnest(@variant_ids::uuid[]), @now::timestamptz
+ORDER BY 1
+ON CONFLICT DO NOTHING
+RETURNING variant_id;
+
+-- name: ForgetAlerts :exec
+DELETE FROM low_stock_alerts a
+WHERE (SELECT sum(l.on_hand - l.reserved) FROM inventory_levels l JOIN locations p ON p.id = l.location_id AND p.active WHERE l.variant_id = a.variant_id)
+    > @threshold::bigint;

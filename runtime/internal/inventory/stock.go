@@ -1,5 +1,7 @@
 // Package inventory is what is in stock, where, and for whom. It owns the
-// tables locations, inventory_levels, stock_movements and stock_reservations.
+// tables locations, inventory_levels, stock_movements, stock_reservations and
+// low_stock_alerts.
+//
 // Stock moves in the caller's transaction through Lock: overselling is
 // impossible, because a level is locked while it is decided upon and moved by
 // one statement that refuses to take what is not there.

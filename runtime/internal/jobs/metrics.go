@@ -22,14 +22,8 @@ func newEvents() *prometheus.CounterVec {
 	}, []string{"kind", "queue", "event"})
 }
 
-func newSwept() *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "gocart_swept_total", Help: "Things that lapsed and were seen to by this process, by what they are.",
-	}, []string{"sweep"})
-}
-
 // Register shows what the queue takes in, and what becomes of it.
-func (q *Queue) Register(r prometheus.Registerer) { r.MustRegister(q.events, q.swept) }
+func (q *Queue) Register(r prometheus.Registerer) { r.MustRegister(q.events) }
 
 // lookEvery bounds how often a scrape asks the database.
 const lookEvery = 10 * time.Second

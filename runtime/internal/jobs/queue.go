@@ -29,13 +29,12 @@ import (
 type Queue struct {
 	client *river.Client[pgx.Tx]
 	events *prometheus.CounterVec
-	swept  *prometheus.CounterVec
 	now    func() time.Time
 }
 
 // NewQueue takes in jobs for the workers of the store.
 func NewQueue(log *slog.Logger, now func() time.Time) (*Queue, error) {
-	q := &Queue{events: newEvents(), swept: newSwept(), now: now}
+	q := &Queue{events: newEvents(), now: now}
 	var err error
 	// It only inserts. Workers are told of new jobs once a cooldown, and River's own
 	// of 100 ms would be what a job waits.

@@ -19,11 +19,12 @@ const (
 	retentionInterval = time.Hour
 )
 
-// Sweep looks after things that lapse by themselves. Twice does no harm.
+// Sweep looks after things that lapse, or are due, by themselves. Twice does no
+// harm.
 type Sweep struct {
 	// Name says of what, for the log and the metric.
 	Name string
-	// Do sees to all that have lapsed, and returns how many.
+	// Do sees to all that there are, and returns how many.
 	Do func(context.Context) (int64, error)
 }
 
@@ -51,30 +52,48 @@ func Once(interval time.Duration) river.InsertOpts {
 	return river.InsertOpts{Queue: config.QueueLow, MaxAttempts: 5, UniqueOpts: river.UniqueOpts{ByPeriod: interval}}
 }
 
-// Sweeps are the kinds that do sweeps.
-func Sweeps(expiry, retention []Sweep, queue *Queue, log *slog.Logger) Kinds {
-	return Kinds{
-		Of(Kind{About: "Gives back stock that was held for a while, and cancels orders that were not paid in time.", Every: expiryInterval},
-			sweeping[Expiry](expiry, log, queue.swept)),
-		Of(Kind{About: "Forgets what the store need not keep: old keys, sessions, tokens and carts.", Every: retentionInterval},
-			sweeping[Retention](retention, log, queue.swept)),
+// Sweeper makes kinds that do sweeps, and says what they saw to.
+type Sweeper struct {
+	log   *slog.Logger
+	swept *prometheus.CounterVec
+}
+
+// NewSweeper makes the one of a process.
+func NewSweeper(log *slog.Logger) *Sweeper {
+	return &Sweeper{log: log, swept: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gocart_swept_total", Help: "Things that lapsed or were due and were seen to by this process, by what they are.",
+	}, []string{"sweep"})}
+}
+
+// Register shows what was seen to.
+func (s *Sweeper) Register(r prometheus.Registerer) { r.MustRegister(s.swept) }
+
+// Sweeps are the kinds that look after what lapses.
+func (s *Sweeper) Sweeps(expiry, retention []Sweep) []Kind {
+	return []Kind{
+		Sweeping[Expiry](s, Kind{
+			About: "Gives back stock that was held for a while, and cancels orders that were not paid in time.", Every: expiryInterval,
+		}, expiry...),
+		Sweeping[Retention](s, Kind{
+			About: "Forgets what the store need not keep: old keys, sessions, tokens and carts.", Every: retentionInterval,
+		}, retention...),
 	}
 }
 
-// sweeping does every sweep, also after one that fails.
-func sweeping[A Args](sweeps []Sweep, log *slog.Logger, swept *prometheus.CounterVec) func(context.Context, *river.Job[A]) error {
-	return func(ctx context.Context, _ *river.Job[A]) error {
+// Sweeping is a kind whose jobs do every sweep, also after one that fails.
+func Sweeping[A Args](s *Sweeper, k Kind, sweeps ...Sweep) Kind {
+	return Of(k, func(ctx context.Context, _ *river.Job[A]) error {
 		var failed error
-		for _, s := range sweeps {
-			n, err := s.Do(ctx)
-			swept.WithLabelValues(s.Name).Add(float64(n))
+		for _, sweep := range sweeps {
+			n, err := sweep.Do(ctx)
+			s.swept.WithLabelValues(sweep.Name).Add(float64(n))
 			if n > 0 {
-				log.InfoContext(ctx, "swept", "sweep", s.Name, "count", n)
+				s.log.InfoContext(ctx, "swept", "sweep", sweep.Name, "count", n)
 			}
 			if err != nil && failed == nil {
-				failed = fmt.Errorf("%s: %w", s.Name, err)
+				failed = fmt.Errorf("%s: %w", sweep.Name, err)
 			}
 		}
 		return failed
-	}
+	})
 }

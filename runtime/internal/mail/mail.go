@@ -30,6 +30,7 @@ const (
 	AlreadyRegistered Kind = "already_registered"
 	PasswordChanged   Kind = "password_changed"
 	CartReminder      Kind = "cart_reminder"
+	LowStock          Kind = "low_stock"
 )
 
 // Message is what is to be said to whom.
@@ -41,7 +42,9 @@ type Message struct {
 	// Token is for the kinds that carry one.
 	Token string `json:"token,omitempty"`
 	// CartID is that of the cart that a reminder is of.
-	CartID uuid.UUID `json:"cartId,omitzero"`
+	CartID uuid.UUID `json:"cartId,omitempty,omitzero"`
+	// VariantIDs are those that an alert is of.
+	VariantIDs []uuid.UUID `json:"variantIds,omitempty"`
 }
 
 // Email is the job that sends a message. It holds the token in the clear, as
@@ -94,7 +97,10 @@ var messages = template.Must(template.ParseFS(files, "messages/*.txt"))
 // text is a message's subject and body.
 func text(m Message, storeURL string) (subject, body string, err error) {
 	var out bytes.Buffer
-	err = messages.ExecuteTemplate(&out, string(m.Kind)+".txt", struct{ URL, Token string }{storeURL, m.Token})
+	err = messages.ExecuteTemplate(&out, string(m.Kind)+".txt", struct {
+		Message
+		URL string
+	}{m, storeURL})
 	subject, body, _ = strings.Cut(out.String(), "\n")
 	return subject, body, err
 }

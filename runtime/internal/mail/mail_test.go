@@ -28,7 +28,7 @@ func work(t *testing.T, s *sender, m Message) error {
 
 func TestEveryMessageHasASubjectAndTheStoresURLAndItsToken(t *testing.T) {
 	t.Parallel()
-	for kind, token := range map[Kind]string{VerifyEmail: "t0ken", PasswordReset: "t0ken", AlreadyRegistered: "", PasswordChanged: "", CartReminder: ""} {
+	for kind, token := range map[Kind]string{VerifyEmail: "t0ken", PasswordReset: "t0ken", AlreadyRegistered: "", PasswordChanged: "", CartReminder: "", LowStock: ""} {
 		subject, body, err := text(Message{Kind: kind, Token: token}, "https://shop.example/a?b&c")
 		if err != nil || subject == "" || strings.ContainsAny(subject, "\r\n{") || !strings.Contains(body, "https://shop.example/a?b&c") || !strings.Contains(body, token) {
 			t.Errorf("%s: %v %q %q", kind, err, subject, body)

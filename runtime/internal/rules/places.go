@@ -265,19 +265,38 @@ func (b *Book) settings(ctx context.Context) (openapi.Settings, error) {
 func shownSettings(row rulesdb.ReplaceSettingsParams) openapi.Settings {
 	return openapi.Settings{
 		Currency: row.Currency, PricesIncludeTax: row.PricesIncludeTax, Country: optional.Of(row.Country), ReverseCharge: &row.ReverseCharge,
+		LowStockThreshold: &row.LowStockThreshold,
 	}
 }
+
+// LowStockThreshold is how many of a variant are available at most where it is
+// low; 0 where nobody is to be told.
+func (b *Book) LowStockThreshold(ctx context.Context) (int64, error) {
+	settings, err := b.settings(ctx)
+	return optional.Value(settings.LowStockThreshold), err
+}
+
+const (
+	// usualLowStock is the threshold of settings that name none.
+	usualLowStock = 5
+	maxLowStock   = 1_000_000
+)
 
 // saveSettings is a saver; there is one row, without an id.
 func saveSettings(ctx context.Context, tx pgx.Tx, _ uuid.UUID, in openapi.Settings, _ bool) (openapi.Settings, error) {
 	var f problem.Findings
 	row := rulesdb.ReplaceSettingsParams{
 		Currency: in.Currency, PricesIncludeTax: in.PricesIncludeTax, Country: optional.Value(in.Country), ReverseCharge: optional.Value(in.ReverseCharge),
+		LowStockThreshold: usualLowStock,
+	}
+	if in.LowStockThreshold != nil {
+		row.LowStockThreshold = *in.LowStockThreshold
 	}
 	_, err := money.Exponent(in.Currency)
 	f.Require(err == nil, "/currency", "%v", err)
 	f.Require(in.Country == nil || isCountry(row.Country), "/country", "must be a country's code of ISO 3166-1, such as DE")
 	f.Require(!row.ReverseCharge || pricing.InEU(row.Country), "/reverseCharge", "needs a country that is a member state of the EU")
+	f.Range("/lowStockThreshold", row.LowStockThreshold, 0, maxLowStock)
 	if err := f.Err(); err != nil {
 		return openapi.Settings{}, err
 	}

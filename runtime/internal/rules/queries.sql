@@ -10,10 +10,12 @@ FROM settings s;
 UPDATE settings SET version = version + 1;
 
 -- name: Settings :one
-SELECT currency, prices_include_tax, country, reverse_charge FROM settings;
+SELECT currency, prices_include_tax, country, reverse_charge, low_stock_threshold FROM settings;
 
 -- name: ReplaceSettings :exec
-UPDATE settings SET currency = @currency, prices_include_tax = @prices_include_tax, country = @country, reverse_charge = @reverse_charge;
+UPDATE settings
+SET currency = @currency, prices_include_tax = @prices_include_tax, country = @country, reverse_charge = @reverse_charge,
+    low_stock_threshold = @low_stock_threshold;
 
 -- name: Zones :many
 SELECT id, name, areas FROM zones ORDER BY id DESC;

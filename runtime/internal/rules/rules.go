@@ -132,7 +132,9 @@ func (s *snapshot) load(ctx context.Context, q *rulesdb.Queries) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &pricing.Rules{Settings: pricing.Settings(settings)}
+	r := &pricing.Rules{Settings: pricing.Settings{
+		Currency: settings.Currency, PricesIncludeTax: settings.PricesIncludeTax, Country: settings.Country, ReverseCharge: settings.ReverseCharge,
+	}}
 	for _, z := range zones {
 		r.Zones = append(r.Zones, pricing.Zone{ID: z.ID, Areas: z.Areas})
 	}

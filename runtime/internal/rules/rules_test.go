@@ -226,6 +226,8 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		{"POST", "/shipping-methods", `{"name":"x","zoneId":"` + zone.String() + `","prices":[{"price":` + eur("1.234") + `,"maxWeightGrams":-1,"freeFrom":"x"}]}`, "/prices/0/maxWeightGrams /prices/0/price/amount /prices/0/freeFrom"},
 		{"POST", "/shipping-methods", `{"name":"x","zoneId":"` + nowhere.String() + `","prices":[{"price":` + eur("1") + `}]}`, "/zoneId"},
 		{"PUT", "/settings", `{"currency":"EUX","pricesIncludeTax":true,"country":"XX","reverseCharge":true}`, "/currency /country /reverseCharge"},
+		{"PUT", "/settings", `{"currency":"EUR","pricesIncludeTax":true,"lowStockThreshold":-1}`, "/lowStockThreshold"},
+		{"PUT", "/settings", `{"currency":"EUR","pricesIncludeTax":true,"lowStockThreshold":1000001}`, "/lowStockThreshold"},
 		{"PUT", "/settings", `{"currency":"EUR","pricesIncludeTax":true,"reverseCharge":true}`, "/reverseCharge"},
 	} {
 		if got := strings.Join(pointers(t, s.do(400, c.method, c.path, c.body)), " "); got != c.want {
@@ -287,10 +289,10 @@ func TestZonesRatesAndMethodsLiveTogether(t *testing.T) {
 func TestSettingsBeginWithEuros(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
-	if got := strings.TrimSpace(s.do(200, "GET", "/settings", "").Body.String()); got != `{"currency":"EUR","pricesIncludeTax":true,"reverseCharge":false}` {
+	if got := strings.TrimSpace(s.do(200, "GET", "/settings", "").Body.String()); got != `{"currency":"EUR","lowStockThreshold":5,"pricesIncludeTax":true,"reverseCharge":false}` {
 		t.Errorf("settings %s", got)
 	}
-	body := `{"country":"DE","currency":"USD","pricesIncludeTax":false,"reverseCharge":true}`
+	body := `{"country":"DE","currency":"USD","lowStockThreshold":0,"pricesIncludeTax":false,"reverseCharge":true}`
 	if got := s.do(200, "PUT", "/settings", body).Body.String(); got != body {
 		t.Errorf("replaced %s", got)
 	}

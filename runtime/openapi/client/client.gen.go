@@ -1311,8 +1311,11 @@ type Settings struct {
 	Country *string `json:"country,omitempty"`
 
 	// Currency The store's own currency.
-	Currency         string `json:"currency"`
-	PricesIncludeTax bool   `json:"pricesIncludeTax"`
+	Currency string `json:"currency"`
+
+	// LowStockThreshold The staff are told of a variant whose stock is counted when so many or fewer are available; 5 when left out, 0 to tell nobody.
+	LowStockThreshold *int64 `json:"lowStockThreshold,omitempty"`
+	PricesIncludeTax  bool   `json:"pricesIncludeTax"`
 
 	// ReverseCharge Whether businesses in other member states of the EU are charged no VAT.
 	ReverseCharge *bool `json:"reverseCharge,omitempty"`

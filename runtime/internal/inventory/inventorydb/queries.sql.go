@@ -142,6 +142,17 @@ func (q *Queries) FirstLocation(ctx context.Context) (uuid.UUID, error) {
 	return id, err
 }
 
+const forgetAlerts = `-- name: ForgetAlerts :exec
+DELETE FROM low_stock_alerts a
+WHERE (SELECT sum(l.on_hand - l.reserved) FROM inventory_levels l JOIN locations p ON p.id = l.location_id AND p.active WHERE l.variant_id = a.variant_id)
+    > $1::bigint
+`
+
+func (q *Queries) ForgetAlerts(ctx context.Context, threshold int64) error {
+	_, err := q.db.Exec(ctx, forgetAlerts, threshold)
+	return err
+}
+
 const heldBy = `-- name: HeldBy :many
 SELECT variant_id, sum(quantity)::bigint AS quantity FROM stock_reservations WHERE owner_id = $1 GROUP BY variant_id
 `
@@ -177,6 +188,40 @@ SELECT DISTINCT variant_id FROM inventory_levels WHERE variant_id = ANY($1::uuid
 
 func (q *Queries) HeldVariants(ctx context.Context, variantIds []uuid.UUID) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, heldVariants, variantIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var variant_id uuid.UUID
+		if err := rows.Scan(&variant_id); err != nil {
+			return nil, err
+		}
+		items = append(items, variant_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const insertAlerts = `-- name: InsertAlerts :many
+INSERT INTO low_stock_alerts (variant_id, alerted_at)
+SELECT unnest($1::uuid[]), $2::timestamptz
+ORDER BY 1
+ON CONFLICT DO NOTHING
+RETURNING variant_id
+`
+
+type InsertAlertsParams struct {
+	VariantIds []uuid.UUID
+	Now        time.Time
+}
+
+// Of two at once, one gets a variant.
+func (q *Queries) InsertAlerts(ctx context.Context, arg InsertAlertsParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, insertAlerts, arg.VariantIds, arg.Now)
 	if err != nil {
 		return nil, err
 	}
@@ -510,6 +555,49 @@ func (q *Queries) LockReservations(ctx context.Context, ownerIds []uuid.UUID) ([
 			&i.OrderOwned,
 			&i.ExpiresAt,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lowVariants = `-- name: LowVariants :many
+SELECT l.variant_id, sum(l.on_hand - l.reserved)::bigint AS available
+FROM inventory_levels l
+JOIN locations p ON p.id = l.location_id AND p.active
+WHERE l.variant_id > $1 AND NOT EXISTS (SELECT FROM low_stock_alerts a WHERE a.variant_id = l.variant_id)
+GROUP BY l.variant_id
+HAVING sum(l.on_hand - l.reserved) <= $2::bigint
+ORDER BY l.variant_id
+LIMIT $3
+`
+
+type LowVariantsParams struct {
+	After     uuid.UUID
+	Threshold int64
+	Most      int32
+}
+
+type LowVariantsRow struct {
+	VariantID uuid.UUID
+	Available int64
+}
+
+// Variants of which as many as the threshold or fewer are available and nobody was told, from after an id on.
+func (q *Queries) LowVariants(ctx context.Context, arg LowVariantsParams) ([]LowVariantsRow, error) {
+	rows, err := q.db.Query(ctx, lowVariants, arg.After, arg.Threshold, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LowVariantsRow
+	for rows.Next() {
+		var i LowVariantsRow
+		if err := rows.Scan(&i.VariantID, &i.Available); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -428,14 +428,17 @@ func (q *Queries) RaiseVersion(ctx context.Context) error {
 }
 
 const replaceSettings = `-- name: ReplaceSettings :exec
-UPDATE settings SET currency = $1, prices_include_tax = $2, country = $3, reverse_charge = $4
+UPDATE settings
+SET currency = $1, prices_include_tax = $2, country = $3, reverse_charge = $4,
+    low_stock_threshold = $5
 `
 
 type ReplaceSettingsParams struct {
-	Currency         string
-	PricesIncludeTax bool
-	Country          string
-	ReverseCharge    bool
+	Currency          string
+	PricesIncludeTax  bool
+	Country           string
+	ReverseCharge     bool
+	LowStockThreshold int64
 }
 
 func (q *Queries) ReplaceSettings(ctx context.Context, arg ReplaceSettingsParams) error {
@@ -444,6 +447,7 @@ func (q *Queries) ReplaceSettings(ctx context.Context, arg ReplaceSettingsParams
 		arg.PricesIncludeTax,
 		arg.Country,
 		arg.ReverseCharge,
+		arg.LowStockThreshold,
 	)
 	return err
 }
@@ -519,14 +523,15 @@ func (q *Queries) ReplaceZone(ctx context.Context, arg ReplaceZoneParams) (int64
 }
 
 const settings = `-- name: Settings :one
-SELECT currency, prices_include_tax, country, reverse_charge FROM settings
+SELECT currency, prices_include_tax, country, reverse_charge, low_stock_threshold FROM settings
 `
 
 type SettingsRow struct {
-	Currency         string
-	PricesIncludeTax bool
-	Country          string
-	ReverseCharge    bool
+	Currency          string
+	PricesIncludeTax  bool
+	Country           string
+	ReverseCharge     bool
+	LowStockThreshold int64
 }
 
 func (q *Queries) Settings(ctx context.Context) (SettingsRow, error) {
@@ -537,6 +542,7 @@ func (q *Queries) Settings(ctx context.Context) (SettingsRow, error) {
 		&i.PricesIncludeTax,
 		&i.Country,
 		&i.ReverseCharge,
+		&i.LowStockThreshold,
 	)
 	return i, err
 }
