@@ -1272,6 +1272,34 @@ type ResetInput struct {
 // Role defines model for Role.
 type Role string
 
+// Sales defines model for Sales.
+type Sales struct {
+	// ComputedAt What happened to orders before is counted; not there when nothing is yet.
+	ComputedAt *time.Time `json:"computedAt,omitempty"`
+	Days       []SalesDay `json:"days"`
+}
+
+// SalesDay defines model for SalesDay.
+type SalesDay struct {
+	// Cancelled Orders that are cancelled; nothing else counts them.
+	Cancelled int64              `json:"cancelled"`
+	Currency  string             `json:"currency"`
+	Day       openapi_types.Date `json:"day"`
+	Discount  string             `json:"discount"`
+	Items     int64              `json:"items"`
+
+	// Orders Orders that are not cancelled; those that were refunded are among them.
+	Orders        int64  `json:"orders"`
+	Refunded      int64  `json:"refunded"`
+	RefundedTotal string `json:"refundedTotal"`
+	Shipping      string `json:"shipping"`
+
+	// Subtotal A decimal in the currency, as all amounts here.
+	Subtotal string `json:"subtotal"`
+	Tax      string `json:"tax"`
+	Total    string `json:"total"`
+}
+
 // SavedAddress defines model for SavedAddress.
 type SavedAddress struct {
 	Address Address            `json:"address"`
@@ -1830,6 +1858,15 @@ type CreateShippingMethodParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// GetSalesParams defines parameters for GetSales.
+type GetSalesParams struct {
+	// From The first day; 29 days before the last unless set.
+	From *openapi_types.Date `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day; today unless set. 366 days at most.
+	To *openapi_types.Date `form:"to,omitempty" json:"to,omitempty"`
+}
+
 // CreateTaxRateParams defines parameters for CreateTaxRate.
 type CreateTaxRateParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
@@ -2225,6 +2262,9 @@ type ServerInterface interface {
 	// ReplaceShippingMethod Replaces a shipping method
 	// (PUT /shipping-methods/{id})
 	ReplaceShippingMethod(c *gin.Context, id openapi_types.UUID)
+	// GetSales Tells what was ordered, day by day
+	// (GET /statistics/sales)
+	GetSales(c *gin.Context, params GetSalesParams)
 	// ListTaxRates Lists tax rates
 	// (GET /tax-rates)
 	ListTaxRates(c *gin.Context)
@@ -4751,6 +4791,41 @@ func (siw *ServerInterfaceWrapper) ReplaceShippingMethod(c *gin.Context) {
 	siw.Handler.ReplaceShippingMethod(c, id)
 }
 
+// GetSales operation middleware
+func (siw *ServerInterfaceWrapper) GetSales(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetSalesParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetSales(c, params)
+}
+
 // ListTaxRates operation middleware
 func (siw *ServerInterfaceWrapper) ListTaxRates(c *gin.Context) {
 
@@ -5078,4 +5153,5 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/dead-jobs", wrapper.PurgeDeadJobs)
 	router.GET(options.BaseURL+"/job-queues", wrapper.ListJobQueues)
 	router.GET(options.BaseURL+"/job-kinds", wrapper.ListJobKinds)
+	router.GET(options.BaseURL+"/statistics/sales", wrapper.GetSales)
 }

@@ -27,6 +27,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
+	"gitee.com/captainjez/gocart/runtime/internal/stats"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 	"gitee.com/captainjez/gocart/runtime/version"
 )
@@ -41,6 +42,7 @@ type (
 	customers = customer.Handlers
 	rulebook  = rules.Handlers
 	ledger    = jobs.Handlers
+	sums      = stats.Handlers
 )
 
 // handlers is openapi.ServerInterface: each package's part of it, embedded.
@@ -53,6 +55,7 @@ type handlers struct {
 	customers
 	rulebook
 	ledger
+	sums
 	store string
 }
 
@@ -74,7 +77,7 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 		products: products{Catalog: k.Catalog}, stock: stock{Stock: k.Stock}, carts: carts{Carts: k.Carts},
 		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders},
 		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules},
-		ledger: ledger{Ledger: k.Jobs}, store: c.Store.Name,
+		ledger: ledger{Ledger: k.Jobs}, sums: sums{Statistics: k.Statistics}, store: c.Store.Name,
 	}
 	for _, prefix := range []string{"/api/v1", ""} {
 		openapi.RegisterHandlersWithOptions(engine, h, openapi.GinServerOptions{BaseURL: prefix, ErrorHandler: httpserver.BadParameter})

@@ -114,6 +114,8 @@ func (v samples) of(name string, s schema) any {
 		return s.Enum[0]
 	case s.Format == "uuid":
 		return "00000000-0000-7000-8000-000000000001"
+	case s.Format == "date":
+		return "2030-01-01"
 	case s.Format == "date-time":
 		return "2030-01-01T00:00:00Z"
 	case s.MinLength != nil:

@@ -64,11 +64,12 @@ func (c *clock) now() time.Time {
 	return time.Now().UTC().Add(c.ahead)
 }
 
-func (c *clock) stop() {
-	now := c.now()
+func (c *clock) stop() { c.stopAt(c.now()) }
+
+func (c *clock) stopAt(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stopped = now
+	c.stopped = t
 }
 
 func (c *clock) forward(d time.Duration) {

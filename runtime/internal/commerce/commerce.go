@@ -25,25 +25,27 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
+	"gitee.com/captainjez/gocart/runtime/internal/stats"
 )
 
 // Commerce is a store's packages, connected.
 type Commerce struct {
-	Pool      *pgxpool.Pool
-	Queue     *jobs.Queue
-	Keys      *identity.Keys
-	Callers   *identity.Authenticator
-	APIKeys   *identity.APIKeys
-	Catalog   *catalog.Catalog
-	Stock     *inventory.Stock
-	Rules     *rules.Book
-	Carts     *cart.Carts
-	Payments  *payment.Payments
-	Orders    *order.Orders
-	Customers *customer.Service
-	Checkout  *checkout.Checkout
-	Reminders *cart.Reminders
-	Alerts    *inventory.Alerts
+	Pool       *pgxpool.Pool
+	Queue      *jobs.Queue
+	Keys       *identity.Keys
+	Callers    *identity.Authenticator
+	APIKeys    *identity.APIKeys
+	Catalog    *catalog.Catalog
+	Stock      *inventory.Stock
+	Rules      *rules.Book
+	Carts      *cart.Carts
+	Payments   *payment.Payments
+	Orders     *order.Orders
+	Customers  *customer.Service
+	Checkout   *checkout.Checkout
+	Statistics *stats.Statistics
+	Reminders  *cart.Reminders
+	Alerts     *inventory.Alerts
 	// Kinds are what the workers can do; Jobs tells of what they do.
 	Kinds jobs.Kinds
 	Jobs  *jobs.Ledger
@@ -66,6 +68,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	k := &Commerce{
 		Pool: pool, Queue: queue, sweeper: jobs.NewSweeper(log), Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
 		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
+		Statistics: stats.New(pool, now),
 	}
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
 	k.Stock = inventory.New(pool, k.Catalog, now)
@@ -109,7 +112,7 @@ func staff(c *config.Mail) (all []string) {
 // kinds are the store's background jobs.
 func (k *Commerce) kinds(c config.Config) jobs.Kinds {
 	expiry, retention := k.Sweeps()
-	kinds := append(k.sweeper.Sweeps(expiry, retention), k.Alerts.Kind(k.sweeper))
+	kinds := append(k.sweeper.Sweeps(expiry, retention), k.Alerts.Kind(k.sweeper), k.Statistics.Kind(k.sweeper))
 	if c.Mail != nil {
 		kinds = append(kinds, mail.Delivery(c))
 		if c.Carts.ReminderAfter > 0 {

@@ -50,3 +50,23 @@ SELECT id FROM orders WHERE payment_due_at < @now::timestamptz AND state = 'pend
 
 -- name: EverOrdered :one
 SELECT EXISTS (SELECT FROM order_lines WHERE variant_id = ANY(@variant_ids::uuid[]));
+
+-- name: ChangedDays :many
+SELECT DISTINCT (created_at AT TIME ZONE 'UTC')::date AS day FROM orders WHERE updated_at >= @since ORDER BY 1;
+
+-- name: SalesOfDays :many
+SELECT d.day::date AS day, o.currency,
+       count(*) FILTER (WHERE o.state <> 'cancelled') AS orders,
+       coalesce(sum(o.item_count) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS items,
+       coalesce(sum(o.subtotal) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS subtotal,
+       coalesce(sum(o.discount) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS discount,
+       coalesce(sum(o.shipping) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS shipping,
+       coalesce(sum(o.tax) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS tax,
+       coalesce(sum(o.total) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS total,
+       count(*) FILTER (WHERE o.state = 'cancelled') AS cancelled,
+       count(*) FILTER (WHERE o.state = 'refunded') AS refunded,
+       coalesce(sum(o.total) FILTER (WHERE o.state = 'refunded'), 0)::bigint AS refunded_total
+FROM (SELECT unnest(@days::date[]) AS day) d
+JOIN orders o ON o.created_at >= d.day::timestamp AT TIME ZONE 'UTC' AND o.created_at < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+GROUP BY d.day, o.currency
+ORDER BY d.day, o.currency;

@@ -1276,6 +1276,34 @@ type ResetInput struct {
 // Role defines model for Role.
 type Role string
 
+// Sales defines model for Sales.
+type Sales struct {
+	// ComputedAt What happened to orders before is counted; not there when nothing is yet.
+	ComputedAt *time.Time `json:"computedAt,omitempty"`
+	Days       []SalesDay `json:"days"`
+}
+
+// SalesDay defines model for SalesDay.
+type SalesDay struct {
+	// Cancelled Orders that are cancelled; nothing else counts them.
+	Cancelled int64              `json:"cancelled"`
+	Currency  string             `json:"currency"`
+	Day       openapi_types.Date `json:"day"`
+	Discount  string             `json:"discount"`
+	Items     int64              `json:"items"`
+
+	// Orders Orders that are not cancelled; those that were refunded are among them.
+	Orders        int64  `json:"orders"`
+	Refunded      int64  `json:"refunded"`
+	RefundedTotal string `json:"refundedTotal"`
+	Shipping      string `json:"shipping"`
+
+	// Subtotal A decimal in the currency, as all amounts here.
+	Subtotal string `json:"subtotal"`
+	Tax      string `json:"tax"`
+	Total    string `json:"total"`
+}
+
 // SavedAddress defines model for SavedAddress.
 type SavedAddress struct {
 	Address Address            `json:"address"`
@@ -1832,6 +1860,15 @@ type CreatePromotionParams struct {
 type CreateShippingMethodParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GetSalesParams defines parameters for GetSales.
+type GetSalesParams struct {
+	// From The first day; 29 days before the last unless set.
+	From *openapi_types.Date `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day; today unless set. 366 days at most.
+	To *openapi_types.Date `form:"to,omitempty" json:"to,omitempty"`
 }
 
 // CreateTaxRateParams defines parameters for CreateTaxRate.
@@ -2853,6 +2890,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /shipping-methods/{id} (the `ReplaceShippingMethod` operationId).
 	ReplaceShippingMethod(ctx context.Context, id openapi_types.UUID, body ReplaceShippingMethodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSales Tells what was ordered, day by day
+	//
+	// Orders by the day, in UTC, on which they were placed, as they are now: one that is cancelled later leaves its day for the day's cancelled. They are added up every 15 minutes. A day without orders is left out.
+	//
+	// Corresponds with GET /statistics/sales (the `GetSales` operationId).
+	GetSales(ctx context.Context, params *GetSalesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTaxRates Lists tax rates
 	//
@@ -4962,6 +5006,23 @@ func (c *Client) ReplaceShippingMethodWithBody(ctx context.Context, id openapi_t
 // Corresponds with PUT /shipping-methods/{id} (the `ReplaceShippingMethod` operationId).
 func (c *Client) ReplaceShippingMethod(ctx context.Context, id openapi_types.UUID, body ReplaceShippingMethodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReplaceShippingMethodRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSales Tells what was ordered, day by day
+//
+// Orders by the day, in UTC, on which they were placed, as they are now: one that is cancelled later leaves its day for the day's cancelled. They are added up every 15 minutes. A day without orders is left out.
+//
+// Corresponds with GET /statistics/sales (the `GetSales` operationId).
+func (c *Client) GetSales(ctx context.Context, params *GetSalesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSalesRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -9302,6 +9363,72 @@ func NewReplaceShippingMethodRequestWithBody(server string, id openapi_types.UUI
 	return req, nil
 }
 
+// NewGetSalesRequest constructs an http.Request for the GetSales method
+func NewGetSalesRequest(server string, params *GetSalesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/statistics/sales")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListTaxRatesRequest constructs an http.Request for the ListTaxRates method
 func NewListTaxRatesRequest(server string) (*http.Request, error) {
 	var err error
@@ -10580,6 +10707,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /shipping-methods/{id} (the `ReplaceShippingMethod` operationId).
 	ReplaceShippingMethodWithResponse(ctx context.Context, id openapi_types.UUID, body ReplaceShippingMethodJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceShippingMethodResponse, error)
+
+	// GetSalesWithResponse Tells what was ordered, day by day
+	//
+	// Orders by the day, in UTC, on which they were placed, as they are now: one that is cancelled later leaves its day for the day's cancelled. They are added up every 15 minutes. A day without orders is left out.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /statistics/sales (the `GetSales` operationId).
+	GetSalesWithResponse(ctx context.Context, params *GetSalesParams, reqEditors ...RequestEditorFn) (*GetSalesResponse, error)
 
 	// ListTaxRatesWithResponse Lists tax rates
 	//
@@ -12669,18 +12805,11 @@ type ListJobKindsResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *JobKindList
-	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
-	ApplicationproblemJSONDefault *Problem
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
 func (r ListJobKindsResponse) GetJSON200() *JobKindList {
 	return r.JSON200
-}
-
-// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
-func (r ListJobKindsResponse) GetApplicationproblemJSONDefault() *Problem {
-	return r.ApplicationproblemJSONDefault
 }
 
 // GetBody returns the raw response body bytes
@@ -14797,6 +14926,54 @@ func (r ReplaceShippingMethodResponse) ContentType() string {
 	return ""
 }
 
+type GetSalesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Sales
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSalesResponse) GetJSON200() *Sales {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSalesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSalesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSalesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSalesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSalesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTaxRatesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16830,6 +17007,21 @@ func (c *ClientWithResponses) ReplaceShippingMethodWithResponse(ctx context.Cont
 	return ParseReplaceShippingMethodResponse(rsp)
 }
 
+// GetSalesWithResponse Tells what was ordered, day by day
+//
+// Orders by the day, in UTC, on which they were placed, as they are now: one that is cancelled later leaves its day for the day's cancelled. They are added up every 15 minutes. A day without orders is left out.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /statistics/sales (the `GetSales` operationId).
+func (c *ClientWithResponses) GetSalesWithResponse(ctx context.Context, params *GetSalesParams, reqEditors ...RequestEditorFn) (*GetSalesResponse, error) {
+	rsp, err := c.GetSales(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSalesResponse(rsp)
+}
+
 // ListTaxRatesWithResponse Lists tax rates
 //
 // Returns a wrapper object for the known response body format(s).
@@ -18447,13 +18639,6 @@ func ParseListJobKindsResponse(rsp *http.Response) (*ListJobKindsResponse, error
 		}
 		response.JSON200 = &dest
 
-	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
-		var dest Problem
-		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
-			return nil, err
-		}
-		response.ApplicationproblemJSONDefault = &dest
-
 	}
 
 	return response, nil
@@ -20014,6 +20199,39 @@ func ParseReplaceShippingMethodResponse(rsp *http.Response) (*ReplaceShippingMet
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest ShippingMethod
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetSalesResponse parses an HTTP response from a GetSalesWithResponse call
+func ParseGetSalesResponse(rsp *http.Response) (*GetSalesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSalesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Sales
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

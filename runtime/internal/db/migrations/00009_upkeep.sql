@@ -15,7 +15,41 @@ CREATE TABLE low_stock_alerts (
     alerted_at timestamptz NOT NULL
 );
 
+-- What was ordered from a moment on, in that order.
+CREATE INDEX orders_by_time ON orders (created_at, id);
+-- What changed since a moment; that is where the table was written last, which a few bytes tell.
+CREATE INDEX orders_by_change ON orders USING brin (updated_at) WITH (autosummarize = on);
+
+-- Orders by the day, in UTC, on which they were placed, as they are now. Cancelled ones are in the column cancelled alone.
+-- Amounts are minor units of the currency.
+CREATE TABLE sales_daily (
+    day            date NOT NULL,
+    currency       text NOT NULL,
+    orders         bigint NOT NULL,
+    items          bigint NOT NULL,
+    subtotal       bigint NOT NULL,
+    discount       bigint NOT NULL,
+    shipping       bigint NOT NULL,
+    tax            bigint NOT NULL,
+    total          bigint NOT NULL,
+    cancelled      bigint NOT NULL,
+    refunded       bigint NOT NULL,
+    refunded_total bigint NOT NULL,
+    PRIMARY KEY (day, currency)
+);
+
+-- One row: changes of orders before this moment are in sales_daily.
+CREATE TABLE sales_rollup (
+    id     boolean PRIMARY KEY DEFAULT true CHECK (id),
+    before timestamptz NOT NULL DEFAULT 'epoch'
+);
+INSERT INTO sales_rollup DEFAULT VALUES;
+
 -- +goose Down
+DROP TABLE sales_rollup;
+DROP TABLE sales_daily;
+DROP INDEX orders_by_change;
+DROP INDEX orders_by_time;
 DROP TABLE low_stock_alerts;
 ALTER TABLE settings DROP COLUMN low_stock_threshold;
 ALTER TABLE carts DROP COLUMN reminded_at, DROP COLUMN touched_at;

@@ -12,6 +12,30 @@ import (
 	"github.com/google/uuid"
 )
 
+const changedDays = `-- name: ChangedDays :many
+SELECT DISTINCT (created_at AT TIME ZONE 'UTC')::date AS day FROM orders WHERE updated_at >= $1 ORDER BY 1
+`
+
+func (q *Queries) ChangedDays(ctx context.Context, since time.Time) ([]time.Time, error) {
+	rows, err := q.db.Query(ctx, changedDays, since)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []time.Time
+	for rows.Next() {
+		var day time.Time
+		if err := rows.Scan(&day); err != nil {
+			return nil, err
+		}
+		items = append(items, day)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const everOrdered = `-- name: EverOrdered :one
 SELECT EXISTS (SELECT FROM order_lines WHERE variant_id = ANY($1::uuid[]))
 `
@@ -328,6 +352,72 @@ func (q *Queries) OrderByID(ctx context.Context, id uuid.UUID) (Order, error) {
 		&i.UpdatedAt,
 	)
 	return i, err
+}
+
+const salesOfDays = `-- name: SalesOfDays :many
+SELECT d.day::date AS day, o.currency,
+       count(*) FILTER (WHERE o.state <> 'cancelled') AS orders,
+       coalesce(sum(o.item_count) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS items,
+       coalesce(sum(o.subtotal) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS subtotal,
+       coalesce(sum(o.discount) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS discount,
+       coalesce(sum(o.shipping) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS shipping,
+       coalesce(sum(o.tax) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS tax,
+       coalesce(sum(o.total) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS total,
+       count(*) FILTER (WHERE o.state = 'cancelled') AS cancelled,
+       count(*) FILTER (WHERE o.state = 'refunded') AS refunded,
+       coalesce(sum(o.total) FILTER (WHERE o.state = 'refunded'), 0)::bigint AS refunded_total
+FROM (SELECT unnest($1::date[]) AS day) d
+JOIN orders o ON o.created_at >= d.day::timestamp AT TIME ZONE 'UTC' AND o.created_at < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+GROUP BY d.day, o.currency
+ORDER BY d.day, o.currency
+`
+
+type SalesOfDaysRow struct {
+	Day           time.Time
+	Currency      string
+	Orders        int64
+	Items         int64
+	Subtotal      int64
+	Discount      int64
+	Shipping      int64
+	Tax           int64
+	Total         int64
+	Cancelled     int64
+	Refunded      int64
+	RefundedTotal int64
+}
+
+func (q *Queries) SalesOfDays(ctx context.Context, days []time.Time) ([]SalesOfDaysRow, error) {
+	rows, err := q.db.Query(ctx, salesOfDays, days)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SalesOfDaysRow
+	for rows.Next() {
+		var i SalesOfDaysRow
+		if err := rows.Scan(
+			&i.Day,
+			&i.Currency,
+			&i.Orders,
+			&i.Items,
+			&i.Subtotal,
+			&i.Discount,
+			&i.Shipping,
+			&i.Tax,
+			&i.Total,
+			&i.Cancelled,
+			&i.Refunded,
+			&i.RefundedTotal,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const setState = `-- name: SetState :exec
