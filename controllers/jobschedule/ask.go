@@ -189,8 +189,11 @@ func (run *run) tell(p pod, answer *status.Schedule) {
 	if finished != nil {
 		run.lastRun = verdict(finished)
 	}
-	if p.job == nil || p.message == "" || last != nil && !last.CreatedAt.Before(p.job.CreationTimestamp.Time) {
+	if p.job == nil || p.message == "" {
 		return
+	}
+	if known := s.LastRun; known != nil && known.JobID != 0 && !known.CreatedAt.Before(&p.job.CreationTimestamp) {
+		return // It has a job, or a newer run has, whose pod is gone already.
 	}
 	// The newest run has no job: its pod waits for something, or failed.
 	made := &v1alpha1.JobRun{State: statePending, CreatedAt: p.job.CreationTimestamp, Message: p.message}

@@ -116,7 +116,7 @@ var storeName = rapid.StringMatching(`[a-z]([-a-z0-9]{0,61}[a-z0-9])?`)
 
 var suffixes = []string{
 	"api", "worker", "postgres", "redis", "config", "credentials", "tls", "acme", "acme-staging", "acme-production",
-	"internal", "migrate-0123456789",
+	"internal", "migrate-0123456789", "job", "reports",
 }
 
 func TestEveryNameIsValidAndShortEnoughForItsLabels(t *testing.T) {
