@@ -96,6 +96,25 @@ func TestAScheduleBecomesACronJobAndSaysWhenItFires(t *testing.T) {
 	}
 }
 
+func TestThePodsPassPodSecurityRestricted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.serves("shop")
+	restricted := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "restricted-", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+	if err := w.Client.Create(t.Context(), restricted); err != nil {
+		t.Fatal(err)
+	}
+	for _, execution := range []v1alpha1.JobExecution{v1alpha1.ExecutionEnqueue, v1alpha1.ExecutionRun} {
+		name := strings.ToLower(string(execution))
+		w.schedule(name, `{schedule: "@hourly", execution: `+string(execution)+`}`)
+		template := w.cronJob(name, suspended(false)).Spec.JobTemplate.Spec.Template
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: restricted.Name, Labels: template.Labels}, Spec: template.Spec}
+		if err := w.Client.Create(t.Context(), p, client.DryRunAll); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestTheNextRunIsToldAnewWhenItsTimeHasCome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -34,8 +34,8 @@ func (r *Reconciler) rollOut(ctx context.Context, run *run) error {
 		s.Status.Image = &v1alpha1.ImageStatus{}
 	}
 	s.Status.Image.Current = run.input.Images.Serving
-	api, apiErr := r.workload(ctx, run, plan.ComponentAPI, current, s.Spec.API.Autoscaling != nil)
-	worker, workerErr := r.workload(ctx, run, plan.ComponentWorker, current, s.Spec.Worker.Autoscaling != nil)
+	api, apiErr := r.workload(ctx, run, plan.ComponentAPI, current)
+	worker, workerErr := r.workload(ctx, run, plan.ComponentWorker, current)
 	s.Status.API, s.Status.Worker = api, worker
 	for _, err := range []error{apiErr, workerErr} {
 		if err != nil {
@@ -52,7 +52,7 @@ func (r *Reconciler) rollOut(ctx context.Context, run *run) error {
 
 // workload counts a Deployment's pods; its error says why they are not all
 // ready and of the specification that was applied.
-func (r *Reconciler) workload(ctx context.Context, run *run, component string, current, autoscaled bool) (*v1alpha1.WorkloadStatus, error) {
+func (r *Reconciler) workload(ctx context.Context, run *run, component string, current bool) (*v1alpha1.WorkloadStatus, error) {
 	name := plan.Name(run.store.Name, component)
 	status := &v1alpha1.WorkloadStatus{Selector: metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: plan.Selector(run.store.Name, component)})}
 	d, err := get(ctx, r.Client, run.store.Namespace, name, &appsv1.Deployment{})
@@ -70,11 +70,15 @@ func (r *Reconciler) workload(ctx context.Context, run *run, component string, c
 	if d == nil || !current {
 		return status, outcome.Waiting(v1alpha1.ReasonProgressing, 0, "Deployment %s was just applied", name)
 	}
-	if rolledOut(d, status.DesiredReplicas) || autoscaled && scaling(d, least(run.store, component)) {
+	if rolledOut(d, status.DesiredReplicas) {
 		return status, nil
 	}
-	return status, r.diagnose(ctx, run.store, component, v1alpha1.ReasonProgressing,
+	err = r.diagnose(ctx, run.store, component, v1alpha1.ReasonProgressing,
 		fmt.Sprintf("Deployment %s has %d of %d pods updated and %d ready", name, d.Status.UpdatedReplicas, status.DesiredReplicas, d.Status.ReadyReplicas))
+	if e, ok := outcome.As(err); ok && e.Reason == v1alpha1.ReasonProgressing && scaling(run.store, d, component) {
+		return status, nil
+	}
+	return status, err
 }
 
 func rolledOut(d *appsv1.Deployment, desired int32) bool {
@@ -82,16 +86,14 @@ func rolledOut(d *appsv1.Deployment, desired int32) bool {
 	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == desired && s.Replicas == desired && s.AvailableReplicas == desired
 }
 
-// scaling tells of a Deployment that is on its way to another number of pods,
-// which takes nothing back while there are as many as there have to be.
-func scaling(d *appsv1.Deployment, least int32) bool {
-	s := d.Status
-	return s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == s.Replicas && s.AvailableReplicas >= least
-}
-
-func least(s *v1alpha1.Store, component string) int32 {
-	if component == plan.ComponentAPI {
-		return plan.MinAPI(s)
+// scaling tells of a Deployment that an autoscaler has on its way to another
+// number of pods, which takes nothing back while there are as many as there have
+// to be and none is in trouble.
+func scaling(store *v1alpha1.Store, d *appsv1.Deployment, component string) bool {
+	autoscaled, least := store.Spec.API.Autoscaling != nil, plan.MinAPI(store)
+	if component == plan.ComponentWorker {
+		autoscaled, least = store.Spec.Worker.Autoscaling != nil, plan.MinWorkers(store)
 	}
-	return plan.MinWorkers(s)
+	s := d.Status
+	return autoscaled && s.ObservedGeneration >= d.Generation && s.UpdatedReplicas == s.Replicas && s.AvailableReplicas >= least
 }
