@@ -23,9 +23,9 @@ import (
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 )
 
-// nextMinute is how long a schedule of every minute may take to be told of: its
+// firedAndDone is how long a schedule of every minute may take to be told of: its
 // pod has to start, and its job to be worked.
-const nextMinute = 3 * time.Minute
+const firedAndDone = 3 * time.Minute
 
 // newSchedule is of every minute; change says what is different.
 func newSchedule(ns, name, kind string, change ...func(*v1alpha1.JobSchedule)) *v1alpha1.JobSchedule {
@@ -55,7 +55,7 @@ func payload(v any) func(*v1alpha1.JobSchedule) {
 func told(t *testing.T, ns, name, condition string, want metav1.ConditionStatus, reason string) *v1alpha1.JobSchedule {
 	t.Helper()
 	s := &v1alpha1.JobSchedule{}
-	eventually(t, nextMinute, fmt.Sprintf("%s of JobSchedule %s", condition, name), func() error {
+	eventually(t, firedAndDone, fmt.Sprintf("%s of JobSchedule %s", condition, name), func() error {
 		s = read(t, ns, name, &v1alpha1.JobSchedule{})
 		c := meta.FindStatusCondition(s.Status.Conditions, condition)
 		if c == nil || c.ObservedGeneration != s.Generation || c.Status != want || c.Reason != reason {
