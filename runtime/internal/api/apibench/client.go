@@ -1,120 +1,29 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
+
+	"gitee.com/captainjez/gocart/runtime/internal/rawhttp"
 )
 
-// conn is one caller's connection: plain HTTP/1.1, kept alive. It does as
-// little as a client can, since it shares the processors with the server.
-type conn struct {
-	net  net.Conn
-	in   *bufio.Reader
-	body []byte
-}
-
-func dial(addr string) (*conn, error) {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return &conn{net: c, in: bufio.NewReaderSize(c, 64<<10)}, nil
-}
-
-// do sends a request and returns status and body, which holds until the next.
-func (c *conn) do(request []byte) (int, []byte, error) {
-	if _, err := c.net.Write(request); err != nil {
-		return 0, nil, err
-	}
-	line, err := c.in.ReadSlice('\n')
-	if err != nil {
-		return 0, nil, err
-	}
-	if len(line) < len("HTTP/1.1 200") {
-		return 0, nil, fmt.Errorf("not HTTP: %q", line)
-	}
-	status, err := strconv.Atoi(string(line[9:12]))
-	if err != nil {
-		return 0, nil, err
-	}
-	length, chunked := 0, false
-	for {
-		line, err := c.in.ReadSlice('\n')
-		if err != nil {
-			return 0, nil, err
-		}
-		if len(line) <= len("\r\n") {
-			break
-		}
-		if value, ok := header(line, "content-length"); ok {
-			if length, err = strconv.Atoi(value); err != nil {
-				return 0, nil, err
-			}
-		}
-		if _, ok := header(line, "transfer-encoding"); ok {
-			chunked = true
-		}
-	}
-	if chunked {
-		return status, nil, c.skipChunks()
-	}
-	c.body = slices.Grow(c.body[:0], length)[:length]
-	_, err = io.ReadFull(c.in, c.body)
-	return status, c.body, err
-}
-
-// skipChunks reads past a body of unknown length.
-func (c *conn) skipChunks() error {
-	for {
-		line, err := c.in.ReadSlice('\n')
-		if err != nil {
-			return err
-		}
-		n, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 16, 32)
-		if err != nil {
-			return err
-		}
-		if _, err := c.in.Discard(int(n) + len("\r\n")); err != nil {
-			return err
-		}
-		if n == 0 {
-			return nil
-		}
-	}
-}
-
-func header(line []byte, name string) (string, bool) {
-	key, value, ok := bytes.Cut(line, []byte(":"))
-	if !ok || !bytes.EqualFold(key, []byte(name)) {
-		return "", false
-	}
-	return string(bytes.TrimSpace(value)), true
-}
-
-func get(path string) []byte {
-	return []byte("GET " + path + " HTTP/1.1\r\nHost: bench\r\n\r\n")
-}
-
-func post(path, body, token string) []byte {
-	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nX-Cart-Token: %s\r\nContent-Length: %d\r\n\r\n%s",
-		path, token, len(body), body)
-}
-
 // work is what one caller does once.
-type work func(c *conn) error
+type work func(c *rawhttp.Conn) error
 
 // expect sends a request and wants a status.
-func expect(c *conn, request []byte, status int) ([]byte, error) {
-	got, body, err := c.do(request)
+func expect(c *rawhttp.Conn, request []byte, status int) error {
+	_, err := fetch(c, request, status, false)
+	return err
+}
+
+// fetch is expect, with the body where that is to be kept.
+func fetch(c *rawhttp.Conn, request []byte, status int, keep bool) ([]byte, error) {
+	got, body, err := c.Do(request, keep)
 	if err == nil && got != status {
 		err = fmt.Errorf("answered %d: %.300s", got, body)
 	}
@@ -149,11 +58,11 @@ func drive(ctx context.Context, addr string, callers int, length time.Duration, 
 }
 
 func call(ctx context.Context, addr string, begin time.Time, length time.Duration, rate, phase float64, do work) (latencies []time.Duration, err error) {
-	c, err := dial(addr)
+	c, err := rawhttp.Dial(addr, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = c.net.Close() }()
+	defer func() { _ = c.Close() }()
 	for n := 0; ctx.Err() == nil && time.Since(begin) < length; n++ {
 		due := time.Now()
 		if rate > 0 {

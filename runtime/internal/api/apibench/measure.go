@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/pgserver"
+	"gitee.com/captainjez/gocart/runtime/internal/rawhttp"
 )
 
 // What is measured, by the name in the table.
@@ -91,10 +92,9 @@ func (b *bench) large(ctx context.Context, of map[string]result) error {
 	r.add(singleSQL)(s.pgbench(ctx, "single.sql"))
 	r.add(singleBare)(s.bare(ctx, productPath(77)))
 	r.add(search)(s.both(ctx, func(int) work {
-		return func(c *conn) error {
+		return func(c *rawhttp.Conn) error {
 			path := listPath + "?q=" + nouns[rand.IntN(len(nouns))] + "+" + strconv.Itoa(rand.IntN(s.products)) //nolint:gosec // a load
-			_, err := expect(c, get(path), http.StatusOK)
-			return err
+			return expect(c, rawhttp.Get(path), http.StatusOK)
 		}
 	}))
 	if err := s.cached(ctx, r, listCached, singleCached); err != nil {
@@ -120,13 +120,13 @@ func (s *store) cached(ctx context.Context, r *results, list, single string) err
 		return err
 	}
 	defer cached.stop()
-	c, err := dial(cached.addr)
+	c, err := rawhttp.Dial(cached.addr, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = c.net.Close() }()
+	defer func() { _ = c.Close() }()
 	for n := range s.products { // each once, as in a shop that has been open for a while
-		if _, err := expect(c, get(productPath(n)), http.StatusOK); err != nil {
+		if err := expect(c, rawhttp.Get(productPath(n)), http.StatusOK); err != nil {
 			return err
 		}
 	}
@@ -156,9 +156,9 @@ func (b *bench) busy(ctx context.Context, name string, products int) (*server, e
 
 // read asks for one path.
 func (s *server) read(path string) func(int) work {
-	request := get(path)
+	request := rawhttp.Get(path)
 	return func(int) work {
-		return func(c *conn) error { _, err := expect(c, request, http.StatusOK); return err }
+		return func(c *rawhttp.Conn) error { return expect(c, request, http.StatusOK) }
 	}
 }
 
@@ -166,12 +166,11 @@ func (s *server) read(path string) func(int) work {
 func (s *server) readAny() func(int) work {
 	requests := make([][]byte, s.products)
 	for n := range requests {
-		requests[n] = get(productPath(n))
+		requests[n] = rawhttp.Get(productPath(n))
 	}
 	return func(int) work {
-		return func(c *conn) error {
-			_, err := expect(c, requests[rand.IntN(len(requests))], http.StatusOK) //nolint:gosec // a load
-			return err
+		return func(c *rawhttp.Conn) error {
+			return expect(c, requests[rand.IntN(len(requests))], http.StatusOK) //nolint:gosec // a load
 		}
 	}
 }
@@ -199,65 +198,50 @@ func (s *store) first() uuid.UUID { return s.stock.variants[0] }
 // and its order, paid.
 func (s *store) buys(variant func() uuid.UUID) func(int) work {
 	return func(int) work {
-		return func(c *conn) error {
+		return func(c *rawhttp.Conn) error {
 			id, token, err := s.open(c, variant())
 			if err != nil {
 				return err
 			}
-			_, err = expect(c, post("/api/v1/orders", `{"cartId":"`+id+`","payment":{"provider":"test"}}`, token), http.StatusCreated)
-			return err
+			return expect(c, rawhttp.Post("/api/v1/orders", `{"cartId":"`+id+`","payment":{"provider":"test"}}`, token), http.StatusCreated)
 		}
 	}
 }
 
-var (
-	idOf    = []byte(`"id":"`)
-	tokenOf = []byte(`"token":"`)
-)
-
-func (s *store) open(c *conn, variant uuid.UUID) (id, token string, err error) {
-	body, err := expect(c, post("/api/v1/carts", fmt.Sprintf(`{"email":"ada@example.com","lines":[{"variantId":%q,"quantity":1}],"shippingMethodId":%q,
-		"shippingAddress":{"name":"Ada","line1":"Street 1","city":"Berlin","country":"DE","postalCode":"10115"}}`, variant, s.stock.method), ""), http.StatusCreated)
+func (s *store) open(c *rawhttp.Conn, variant uuid.UUID) (id, token string, err error) {
+	body, err := fetch(c, rawhttp.Post("/api/v1/carts", fmt.Sprintf(`{"email":"ada@example.com","lines":[{"variantId":%q,"quantity":1}],"shippingMethodId":%q,
+		"shippingAddress":{"name":"Ada","line1":"Street 1","city":"Berlin","country":"DE","postalCode":"10115"}}`, variant, s.stock.method), ""), http.StatusCreated, true)
 	if err != nil {
 		return "", "", err
 	}
-	return after(body, idOf), after(body, tokenOf), nil
-}
-
-// after is the string that stands behind a key.
-func after(body, key []byte) string {
-	_, rest, _ := bytes.Cut(body, key)
-	value, _, _ := bytes.Cut(rest, []byte(`"`))
-	return string(value)
+	return rawhttp.After(body, `"id":"`), rawhttp.After(body, `"token":"`), nil
 }
 
 // addLines puts things into a cart, up to 20, and opens another.
 func (s *store) addLines(int) work {
 	id, token, lines := "", "", 0
-	return func(c *conn) (err error) {
+	return func(c *rawhttp.Conn) (err error) {
 		if lines%20 == 0 {
 			if id, token, err = s.open(c, s.any()); err != nil {
 				return err
 			}
 		}
 		lines++
-		_, err = expect(c, post("/api/v1/carts/"+id+"/lines", fmt.Sprintf(`{"variantId":%q,"quantity":1}`, s.any()), token), http.StatusCreated)
-		return err
+		return expect(c, rawhttp.Post("/api/v1/carts/"+id+"/lines", fmt.Sprintf(`{"variantId":%q,"quantity":1}`, s.any()), token), http.StatusCreated)
 	}
 }
 
 // bare measures a Gin handler that writes what the store answers at a path.
 func (s *server) bare(ctx context.Context, path string) (result, error) {
-	c, err := dial(s.addr)
+	c, err := rawhttp.Dial(s.addr, nil)
 	if err != nil {
 		return result{}, err
 	}
-	defer func() { _ = c.net.Close() }()
-	body, err := expect(c, get(path), http.StatusOK)
+	defer func() { _ = c.Close() }()
+	body, err := fetch(c, rawhttp.Get(path), http.StatusOK, true)
 	if err != nil {
 		return result{}, err
 	}
-	body = bytes.Clone(body)
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.GET(path, func(c *gin.Context) { c.Data(http.StatusOK, "application/json", body) })
@@ -322,11 +306,11 @@ func (s *store) sql(ctx context.Context, statement string) error {
 // own metrics.
 func (s *server) allocations(do work) (float64, error) {
 	const times = 300
-	c, err := dial(s.addr)
+	c, err := rawhttp.Dial(s.addr, nil)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = c.net.Close() }()
+	defer func() { _ = c.Close() }()
 	before, err := s.mallocs()
 	if err != nil {
 		return 0, err

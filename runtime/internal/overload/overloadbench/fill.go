@@ -12,6 +12,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/commerce"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/rawhttp"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
@@ -76,7 +77,7 @@ func fill(ctx context.Context, url string, c config.Config) (s shelf, err error)
 	s.variants, err = pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	for _, noun := range nouns {
 		for limit := 90; limit <= 100; limit++ {
-			s.reads = append(s.reads, fmt.Appendf(nil, "GET /api/v1/products?include=stock&q=%s&limit=%d HTTP/1.1\r\nHost: bench\r\n\r\n", noun, limit))
+			s.reads = append(s.reads, rawhttp.Get(fmt.Sprintf("/api/v1/products?include=stock&q=%s&limit=%d", noun, limit)))
 		}
 	}
 	return s, err

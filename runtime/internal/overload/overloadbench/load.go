@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -11,13 +10,17 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
+
+	"gitee.com/captainjez/gocart/runtime/internal/rawhttp"
 )
 
 const (
@@ -44,16 +47,16 @@ type result struct {
 	// p50 and p99 are of the requests that were let in, from when they were due.
 	p50, p99, refusedP99 time.Duration
 	failure              error // one of them
+	// client is the part of the machine that those who ask took themselves.
+	client float64
 }
 
-// shopper is one caller, by hand over HTTP/1.1, for a client of many shares
-// the processors with the server.
+// shopper is one caller.
 type shopper struct {
 	b       *bench
 	addr    string
 	from    net.IP
-	conn    net.Conn
-	in      *bufio.Reader
+	conn    *rawhttp.Conn
 	due     chan time.Time
 	tally   tally
 	failure error // the last but late ones
@@ -74,10 +77,7 @@ func (b *bench) shopper(addr string, n int) (*shopper, error) {
 }
 
 func (s *shopper) connect() (err error) {
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: s.from}, Timeout: patience}
-	if s.conn, err = d.Dial("tcp", s.addr); err == nil {
-		s.in = bufio.NewReaderSize(s.conn, 4<<10)
-	}
+	s.conn, err = rawhttp.Dial(s.addr, s.from)
 	return err
 }
 
@@ -112,8 +112,8 @@ func (s *shopper) buy(due time.Time) error {
 	if err != nil {
 		return err
 	}
-	id, token := after(body, `"id":"`), after(body, `"token":"`)
-	_, err = s.ask(time.Now(), post("/api/v1/orders", `{"cartId":"`+id+`","payment":{"provider":"test"}}`, token), false)
+	id, token := rawhttp.After(body, `"id":"`), rawhttp.After(body, `"token":"`)
+	_, err = s.ask(time.Now(), rawhttp.Post("/api/v1/orders", `{"cartId":"`+id+`","payment":{"provider":"test"}}`, token), false)
 	return err
 }
 
@@ -125,7 +125,10 @@ func (s *shopper) ask(due time.Time, request []byte, keep bool) (body []byte, er
 			return nil, err
 		}
 	}
-	status, body, err := s.exchange(request, keep)
+	if err := s.conn.Patience(patience); err != nil {
+		return nil, err
+	}
+	status, body, err := s.conn.Do(request, keep)
 	if err != nil {
 		_ = s.conn.Close()
 		s.conn = nil
@@ -146,33 +149,13 @@ func (s *shopper) ask(due time.Time, request []byte, keep bool) (body []byte, er
 	return body, nil
 }
 
-func (s *shopper) exchange(request []byte, keep bool) (int, []byte, error) {
-	if err := s.conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		return 0, nil, err
-	}
-	if _, err := s.conn.Write(request); err != nil {
-		return 0, nil, err
-	}
-	response, err := http.ReadResponse(s.in, nil)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if keep || response.StatusCode >= http.StatusBadRequest {
-		body, err := io.ReadAll(response.Body)
-		return response.StatusCode, body, err
-	}
-	_, err = io.Copy(io.Discard, response.Body)
-	return response.StatusCode, nil, err
-}
-
 // closedLoop has a few shoppers shop as fast as they can.
 func (b *bench) closedLoop(ctx context.Context, addr string, n int, length time.Duration) (result, error) {
 	shoppers, err := b.shoppers(addr, n)
 	if err != nil {
 		return result{}, err
 	}
-	begin := time.Now()
+	begin, before := time.Now(), processorTime()
 	var wg sync.WaitGroup
 	for _, s := range shoppers {
 		wg.Go(func() {
@@ -183,6 +166,7 @@ func (b *bench) closedLoop(ctx context.Context, addr string, n int, length time.
 	}
 	wg.Wait()
 	r := sum(shoppers, time.Since(begin), 0)
+	r.client = share(before, begin)
 	if r.failure != nil {
 		return r, fmt.Errorf("of few shoppers %.1f/s failed: %w", r.failed, r.failure)
 	}
@@ -209,7 +193,7 @@ func (b *bench) openLoop(ctx context.Context, addr string, rate float64, length 
 			}
 		})
 	}
-	begin, sent, lost := time.Now(), 0, 0
+	begin, before, sent, lost := time.Now(), processorTime(), 0, 0
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil && time.Since(begin) < length {
@@ -229,9 +213,23 @@ func (b *bench) openLoop(ctx context.Context, addr string, rate float64, length 
 	for _, s := range shoppers {
 		close(s.due)
 	}
-	took := time.Since(begin)
+	took, client := time.Since(begin), share(before, begin)
 	wg.Wait()
-	return sum(shoppers, took, lost), ctx.Err()
+	r := sum(shoppers, took, lost)
+	r.client = client
+	return r, ctx.Err()
+}
+
+// processorTime is what this process has used.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // fails for no process of its own
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// share is the part of the machine that this process used since.
+func share(before time.Duration, since time.Time) float64 {
+	return (processorTime() - before).Seconds() / time.Since(since).Seconds() / float64(runtime.NumCPU())
 }
 
 func (b *bench) shoppers(addr string, n int) (list []*shopper, err error) {
@@ -285,7 +283,7 @@ func (s *shelf) read() []byte {
 }
 
 func (s *shelf) cart() []byte {
-	return post("/api/v1/carts", fmt.Sprintf(`{"email":"ada@example.com","lines":[{"variantId":%q,"quantity":1}],"shippingMethodId":%q,
+	return rawhttp.Post("/api/v1/carts", fmt.Sprintf(`{"email":"ada@example.com","lines":[{"variantId":%q,"quantity":1}],"shippingMethodId":%q,
 		"shippingAddress":{"name":"Ada","line1":"Street 1","city":"Berlin","country":"DE","postalCode":"10115"}}`,
 		s.variants[rand.IntN(len(s.variants))], s.method), "") //nolint:gosec // a load
 }
@@ -295,18 +293,6 @@ type shelf struct {
 	variants []uuid.UUID
 	method   uuid.UUID
 	reads    [][]byte
-}
-
-func post(path, body, token string) []byte {
-	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nX-Cart-Token: %s\r\nContent-Length: %d\r\n\r\n%s",
-		path, token, len(body), body)
-}
-
-// after is the string that stands behind a key.
-func after(body []byte, key string) string {
-	_, rest, _ := bytes.Cut(body, []byte(key))
-	value, _, _ := bytes.Cut(rest, []byte(`"`))
-	return string(value)
 }
 
 // parse reads Prometheus' text: a name with its labels, a space, a value.

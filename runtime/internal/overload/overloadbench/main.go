@@ -42,6 +42,7 @@ const (
 )
 
 func main() {
+	runtime.GOMAXPROCS(1) // it needs less than one, and several would wake each other for nothing
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx); err != nil {
@@ -309,6 +310,7 @@ func report(best, bare result, p guarded) error {
 	row("p50 of those let in", "%s", func(r result) any { return r.p50.Round(100 * time.Microsecond) })
 	row("p99 of those let in", "%s", func(r result) any { return r.p99.Round(100 * time.Microsecond) })
 	row("p99 of those turned away", "%s", func(r result) any { return r.refusedP99.Round(100 * time.Microsecond) })
+	row("taken by those who ask", "%.0f %%", func(r result) any { return 100 * r.client })
 	fmt.Printf("\nshed by class: %v; attack level %.0f at the end, 0 again after %s\n", p.shed, p.level, p.recovery.Round(time.Second))
 	line, err := json.Marshal(map[string]any{
 		"name": "overload", "machine": fmt.Sprintf("%d processors, %s/%s, %s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version()),
@@ -319,7 +321,7 @@ func report(best, bare result, p guarded) error {
 		},
 		"peak_per_second": round(best.goodput), "p99_admitted_ms": ms(p.overload.p99), "p99_admitted_unprotected_ms": ms(bare.p99),
 		"shed": p.shed, "attack_level": p.level, "recovery_seconds": round(p.recovery.Seconds()),
-		"shed_while_busy": round(p.busy.refused / p.busy.offered),
+		"client_share": round(p.overload.client), "shed_while_busy": round(p.busy.refused / p.busy.offered),
 	})
 	if err != nil {
 		return err
