@@ -45,6 +45,7 @@ type store struct {
 	log        *testbed.Log
 	statements *statements
 	clock      *clock
+	config     config.Config
 }
 
 // clock is the time in a store; it goes on by itself, can be set forward, and
@@ -122,6 +123,7 @@ func storeConfig(t testing.TB) config.Config {
 	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Mode: config.ModeDevelopment}
 	c.Payments.Test = true
 	c.Mail = &config.Mail{URLFile: "/not/sent", From: "shop@shop.example", Staff: []string{"ops@shop.example", "Boss <boss@shop.example>"}}
+	c.Reports = &config.Reports{Dir: t.TempDir()}
 	c.Auth.AdminKeyFile = testbed.File(t, adminKey+"\n")
 	c.Auth.TokenKeyFile = testbed.File(t, strings.Repeat("k", 40))
 	return c
@@ -149,6 +151,7 @@ func storeWith(t testing.TB, uri string, connections int32) *store {
 	t.Cleanup(pool.Close)
 	s := &store{t: t, log: &testbed.Log{}, statements: counter, clock: &clock{}}
 	c := storeConfig(t)
+	s.config = c
 	if s.Commerce, err = commerce.New(c, pool, nil, s.log.Logger(), s.clock.now); err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,12 @@ package api_test
 
 import (
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,9 +15,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 	"github.com/oapi-codegen/runtime/types"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/events"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
@@ -294,5 +301,104 @@ func TestADaysOrdersAreAddedUpAsTheyAreNow(t *testing.T) {
 		if (*p.Errors)[0].Pointer != pointer {
 			t.Errorf("%s: %+v", query, *p.Errors)
 		}
+	}
+}
+
+// write has reports written by a worker, all at once, and returns the folder's
+// files.
+func (s *store) write(payloads ...string) map[string]string {
+	s.t.Helper()
+	ctx, stop := context.WithCancel(context.WithoutCancel(s.t.Context()))
+	kinds := jobs.Kinds{s.Reports.Kind()}
+	ledger := jobs.NewLedger(s.Pool, kinds, s.Queue, s.clock.now)
+	worker := jobs.NewWorker(s.config, jobs.Options{Pool: s.Pool, Kinds: kinds, Queue: s.Queue, Log: s.log.Logger(), Metrics: prometheus.NewRegistry(), Now: time.Now})
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := worker.Run(ctx); err != nil {
+			s.t.Error(err)
+		}
+	})
+	defer running.Wait()
+	defer stop()
+	err := db.WithTx(ctx, s.Pool, func(tx pgx.Tx) error {
+		for _, payload := range payloads {
+			if _, err := ledger.Enqueue(ctx, tx, jobs.Request{Kind: "report", Payload: json.RawMessage(payload)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	testbed.Eventually(s.t, "the reports are written", func() bool {
+		var left int
+		s.scan(`SELECT count(*) FROM river_job WHERE kind = 'report' AND state <> 'completed'`, &left)
+		return left == 0
+	})
+	files := map[string]string{}
+	entries, err := os.ReadDir(s.config.Reports.Dir)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, e := range entries {
+		raw, err := os.ReadFile(filepath.Join(s.config.Reports.Dir, e.Name()))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		files[e.Name()] = string(raw)
+	}
+	return files
+}
+
+func TestReportsAreWrittenAsCSVOnceHoweverOftenTheyAreAskedFor(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.clock.stopAt(time.Date(2031, 3, 9, 22, 0, 0, 0, time.UTC))
+	mug := admin[openapi.Product](s, "POST", "/products", priced(`=HYPERLINK("x"), Mug`, "MUG", "active", "10.00"), http.StatusCreated).Variants[0]
+	s.count("MUG", 7)
+	in := s.cartOf(s.shipping(), line(mug, 2))
+	want[openapi.Cart](t, in.do("PATCH", "/carts/"+in.cart.Id.String(), `{"email":"=ada@example.com"}`), http.StatusOK)
+	o := want[openapi.Order](t, in.order(), http.StatusCreated)
+	s.clock.stopAt(time.Date(2031, 3, 10, 1, 0, 0, 0, time.UTC))
+	want[openapi.Order](t, s.cartOf(openapi.ShippingMethod{Id: *in.cart.ShippingMethodId}, line(mug, 1)).order(), http.StatusCreated)
+	expected := map[string]string{
+		"sales_2031-03-09_2031-03-09.csv": "day,currency,orders,items,subtotal,discount,shipping,tax,total,cancelled,refunded,refunded_total\r\n" +
+			"2031-03-09,EUR,1,2,20.00,0.00,4.90,3.97,24.90,0,0,0.00\r\n",
+		"orders_2031-03-01_2031-03-09.csv": "number,id,placed_at,changed_at,state,email,customer_id,country,currency,items,subtotal,discount,shipping,tax,total\r\n" +
+			o.Number + "," + o.Id.String() + ",2031-03-09T22:00:00Z,2031-03-09T22:00:00Z,confirmed,'=ada@example.com,,DE,EUR,2,20.00,0.00,4.90,3.97,24.90\r\n",
+		"inventory_2031-03-10.csv": "sku,title,location,on_hand,reserved,available,incoming\r\n" +
+			`MUG,"'=HYPERLINK(""x""), Mug",Main,7,3,4,0` + "\r\n",
+	}
+	for range 2 {
+		got := s.write(`{"report":"sales"}`, `{"report":"sales"}`, `{"report":"orders","from":"2031-03-01"}`, `{"report":"orders","from":"2031-03-01"}`, `{"report":"inventory"}`)
+		if diff := cmp.Diff(expected, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestAReportOfManyOrdersHasEachOnce(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	if _, err := s.Pool.Exec(t.Context(), `INSERT INTO orders (id, number, state, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count, details, created_at, updated_at)
+		SELECT gen_random_uuid(), n, 'confirmed', gen_random_uuid(), 'ada@example.com', 'JPY', n, 0, 0, 0, n, 1, '{}', at, at
+		FROM generate_series(1, 3500) n, LATERAL (SELECT timestamptz '2031-03-08T23:59:59.999999Z' + (n / 1200) * interval '1 microsecond' AS at) a`); err != nil {
+		t.Fatal(err)
+	}
+	got := s.write(`{"report":"orders","from":"2031-03-09","to":"2031-03-09"}`)["orders_2031-03-09_2031-03-09.csv"]
+	rows, err := csv.NewReader(strings.NewReader(got)).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers := map[string]bool{}
+	for _, row := range rows[1:] {
+		numbers[row[0]] = true
+		if row[14] != row[0] || row[8] != "JPY" {
+			t.Fatalf("%v", row)
+		}
+	}
+	if len(rows) != 1+2301 || len(numbers) != 2301 || !numbers["1200"] || !numbers["3500"] || numbers["1199"] {
+		t.Errorf("%d rows of %d orders", len(rows)-1, len(numbers))
 	}
 }

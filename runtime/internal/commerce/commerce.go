@@ -24,6 +24,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
+	"gitee.com/captainjez/gocart/runtime/internal/report"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/stats"
 )
@@ -46,6 +47,7 @@ type Commerce struct {
 	Statistics *stats.Statistics
 	Reminders  *cart.Reminders
 	Alerts     *inventory.Alerts
+	Reports    *report.Reports
 	// Kinds are what the workers can do; Jobs tells of what they do.
 	Kinds jobs.Kinds
 	Jobs  *jobs.Ledger
@@ -80,6 +82,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	}, log, now)
 	k.Reminders = cart.NewReminders(k.Carts, k.Customers, outbox, time.Duration(c.Carts.ReminderAfter))
 	k.Alerts = inventory.NewAlerts(k.Stock, k.Rules, outbox, staff(c.Mail))
+	k.Reports = report.New(c.Reports, report.Sources{Orders: k.Orders, Stock: k.Stock, Statistics: k.Statistics}, log, now)
 	k.Catalog.Connect(catalog.Dependencies{
 		Stock: k.Stock, Holds: k.Stock, Orders: k.Orders, Tax: k.Rules,
 		Currency: func(ctx context.Context) (string, error) {
@@ -112,7 +115,7 @@ func staff(c *config.Mail) (all []string) {
 // kinds are the store's background jobs.
 func (k *Commerce) kinds(c config.Config) jobs.Kinds {
 	expiry, retention := k.Sweeps()
-	kinds := append(k.sweeper.Sweeps(expiry, retention), k.Alerts.Kind(k.sweeper), k.Statistics.Kind(k.sweeper))
+	kinds := append(k.sweeper.Sweeps(expiry, retention), k.Alerts.Kind(k.sweeper), k.Statistics.Kind(k.sweeper), k.Reports.Kind())
 	if c.Mail != nil {
 		kinds = append(kinds, mail.Delivery(c))
 		if c.Carts.ReminderAfter > 0 {

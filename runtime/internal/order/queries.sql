@@ -70,3 +70,12 @@ FROM (SELECT unnest(@days::date[]) AS day) d
 JOIN orders o ON o.created_at >= d.day::timestamp AT TIME ZONE 'UTC' AND o.created_at < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
 GROUP BY d.day, o.currency
 ORDER BY d.day, o.currency;
+
+-- Orders placed before a moment, from after one on.
+-- name: OrdersAfter :many
+SELECT id, number, state, customer_id, email, coalesce(details->'shippingAddress'->>'country', '')::text AS country, currency,
+       subtotal, discount, shipping, tax, total, item_count, created_at, updated_at
+FROM orders
+WHERE (created_at, id) > (@after::timestamptz, @after_id::uuid) AND created_at < @before::timestamptz
+ORDER BY created_at, id
+LIMIT @most;

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
@@ -42,4 +43,43 @@ func SalesOf(ctx context.Context, tx pgx.Tx, days []time.Time) ([]Sales, error) 
 		sales[i] = Sales(r)
 	}
 	return sales, nil
+}
+
+// Placed is an order without its lines, with amounts in minor units of its
+// currency.
+type Placed struct {
+	ID     uuid.UUID
+	Number int64
+	State  string
+	// CustomerID is nil for a guest's.
+	CustomerID *uuid.UUID
+	Email      string
+	// Country is where it is shipped to, empty where it is not.
+	Country, Currency                        string
+	Subtotal, Discount, Shipping, Tax, Total int64
+	ItemCount                                int64
+	CreatedAt, UpdatedAt                     time.Time
+}
+
+// EachPlaced calls each for the orders that were placed from a moment on and
+// before another, the first first. It reads them in parts, each by a statement
+// of its own, for one over all of them would be ended by its timeout.
+func (s *Orders) EachPlaced(ctx context.Context, from, before time.Time, each func(Placed) error) error {
+	const most = 1000
+	page := orderdb.OrdersAfterParams{After: from.Add(-time.Microsecond), AfterID: uuid.Max, Before: before, Most: most}
+	for {
+		rows, err := orderdb.New(s.pool).OrdersAfter(ctx, page)
+		if err != nil {
+			return fmt.Errorf("reading orders: %w", err)
+		}
+		for _, r := range rows {
+			if err := each(Placed(r)); err != nil {
+				return err
+			}
+		}
+		if len(rows) < most {
+			return nil
+		}
+		page.After, page.AfterID = rows[most-1].CreatedAt, rows[most-1].ID
+	}
 }

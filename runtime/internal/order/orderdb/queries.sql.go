@@ -354,6 +354,82 @@ func (q *Queries) OrderByID(ctx context.Context, id uuid.UUID) (Order, error) {
 	return i, err
 }
 
+const ordersAfter = `-- name: OrdersAfter :many
+SELECT id, number, state, customer_id, email, coalesce(details->'shippingAddress'->>'country', '')::text AS country, currency,
+       subtotal, discount, shipping, tax, total, item_count, created_at, updated_at
+FROM orders
+WHERE (created_at, id) > ($1::timestamptz, $2::uuid) AND created_at < $3::timestamptz
+ORDER BY created_at, id
+LIMIT $4
+`
+
+type OrdersAfterParams struct {
+	After   time.Time
+	AfterID uuid.UUID
+	Before  time.Time
+	Most    int32
+}
+
+type OrdersAfterRow struct {
+	ID         uuid.UUID
+	Number     int64
+	State      string
+	CustomerID *uuid.UUID
+	Email      string
+	Country    string
+	Currency   string
+	Subtotal   int64
+	Discount   int64
+	Shipping   int64
+	Tax        int64
+	Total      int64
+	ItemCount  int64
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+// Orders placed before a moment, from after one on.
+func (q *Queries) OrdersAfter(ctx context.Context, arg OrdersAfterParams) ([]OrdersAfterRow, error) {
+	rows, err := q.db.Query(ctx, ordersAfter,
+		arg.After,
+		arg.AfterID,
+		arg.Before,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OrdersAfterRow
+	for rows.Next() {
+		var i OrdersAfterRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Number,
+			&i.State,
+			&i.CustomerID,
+			&i.Email,
+			&i.Country,
+			&i.Currency,
+			&i.Subtotal,
+			&i.Discount,
+			&i.Shipping,
+			&i.Tax,
+			&i.Total,
+			&i.ItemCount,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const salesOfDays = `-- name: SalesOfDays :many
 SELECT d.day::date AS day, o.currency,
        count(*) FILTER (WHERE o.state <> 'cancelled') AS orders,
