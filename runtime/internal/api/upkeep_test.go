@@ -253,10 +253,10 @@ func TestADaysOrdersAreAddedUpAsTheyAreNow(t *testing.T) {
 	place := func() openapi.Order {
 		return want[openapi.Order](t, s.cartOf(method, line(mug, 2)).order(), http.StatusCreated)
 	}
-	kept, dropped, late := place(), place(), openapi.Order{}
+	kept, dropped := place(), place()
 	s.rollUp()
 	s.clock.stopAt(time.Date(2031, 3, 2, 1, 0, 0, 0, time.UTC))
-	late = place()
+	late := place()
 	s.rollUp()
 	day := func(date string, orders, cancelled, refunded int64) openapi.SalesDay {
 		of := func(minor int64) string { return money.Amount{Minor: minor, Currency: "EUR"}.Decimal() }

@@ -53,7 +53,7 @@ func (r *Reports) write(name string, fill func(*sheet) error) (rows int, err err
 
 // syncFolder makes a rename in it outlast a crash.
 func syncFolder(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the configuration's
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
