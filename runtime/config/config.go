@@ -164,11 +164,17 @@ type Mail struct {
 	// URLFile holds smtp://user:password@host:587, which must offer STARTTLS
 	// unless the URL ends with ?tls=none, or smtps://user:password@host:465.
 	URLFile string `json:"urlFile"`
+	// CAFile, when set, holds the PEM certificates that the server's
+	// certificate must chain to, instead of those that everybody trusts.
+	CAFile string `json:"caFile,omitempty"`
 	// From is the sender, such as "Demo shop <shop@example.com>".
 	From string `json:"from"`
 	// Staff are the addresses that are told what somebody has to see to, such
 	// as stock that runs low.
 	Staff []string `json:"staff,omitempty"`
+	// Timeout is how long the server may take to answer; a minute where it is
+	// 0. One that looks through a mail before it takes it may need that.
+	Timeout Duration `json:"timeout,omitempty"`
 }
 
 // Reports says where the store writes its reports.
@@ -183,6 +189,11 @@ type Carts struct {
 	// is reminded of it by mail; 0 for no reminders.
 	ReminderAfter Duration `json:"reminderAfter"`
 }
+
+var localePattern = regexp.MustCompile(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$`)
+
+// IsLocale reports whether a tag has the form of BCP 47: en, de-AT, zh-Hant-TW.
+func IsLocale(tag string) bool { return len(tag) <= 35 && localePattern.MatchString(tag) }
 
 // Log says how much is written to standard error, as JSON lines.
 type Log struct {
@@ -298,10 +309,11 @@ func (c Config) Validate() error {
 		require(m.URLFile != "", "mail.urlFile: must not be empty")
 		_, err := mail.ParseAddress(m.From)
 		require(err == nil, "mail.from: %q is not an address such as shop@example.com", m.From)
-		for _, s := range m.Staff {
-			_, err := mail.ParseAddress(s)
-			require(err == nil, "mail.staff: %q is not an address such as ops@example.com", s)
+		for _, address := range m.Staff {
+			a, err := mail.ParseAddress(address)
+			require(err == nil && a.Address == address, "mail.staff: %q is not a bare address such as ada@example.com", address)
 		}
+		require(m.Timeout >= 0, "mail.timeout: must not be below zero")
 	}
 	if c.Reports != nil {
 		require(c.Reports.Dir != "", "reports.dir: must not be empty")

@@ -24,7 +24,7 @@ func TestARenderedConfigurationIsReadBackAsItWas(t *testing.T) {
 	changed.Redis = &Redis{URLFile: "u"}
 	changed.Store.Mode, changed.Store.Locale = ModeDevelopment, "pt-BR"
 	changed.Auth = Auth{AdminKeyFile: "a", TokenKeyFile: "t"}
-	changed.Mail = &Mail{URLFile: "u", From: "Shop <shop@example.com>", Staff: []string{"ops@example.com"}}
+	changed.Mail = &Mail{URLFile: "u", CAFile: "c", From: "Shop <shop@example.com>", Staff: []string{"ops@example.com"}, Timeout: Duration(time.Second)}
 	changed.Reports = &Reports{Dir: "/reports"}
 	changed.Carts.ReminderAfter = 0
 	for name, c := range map[string]Config{"with defaults": valid(), "with everything changed": changed} {
@@ -76,6 +76,8 @@ func TestReadingIsStrictAndNamesTheKey(t *testing.T) {
 		"reports without a place":   {"reports: {}", "reports.dir"},
 		"a reminder of the past":    {"carts: {reminderAfter: -1h}", "carts.reminderAfter"},
 		"a reminder too late":       {"carts: {reminderAfter: 400h}", "carts.reminderAfter"},
+		"staff with a name":         {"mail: {urlFile: f, from: a@b.example, staff: [Ada <ada@example.com>]}", "mail.staff"},
+		"a timeout below zero":      {"mail: {urlFile: f, from: a@b.example, timeout: -1s}", "mail.timeout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
