@@ -168,6 +168,23 @@ func (s *Carts) Get(ctx context.Context, id uuid.UUID, who Who) (Cart, error) {
 	return s.read(r, err, who)
 }
 
+// Find reads an open cart for the store itself; one that is ordered, lapsed or
+// gone is a *problem.Problem with status 404.
+func (s *Carts) Find(ctx context.Context, id uuid.UUID) (Cart, error) {
+	r, ok, err := s.byID.One(ctx, id)
+	if err != nil {
+		return Cart{}, fmt.Errorf("reading a cart: %w", err)
+	}
+	if !ok {
+		return Cart{}, notFound()
+	}
+	c, err := cartOf(r)
+	if err == nil && (c.OrderID != uuid.Nil || c.ExpiresAt.Before(s.now())) {
+		err = notFound()
+	}
+	return c, err
+}
+
 // create stores a new cart.
 func (s *Carts) create(ctx context.Context, tx pgx.Tx, c *Cart) error {
 	c.ExpiresAt = expiry(s.now())

@@ -5,7 +5,6 @@ package commerce
 import (
 	"context"
 	"log/slog"
-	netmail "net/mail"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -94,35 +93,33 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 		},
 	})
 	k.Rules.OnChange(k.Catalog.Invalidate) // answers may tell of tax
-	k.Kinds = k.kinds(c)
+	if k.Kinds, err = k.kinds(c, log); err != nil {
+		return nil, err
+	}
 	k.Jobs = jobs.NewLedger(pool, k.Kinds, queue, now)
 	return k, nil
 }
 
-// staff are the bare addresses of those who see to the store.
-func staff(c *config.Mail) (all []string) {
+// staff are the addresses of those who see to the store.
+func staff(c *config.Mail) []string {
 	if c == nil {
 		return nil
 	}
-	for _, s := range c.Staff {
-		if address, err := netmail.ParseAddress(s); err == nil { // others are refused with the configuration
-			all = append(all, address.Address)
-		}
-	}
-	return all
+	return c.Staff
 }
 
 // kinds are the store's background jobs.
-func (k *Commerce) kinds(c config.Config) jobs.Kinds {
+func (k *Commerce) kinds(c config.Config, log *slog.Logger) (jobs.Kinds, error) {
 	expiry, retention := k.Sweeps()
 	kinds := append(k.sweeper.Sweeps(expiry, retention), k.Alerts.Kind(k.sweeper), k.Statistics.Kind(k.sweeper), k.Reports.Kind())
-	if c.Mail != nil {
-		kinds = append(kinds, mail.Delivery(c))
-		if c.Carts.ReminderAfter > 0 {
-			kinds = append(kinds, k.Reminders.Kind(k.sweeper))
-		}
+	if c.Mail == nil {
+		return kinds, nil
 	}
-	return kinds
+	if c.Carts.ReminderAfter > 0 {
+		kinds = append(kinds, k.Reminders.Kind(k.sweeper))
+	}
+	delivery, err := mail.Delivery(c, mail.Options{Pool: k.Pool, Facts: facts{k}, Tokens: k.Customers, Log: log})
+	return append(kinds, delivery), err
 }
 
 // Register shows what jobs do and how many there are.
@@ -143,6 +140,7 @@ func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
 		{Name: "idempotency keys", Do: func(ctx context.Context) (int64, error) { return idempotency.Purge(ctx, k.Pool) }},
 		{Name: "sessions and tokens", Do: func(ctx context.Context) (int64, error) { return customer.Purge(ctx, k.Pool) }},
 		{Name: "carts", Do: k.Carts.Forget},
+		{Name: "mails handed over", Do: func(ctx context.Context) (int64, error) { return mail.Forget(ctx, k.Pool) }},
 	}
 	return expiry, retention
 }

@@ -21,11 +21,8 @@ import (
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
-// How long a token that was mailed works, once.
-const (
-	verifyLifetime = 24 * time.Hour
-	resetLifetime  = time.Hour
-)
+// lifetimes are how long a token that is mailed works, once.
+var lifetimes = map[outbox.Template]time.Duration{outbox.VerifyEmail: 24 * time.Hour, outbox.PasswordReset: time.Hour}
 
 // account is what somebody wants to register, checked and hashed.
 type account struct{ email, name, passwordHash string }
@@ -63,9 +60,9 @@ func (s *Service) register(ctx context.Context, tx pgx.Tx, a account) error {
 	case !may:
 		return nil
 	case n == 0:
-		return s.mailer.Enqueue(ctx, tx, outbox.Message{Kind: outbox.AlreadyRegistered, To: a.email})
+		return s.mailer.Enqueue(ctx, tx, outbox.Message{Template: outbox.AlreadyRegistered, To: a.email})
 	}
-	return s.mailToken(ctx, tx, id, a.email, outbox.VerifyEmail, verifyLifetime)
+	return s.mailer.Enqueue(ctx, tx, outbox.Message{Template: outbox.VerifyEmail, To: a.email, CustomerID: id})
 }
 
 // mayMail counts a mail that anybody could have caused, and reports whether it
@@ -78,18 +75,27 @@ func (s *Service) mayMail(ctx context.Context, q *customerdb.Queries, email stri
 	return wait == 0, err
 }
 
-// mailToken makes a token that works once, and mails it.
-func (s *Service) mailToken(ctx context.Context, tx pgx.Tx, customerID uuid.UUID, email string, kind outbox.Kind, lifetime time.Duration) error {
+// MailToken makes a token that works once for a purpose, from now on, while a
+// mail with it is made; the database has its hash alone. For a customer who is
+// not there, or has another address by now, it is outbox.ErrGone.
+func (s *Service) MailToken(ctx context.Context, purpose outbox.Template, customerID uuid.UUID, address string) (string, error) {
+	lifetime, ok := lifetimes[purpose]
+	if !ok {
+		return "", fmt.Errorf("no token is for %s", purpose)
+	}
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // it never fails
 	token := base64.RawURLEncoding.EncodeToString(random)
-	err := customerdb.New(tx).InsertToken(ctx, customerdb.InsertTokenParams{
-		Hash: hashOf(token), CustomerID: customerID, Purpose: string(kind), ExpiresAt: s.now().Add(lifetime),
+	n, err := customerdb.New(s.pool).InsertToken(ctx, customerdb.InsertTokenParams{
+		Hash: hashOf(token), CustomerID: customerID, Email: address, Purpose: string(purpose), ExpiresAt: s.now().Add(lifetime),
 	})
 	if err != nil {
-		return fmt.Errorf("storing a token: %w", err)
+		return "", fmt.Errorf("storing a token: %w", err)
 	}
-	return s.mailer.Enqueue(ctx, tx, outbox.Message{Kind: kind, To: email, Token: token})
+	if n == 0 {
+		return "", fmt.Errorf("%w: no customer %s has that address", outbox.ErrGone, customerID)
+	}
+	return token, nil
 }
 
 func hashOf(token string) []byte {
@@ -98,7 +104,7 @@ func hashOf(token string) []byte {
 }
 
 // takeToken says whose token it is, which then works no more.
-func (s *Service) takeToken(ctx context.Context, q *customerdb.Queries, token string, purpose outbox.Kind) (uuid.UUID, error) {
+func (s *Service) takeToken(ctx context.Context, q *customerdb.Queries, token string, purpose outbox.Template) (uuid.UUID, error) {
 	var f problem.Findings
 	f.Text("/token", token, 0, 200)
 	if err := f.Err(); err != nil {
@@ -148,7 +154,7 @@ func (s *Service) requestReset(ctx context.Context, in openapi.EmailInput) error
 		if err != nil {
 			return fmt.Errorf("reading a customer: %w", err)
 		}
-		return s.mailToken(ctx, tx, found.ID, email, outbox.PasswordReset, resetLifetime)
+		return s.mailer.Enqueue(ctx, tx, outbox.Message{Template: outbox.PasswordReset, To: email, CustomerID: found.ID})
 	})
 }
 
@@ -190,7 +196,7 @@ func (s *Service) passwordChanged(ctx context.Context, tx pgx.Tx, id uuid.UUID, 
 	if err != nil {
 		return fmt.Errorf("forgetting tokens: %w", err)
 	}
-	return s.mailer.Enqueue(ctx, tx, outbox.Message{Kind: outbox.PasswordChanged, To: email})
+	return s.mailer.Enqueue(ctx, tx, outbox.Message{Template: outbox.PasswordChanged, To: email})
 }
 
 // changePassword takes the present password for the new one, and ends every

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/mail"
 	"strings"
 	"time"
 
@@ -81,9 +80,7 @@ func Purge(ctx context.Context, pool *pgxpool.Pool) (int64, error) {
 // stored and compared: trimmed and in lower case.
 func CheckEmail(f *problem.Findings, address string) string {
 	address = strings.ToLower(strings.TrimSpace(address))
-	parsed, err := mail.ParseAddress(address)
-	ok := err == nil && parsed.Name == "" && parsed.Address == address && len(address) <= 254 && !strings.ContainsAny(address, `"[]`)
-	f.Require(ok, "/email", "must be an e-mail address such as ada@example.com")
+	f.Require(outbox.IsAddress(address), "/email", "must be an e-mail address such as ada@example.com")
 	return address
 }
 
@@ -197,6 +194,12 @@ func (s *Service) update(ctx context.Context, by *identity.Principal, id uuid.UU
 		return nil
 	})
 	return after, err
+}
+
+// Name is what a customer is called, empty for one who did not say.
+func (s *Service) Name(ctx context.Context, id uuid.UUID) (string, error) {
+	c, err := s.read(ctx, id)
+	return c.Name, err
 }
 
 // Email is a customer's address.

@@ -47,21 +47,22 @@ type handlers struct {
 
 // shop is the customers' part of the API over a database of the test's own.
 type shop struct {
-	t      testing.TB
-	engine *gin.Engine
-	pool   *pgxpool.Pool
-	config config.Config
-	queue  *jobs.Queue
-	log    *testbed.Log
-	mu     sync.Mutex
-	time   time.Time
+	t         testing.TB
+	engine    *gin.Engine
+	customers *customer.Service
+	pool      *pgxpool.Pool
+	config    config.Config
+	queue     *jobs.Queue
+	log       *testbed.Log
+	mu        sync.Mutex
+	time      time.Time
 }
 
 func newShop(t testing.TB, changes ...func(*config.Config)) *shop {
 	t.Helper()
 	s := &shop{t: t, engine: gin.New(), pool: testbed.Pools(t).Main, log: &testbed.Log{}, time: time.Now().UTC().Truncate(time.Second)}
 	c := config.Default()
-	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Mode: config.ModeProduction}
+	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Mode: config.ModeProduction, Locale: "en"}
 	c.Auth = config.Auth{AdminKeyFile: testbed.File(t, firstKey), TokenKeyFile: testbed.File(t, "a token key of more than 32 characters")}
 	c.Mail = &config.Mail{URLFile: testbed.File(t, "smtp://127.0.0.1:1?tls=none"), From: "Shop <shop@shop.example>"}
 	for _, change := range changes {
@@ -79,8 +80,9 @@ func newShop(t testing.TB, changes ...func(*config.Config)) *shop {
 		t.Fatal(err)
 	}
 	s.engine.Use(answer, identity.NewAuthenticator(c, s.pool, keys, s.log.Logger(), s.now).Identify(), authorize)
+	s.customers = customer.New(s.pool, keys, outbox, oneCart{}, s.now, s.log.Logger())
 	openapi.RegisterHandlersWithOptions(s.engine, handlers{Handlers: customer.Handlers{
-		Customers: customer.New(s.pool, keys, outbox, oneCart{}, s.now, s.log.Logger()),
+		Customers: s.customers,
 		APIKeys:   identity.NewAPIKeys(s.pool, s.now),
 	}}, openapi.GinServerOptions{BaseURL: "/api/v1"})
 	return s
@@ -188,32 +190,38 @@ func (s *shop) role(id uuid.UUID, role openapi.Role) {
 // mails are those that were queued for an address, the oldest first.
 func (s *shop) mails(to string) []mail.Message {
 	s.t.Helper()
-	rows, err := s.pool.Query(s.t.Context(), `SELECT args FROM river_job WHERE kind = 'email' AND queue = 'high' AND args->'message'->>'to' = $1 ORDER BY id`, to)
+	rows, err := s.pool.Query(s.t.Context(), `SELECT args FROM river_job WHERE kind = 'email' AND queue = 'high' AND args->>'to' = $1 ORDER BY id`, to)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	jobs, err := pgx.CollectRows(rows, pgx.RowTo[mail.Email])
+	messages, err := pgx.CollectRows(rows, pgx.RowTo[mail.Message])
 	if err != nil {
 		s.t.Fatal(err)
-	}
-	messages := make([]mail.Message, len(jobs))
-	for i, j := range jobs {
-		messages[i] = j.Message
 	}
 	return messages
 }
 
-// mailed is the token of the newest mail of a kind.
-func (s *shop) mailed(to string, kind mail.Kind) string {
+// mailed is the token of the newest mail of a template, as it is when sent now.
+func (s *shop) mailed(to string, template mail.Template) string {
 	s.t.Helper()
 	all := s.mails(to)
 	for i := len(all) - 1; i >= 0; i-- {
-		if all[i].Kind == kind {
-			return all[i].Token
+		if all[i].Template == template {
+			return s.token(all[i])
 		}
 	}
-	s.t.Fatalf("no %s for %s among %+v", kind, to, all)
+	s.t.Fatalf("no %s for %s among %+v", template, to, all)
 	return ""
+}
+
+// token is that of a mail that is sent now.
+func (s *shop) token(m mail.Message) string {
+	s.t.Helper()
+	token, err := s.customers.MailToken(s.t.Context(), m.Template, m.CustomerID, m.To)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return token
 }
 
 func (s *shop) count(query string, args ...any) (n int) {
@@ -251,7 +259,7 @@ func TestRegisteringDoesNotTellWhetherAnAddressHasAnAccount(t *testing.T) {
 		t.Errorf("%s\n%s", first.Body, second.Body)
 	}
 	mails := s.mails("ada@example.com")
-	if len(mails) != 2 || mails[0].Kind != mail.VerifyEmail || mails[0].Token == "" || mails[1].Kind != mail.AlreadyRegistered || mails[1].Token != "" {
+	if len(mails) != 2 || mails[0].Template != mail.VerifyEmail || mails[0].CustomerID == uuid.Nil || mails[1].Template != mail.AlreadyRegistered {
 		t.Errorf("%+v", mails)
 	}
 	s.want(http.StatusUnauthorized, "", "POST", "/auth/login", credentials("ada@example.com", "another horse"))
@@ -547,8 +555,9 @@ func TestAMailedTokenConfirmsTheAddressOnce(t *testing.T) {
 		}
 	}
 	s.register("eve@example.com")
+	token = s.mailed("eve@example.com", mail.VerifyEmail)
 	s.later(24 * time.Hour)
-	s.want(http.StatusBadRequest, "", "POST", "/auth/verify-email", fmt.Sprintf(`{"token":%q}`, s.mailed("eve@example.com", mail.VerifyEmail)))
+	s.want(http.StatusBadRequest, "", "POST", "/auth/verify-email", fmt.Sprintf(`{"token":%q}`, token))
 }
 
 func TestAPasswordIsResetByMailAndEverySessionEnds(t *testing.T) {
@@ -562,7 +571,7 @@ func TestAPasswordIsResetByMailAndEverySessionEnds(t *testing.T) {
 	}
 	s.want(http.StatusAccepted, "", "POST", "/auth/password-reset", `{"email":"ada@example.com"}`)
 	all := s.mails("ada@example.com")
-	older, newer := all[len(all)-2].Token, all[len(all)-1].Token
+	older, newer := s.token(all[len(all)-2]), s.token(all[len(all)-1])
 	for range 10 {
 		s.want(http.StatusUnauthorized, "", "POST", "/auth/login", credentials("ada@example.com", "wrong horse"))
 	}
@@ -584,7 +593,7 @@ func TestAPasswordIsResetByMailAndEverySessionEnds(t *testing.T) {
 	// Who has the token need not wait for the guesses of others.
 	w := s.want(http.StatusOK, "", "POST", "/auth/login", credentials("ada@example.com", "another horse"))
 	me := decode[openapi.Customer](t, s.want(http.StatusOK, decode[openapi.Tokens](t, w).AccessToken, "GET", "/me", ""))
-	if !me.EmailVerified || s.mails("ada@example.com")[len(all)].Kind != mail.PasswordChanged {
+	if !me.EmailVerified || s.mails("ada@example.com")[len(all)].Template != mail.PasswordChanged {
 		t.Errorf("%+v %+v", me, s.mails("ada@example.com"))
 	}
 }
@@ -594,9 +603,36 @@ func TestAResetTokenWorksForAnHour(t *testing.T) {
 	s := newShop(t)
 	s.register("ada@example.com")
 	s.want(http.StatusAccepted, "", "POST", "/auth/password-reset", `{"email":"ada@example.com"}`)
+	s.later(time.Hour) // the mail waits for its server, and its token has not begun
+	token := s.mailed("ada@example.com", mail.PasswordReset)
 	s.later(time.Hour)
-	body := fmt.Sprintf(`{"token":%q,"password":"another horse"}`, s.mailed("ada@example.com", mail.PasswordReset))
+	body := fmt.Sprintf(`{"token":%q,"password":"another horse"}`, token)
 	s.want(http.StatusBadRequest, "", "POST", "/auth/password-reset/confirm", body)
+}
+
+func TestATokenIsMailedOnlyToWhoStillHasTheAddress(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	s.register("ada@example.com")
+	verify := s.mails("ada@example.com")[0]
+	for _, other := range []mail.Message{
+		{Template: verify.Template, CustomerID: verify.CustomerID, To: "eve@example.com"},
+		{Template: verify.Template, CustomerID: uuid.Must(uuid.NewV7()), To: verify.To},
+	} {
+		if token, err := s.customers.MailToken(t.Context(), other.Template, other.CustomerID, other.To); token != "" || !errors.Is(err, mail.ErrGone) {
+			t.Errorf("%+v: %v", other, err)
+		}
+	}
+	if _, err := s.customers.MailToken(t.Context(), mail.PasswordChanged, verify.CustomerID, verify.To); err == nil {
+		t.Error("a token is for nothing")
+	}
+	token := s.token(verify)
+	if n := s.count(`SELECT count(*) FROM one_time_tokens`); n != 1 {
+		t.Errorf("%d tokens", n)
+	}
+	if n := s.count(`SELECT count(*) FROM river_job WHERE args::text LIKE '%' || $1 || '%'`, token); n != 0 {
+		t.Error("a job holds a token")
+	}
 }
 
 func TestStrangersCannotFillAMailbox(t *testing.T) {
@@ -639,13 +675,15 @@ func TestAPasswordIsChangedByWhoKnowsIt(t *testing.T) {
 	}
 	change("wrong horse", http.StatusBadRequest)
 	s.want(http.StatusOK, there.AccessToken, "GET", "/me", "")
+	token := s.mailed("ada@example.com", mail.PasswordReset)
 	change(password, http.StatusNoContent)
 	s.want(http.StatusOK, here.AccessToken, "GET", "/me", "")
 	s.want(http.StatusUnauthorized, there.AccessToken, "GET", "/me", "")
 	s.want(http.StatusUnauthorized, "", "POST", "/auth/login", credentials("ada@example.com", password))
 	s.want(http.StatusOK, "", "POST", "/auth/login", credentials("ada@example.com", "another horse"))
-	s.mailed("ada@example.com", mail.PasswordChanged)
-	token := s.mailed("ada@example.com", mail.PasswordReset)
+	if all := s.mails("ada@example.com"); all[len(all)-1].Template != mail.PasswordChanged {
+		t.Errorf("%+v", all)
+	}
 	s.want(http.StatusBadRequest, "", "POST", "/auth/password-reset/confirm", fmt.Sprintf(`{"token":%q,"password":"a third horse"}`, token))
 	for range 10 {
 		change(password, http.StatusBadRequest)
@@ -709,6 +747,7 @@ func TestWhatIsOverIsForgotten(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	s.join("ada@example.com")
+	s.mailed("ada@example.com", mail.VerifyEmail)
 	if n, err := customer.Purge(t.Context(), s.pool); n != 0 || err != nil {
 		t.Errorf("%d %v", n, err)
 	}

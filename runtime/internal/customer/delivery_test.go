@@ -19,10 +19,16 @@ import (
 
 func TestWhoRegistersIsMailedATokenThatConfirmsTheAddress(t *testing.T) {
 	t.Parallel()
-	server := testbed.SMTP(t, nil)
-	s := newShop(t, func(c *config.Config) { c.Mail.URLFile = testbed.File(t, "smtp://"+server.Addr+"?tls=none") })
+	server := testbed.SMTP(t, testbed.SMTPRules{})
+	s := newShop(t, func(c *config.Config) {
+		c.Mail.URLFile, c.Mail.CAFile = testbed.File(t, "smtp://"+server.Addr), testbed.File(t, server.CA)
+	})
+	delivery, err := mail.Delivery(s.config, mail.Options{Pool: s.pool, Tokens: s.customers, Log: s.log.Logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	worker := jobs.NewWorker(s.config, jobs.Options{
-		Pool: s.pool, Kinds: jobs.Kinds{mail.Delivery(s.config)}, Queue: s.queue, Log: s.log.Logger(), Metrics: prometheus.NewRegistry(), Now: s.now,
+		Pool: s.pool, Kinds: jobs.Kinds{delivery}, Queue: s.queue, Log: s.log.Logger(), Metrics: prometheus.NewRegistry(), Now: s.now,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

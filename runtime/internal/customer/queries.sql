@@ -69,8 +69,10 @@ DELETE FROM sessions WHERE customer_id = @customer_id;
 -- name: EndOtherSessions :exec
 DELETE FROM sessions WHERE customer_id = @customer_id AND id <> @kept;
 
--- name: InsertToken :exec
-INSERT INTO one_time_tokens (hash, customer_id, purpose, expires_at) VALUES (@hash, @customer_id, @purpose, @expires_at);
+-- name: InsertToken :execrows
+-- Nothing where the customer has another address.
+INSERT INTO one_time_tokens (hash, customer_id, purpose, expires_at)
+SELECT @hash, c.id, @purpose, @expires_at FROM customers c WHERE c.id = @customer_id AND c.email = @email;
 
 -- name: TakeToken :one
 DELETE FROM one_time_tokens WHERE hash = @hash AND purpose = @purpose AND expires_at > @now::timestamptz

@@ -141,7 +141,7 @@ func (a *Alerts) tell(ctx context.Context, tx pgx.Tx, all []low) error {
 		return nil
 	}
 	for part := range slices.Chunk(all, maxListed) {
-		message := mail.Message{Kind: mail.LowStock}
+		message := mail.Message{Template: mail.LowStock}
 		for _, l := range part {
 			message.VariantIDs = append(message.VariantIDs, l.variant)
 		}

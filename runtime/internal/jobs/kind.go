@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/google/uuid"
 	"github.com/riverqueue/river"
 
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
@@ -48,6 +50,9 @@ type Args interface {
 // *problem.Problem.
 type Checked interface{ Check() error }
 
+// written are types whose JSON is not what their Go says.
+var written = map[reflect.Type]*jsonschema.Schema{reflect.TypeFor[uuid.UUID](): {Type: "string", Format: "uuid"}}
+
 // Of makes a kind whose jobs have arguments of a type and are worked by a
 // function.
 func Of[A Args](k Kind, work func(context.Context, *river.Job[A]) error) Kind {
@@ -57,7 +62,7 @@ func Of[A Args](k Kind, work func(context.Context, *river.Job[A]) error) Kind {
 		k.Timeout = defaultTimeout
 	}
 	var err error
-	if k.schema, err = jsonschema.For[A](nil); err != nil { // its type is at fault
+	if k.schema, err = jsonschema.For[A](&jsonschema.ForOptions{TypeSchemas: written}); err != nil { // its type is at fault
 		panic(fmt.Sprintf("kind %s: %v", k.name, err))
 	}
 	k.decode = func(payload []byte) (river.JobArgs, error) {

@@ -1,106 +1,172 @@
 // Package mail is what the store says by mail: a message is queued in the
-// transaction that causes it, and a worker sends it by SMTP. Who is told what,
-// and when, is commerce's to know.
+// transaction that causes it, and a worker words it and hands it to a server by
+// SMTP. Who is told what, and when, is commerce's to know, and so are the facts
+// of a message; this package has the words. It owns the table mail_handovers.
+//
+// A mail is neither lost nor sent twice, also when workers are killed. What
+// SMTP leaves open, namely what became of a mail whose last dot had no answer,
+// is said in the job's failure, and a person decides.
 package mail
 
 import (
-	"bytes"
 	"context"
-	"embed"
 	"log/slog"
+	"net/mail"
+	"slices"
 	"strings"
-	"text/template"
+	"sync"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
 )
 
-// Kind names a message; its words are in messages/KIND.txt, the subject in the
-// first line.
-type Kind string
+// Template names what a mail says; its words are in messages/LOCALE/TEMPLATE.txt,
+// the subject in the first line, and messages/LOCALE/TEMPLATE.html.
+type Template string
 
-// The messages that there are.
+// The templates that there are.
 const (
-	VerifyEmail       Kind = "verify_email"
-	PasswordReset     Kind = "password_reset"
-	AlreadyRegistered Kind = "already_registered"
-	PasswordChanged   Kind = "password_changed"
-	CartReminder      Kind = "cart_reminder"
-	LowStock          Kind = "low_stock"
+	VerifyEmail       Template = "verify_email"
+	PasswordReset     Template = "password_reset"
+	AlreadyRegistered Template = "already_registered"
+	PasswordChanged   Template = "password_changed"
+	OrderPlaced       Template = "order_placed"
+	OrderShipped      Template = "order_shipped"
+	OrderCancelled    Template = "order_cancelled"
+	OrderRefunded     Template = "order_refunded"
+	CartReminder      Template = "cart_reminder"
+	LowStock          Template = "low_stock"
+	TestMessage       Template = "test_message"
 )
 
-// Message is what is to be said to whom.
-type Message struct {
-	Kind Kind `json:"kind"`
-	// To is a bare address. Its owner is not known to have asked for the mail,
-	// so nothing that somebody else wrote goes into it, not even a name.
-	To string `json:"to"`
-	// Token is for the kinds that carry one.
-	Token string `json:"token,omitempty"`
-	// CartID is that of the cart that a reminder is of.
-	CartID uuid.UUID `json:"cartId,omitempty,omitzero"`
-	// VariantIDs are those that an alert is of.
-	VariantIDs []uuid.UUID `json:"variantIds,omitempty"`
+// subject is what a template is about, which its message must name.
+type subject int
+
+const (
+	aboutNothing subject = iota
+	aboutCustomer
+	aboutOrder
+	aboutCart
+	aboutVariants
+)
+
+var subjects = map[Template]subject{
+	VerifyEmail: aboutCustomer, PasswordReset: aboutCustomer, AlreadyRegistered: aboutNothing, PasswordChanged: aboutNothing,
+	OrderPlaced: aboutOrder, OrderShipped: aboutOrder, OrderCancelled: aboutOrder, OrderRefunded: aboutOrder,
+	CartReminder: aboutCart, LowStock: aboutVariants, TestMessage: aboutNothing,
 }
 
-// Email is the job that sends a message. It holds the token in the clear, as
-// the mail itself does: a token works once, for an hour or a day, and a job
-// that is done is deleted after a day.
-type Email struct {
-	Message Message `json:"message"`
+// Templates are the names of all templates.
+func Templates() []Template {
+	var all []Template
+	for t := range subjects {
+		all = append(all, t)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Message is what is to be said to whom. It is the payload of a job, which
+// staff can read, so it holds no secret and none of the facts: those are asked
+// for when the mail is sent.
+type Message struct {
+	Template Template `json:"template"`
+	// To is a bare address. Its owner may not have asked for the mail, so what
+	// somebody else typed goes into it only as the facts of an order.
+	To string `json:"to"`
+	// Locale is the receiver's, as a tag of BCP 47; the store's where it is
+	// empty.
+	Locale string `json:"locale,omitempty"`
+
+	CustomerID uuid.UUID   `json:"customerId,omitempty,omitzero"`
+	OrderID    uuid.UUID   `json:"orderId,omitempty,omitzero"`
+	CartID     uuid.UUID   `json:"cartId,omitempty,omitzero"`
+	VariantIDs []uuid.UUID `json:"variantIds,omitempty"`
+	// Unpaid says that an order was cancelled for its payment did not come.
+	Unpaid bool `json:"unpaid,omitempty"`
 }
 
 // Kind is the job's name in the queue.
-func (Email) Kind() string { return "email" }
+func (Message) Kind() string { return "email" }
 
-// attempts span about nine hours.
+// attempts span about eight hours.
 const attempts = 20
 
 // InsertOpts have mails go first, for somebody waits for them.
-func (Email) InsertOpts() river.InsertOpts {
+func (Message) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: config.QueueHigh, MaxAttempts: attempts}
+}
+
+// mostVariants bounds the list in one mail.
+const mostVariants = 100
+
+// Check wants a template that there is, an address, and what the template is
+// about.
+func (m Message) Check() error {
+	var f problem.Findings
+	about, ok := subjects[m.Template]
+	f.Require(ok, "/template", "%.40q is none of %v", string(m.Template), Templates())
+	f.Require(IsAddress(m.To), "/to", "must be an e-mail address such as ada@example.com")
+	f.Require(m.Locale == "" || config.IsLocale(m.Locale), "/locale", "must be a language tag such as de or pt-BR")
+	for of, id := range map[subject]struct {
+		pointer string
+		there   bool
+	}{
+		aboutCustomer: {"/customerId", m.CustomerID != uuid.Nil}, aboutOrder: {"/orderId", m.OrderID != uuid.Nil},
+		aboutCart: {"/cartId", m.CartID != uuid.Nil}, aboutVariants: {"/variantIds", len(m.VariantIDs) > 0},
+	} {
+		f.Require(about != of || id.there, id.pointer, "is what %s is about, and missing", m.Template)
+	}
+	f.Require(len(m.VariantIDs) <= mostVariants, "/variantIds", "has %d at most", mostVariants)
+	return f.Err()
+}
+
+// IsAddress reports whether mail can be sent to a bare address.
+func IsAddress(address string) bool {
+	parsed, err := mail.ParseAddress(address)
+	return err == nil && parsed.Name == "" && parsed.Address == address && len(address) <= 254 && !strings.ContainsAny(address, `"[]`)
 }
 
 // Outbox queues messages.
 type Outbox struct {
 	queue *jobs.Queue
-	log   *slog.Logger
+	warn  func()
 }
 
 // NewOutbox queues for the workers of the store. Where the configuration has
-// no mail it queues nothing and says so in the log.
+// no mail it queues nothing and says so once in the log.
 func NewOutbox(c config.Config, queue *jobs.Queue, log *slog.Logger) *Outbox {
-	if c.Mail == nil {
-		queue = nil
+	o := &Outbox{warn: sync.OnceFunc(func() { log.Warn("no mail is configured, so nobody is told anything") })}
+	if c.Mail != nil {
+		o.queue = queue
 	}
-	return &Outbox{queue: queue, log: log}
+	return o
 }
 
 // Enqueue has m sent when tx commits.
 func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
 	if o.queue == nil {
-		o.log.WarnContext(ctx, "no mail is configured, so nobody is told", "kind", m.Kind)
+		o.warn()
 		return nil
 	}
-	return o.queue.Enqueue(ctx, tx, Email{Message: m})
+	return o.queue.Enqueue(ctx, tx, m)
 }
 
-//go:embed messages/*.txt
-var files embed.FS
-
-var messages = template.Must(template.ParseFS(files, "messages/*.txt"))
-
-// text is a message's subject and body.
-func text(m Message, storeURL string) (subject, body string, err error) {
-	var out bytes.Buffer
-	err = messages.ExecuteTemplate(&out, string(m.Kind)+".txt", struct {
-		Message
-		URL string
-	}{m, storeURL})
-	subject, body, _ = strings.Cut(out.String(), "\n")
-	return subject, body, err
+// EnqueueWith is Enqueue as a part of statements.
+func (o *Outbox) EnqueueWith(ctx context.Context, statements *batch.Statements, all ...Message) error {
+	if o.queue == nil {
+		o.warn()
+		return nil
+	}
+	args := make([]jobs.Args, len(all))
+	for i, m := range all {
+		args[i] = m
+	}
+	return o.queue.EnqueueWith(ctx, statements, args...)
 }

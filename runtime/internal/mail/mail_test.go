@@ -1,111 +1,80 @@
 package mail
 
 import (
+	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
+	"github.com/google/uuid"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 )
 
 func TestMain(m *testing.M) { testbed.Main(m) }
 
-// worker sends to the server that a URL names.
-func worker(t *testing.T, url string) *sender {
-	c := config.Default()
-	c.Store.URL = "https://shop.example"
-	c.Mail = &config.Mail{URLFile: testbed.File(t, url+"\n"), From: "Ada's shop <shop@shop.example>"}
-	return newSender(c)
-}
-
-func work(t *testing.T, s *sender, m Message) error {
-	return s.send(t.Context(), &river.Job[Email]{JobRow: &rivertype.JobRow{ID: 7}, Args: Email{m}})
-}
-
-func TestEveryMessageHasASubjectAndTheStoresURLAndItsToken(t *testing.T) {
+func TestAMessageThatCouldNotBeSentIsRefusedWhenItIsEnqueued(t *testing.T) {
 	t.Parallel()
-	for kind, token := range map[Kind]string{VerifyEmail: "t0ken", PasswordReset: "t0ken", AlreadyRegistered: "", PasswordChanged: "", CartReminder: "", LowStock: ""} {
-		subject, body, err := text(Message{Kind: kind, Token: token}, "https://shop.example/a?b&c")
-		if err != nil || subject == "" || strings.ContainsAny(subject, "\r\n{") || !strings.Contains(body, "https://shop.example/a?b&c") || !strings.Contains(body, token) {
-			t.Errorf("%s: %v %q %q", kind, err, subject, body)
+	p := newPost(t, testbed.SMTPRules{})
+	for payload, pointer := range map[string]string{
+		`{"template":"test_message","to":"ada@example.com"}`:                                    "",
+		`{"template":"test_message","to":"ada@example.com","locale":"de-AT"}`:                   "",
+		`{"template":"order_placed","to":"ada@example.com","orderId":"` + order.String() + `"}`: "",
+		`{"template":"newsletter","to":"ada@example.com"}`:                                      "/payload/template",
+		`{"template":"test_message"}`:                                                           "/payload/to",
+		`{"template":"test_message","to":"Ada <ada@example.com>"}`:                              "/payload/to",
+		`{"template":"test_message","to":"ada@example.com\r\nBcc: eve@example.com"}`:            "/payload/to",
+		`{"template":"test_message","to":"ada@example.com","locale":"de_AT"}`:                   "/payload/locale",
+		`{"template":"test_message","to":"ada@example.com","token":"t0ken"}`:                    "/payload/token",
+		`{"template":"order_placed","to":"ada@example.com"}`:                                    "/payload/orderId",
+		`{"template":"order_placed","to":"ada@example.com","orderId":"1001"}`:                   "/payload/orderId",
+		`{"template":"verify_email","to":"ada@example.com"}`:                                    "/payload/customerId",
+		`{"template":"cart_reminder","to":"ada@example.com"}`:                                   "/payload/cartId",
+		`{"template":"low_stock","to":"ada@example.com"}`:                                       "/payload/variantIds",
+	} {
+		_, err := p.ask(jobs.Request{Kind: "email", Payload: json.RawMessage(payload)})
+		refused, _ := errors.AsType[*problem.Problem](err)
+		switch {
+		case pointer == "" && err != nil:
+			t.Errorf("%s: %v", payload, err)
+		case pointer != "" && (refused == nil || len(refused.Errors) != 1 || refused.Errors[0].Pointer != pointer):
+			t.Errorf("%s: %v %+v, not %s", payload, err, refused, pointer)
 		}
 	}
-	if _, _, err := text(Message{Kind: "other"}, ""); err == nil {
-		t.Error("another kind has words")
+}
+
+func TestAStoreWithoutMailQueuesNothingAndSaysSoOnce(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, testbed.SMTPRules{})
+	c := p.config
+	c.Mail = nil
+	p.outbox = NewOutbox(c, p.queue, p.log.Logger())
+	for range 2 {
+		p.enqueue(Message{Template: PasswordChanged, To: "ada@example.com"})
+	}
+	if n := len(p.list("")); n != 0 || strings.Count(p.log.String(), "no mail is configured") != 1 {
+		t.Errorf("%d jobs, and the log is %s", n, p.log)
 	}
 }
 
-func TestAMailIsSentWithTheURLsPassword(t *testing.T) {
+func TestTheSchemaOfAMessageSaysHowIdsAreWritten(t *testing.T) {
 	t.Parallel()
-	server := testbed.SMTP(t, nil)
-	w := worker(t, "smtp://user:pa%3Ass@"+server.Addr+"?tls=none")
-	if err := work(t, w, Message{Kind: PasswordReset, To: "ada@example.com", Token: "t0ken"}); err != nil {
+	c := config.Default()
+	c.Mail = &config.Mail{From: "shop@shop.example"}
+	kind, err := Delivery(c, Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	said := strings.Join(server.Said(), "\n")
-	for _, want := range []string{"AUTH PLAIN AHVzZXIAcGE6c3M=", "MAIL FROM:<shop@shop.example>", "RCPT TO:<ada@example.com>"} {
-		if !strings.Contains(said, want) {
-			t.Errorf("no %s in %s", want, said)
-		}
+	schema := kind.Schema()
+	if id := schema.Properties["orderId"]; id == nil || id.Type != "string" || id.Format != "uuid" || !slices.Equal(schema.Required, []string{"template", "to"}) {
+		t.Errorf("%+v %v", id, schema.Required)
 	}
-	for _, want := range []string{"Subject: A new password", "\nt0ken\n", "Message-ID: <gocart-7@shop.example>", "Auto-Submitted: auto-generated", `"Ada's shop" <shop@shop.example>`} {
-		if mails := server.Mails(); len(mails) != 1 || !strings.Contains(mails[0], want) {
-			t.Errorf("no %q in %v", want, mails)
-		}
-	}
-}
-
-func TestWithoutSTARTTLSNothingIsSentUnlessTheURLSaysSo(t *testing.T) {
-	t.Parallel()
-	server := testbed.SMTP(t, nil)
-	err := work(t, worker(t, "smtp://user:s3cr3t@"+server.Addr), Message{Kind: PasswordReset, To: "ada@example.com", Token: "t0ken"})
-	if err == nil || isCancelled(err) || strings.Contains(err.Error(), "s3cr3t") {
-		t.Errorf("%v", err)
-	}
-	for _, line := range server.Said() {
-		if !strings.HasPrefix(line, "EHLO") && line != "QUIT" && line != "STARTTLS" {
-			t.Errorf("said in plain: %s", line)
-		}
-	}
-}
-
-func isCancelled(err error) bool {
-	_, ok := errors.AsType[*rivertype.JobCancelError](err)
-	return ok
-}
-
-func TestWhatIsRefusedForGoodIsNotTriedAgain(t *testing.T) {
-	t.Parallel()
-	for reply, forGood := range map[string]bool{"550 no such user": true, "451 later": false} {
-		server := testbed.SMTP(t, map[string]string{"RCPT": reply})
-		err := work(t, worker(t, "smtp://"+server.Addr+"?tls=none"), Message{Kind: PasswordChanged, To: "ada@example.com"})
-		if err == nil || isCancelled(err) != forGood {
-			t.Errorf("%s: %v", reply, err)
-		}
-	}
-	if err := work(t, worker(t, "smtp://127.0.0.1:1?tls=none"), Message{Kind: PasswordChanged, To: "ada@example.com"}); err == nil || isCancelled(err) {
-		t.Errorf("a server that is away: %v", err)
-	}
-	if err := work(t, worker(t, "smtp://127.0.0.1:1?tls=none"), Message{Kind: "other", To: "ada@example.com"}); !isCancelled(err) {
-		t.Errorf("a kind of another version: %v", err)
-	}
-}
-
-func TestAURLThatIsNoneIsAnErrorWithoutThePassword(t *testing.T) {
-	t.Parallel()
-	for _, url := range []string{"", "mail.example.com:587", "http://u:s3cr3t@mail.example.com", "smtp://u:s3cr3t@", "smtp://u:s3cr3t@host:port", "smtp://u:s3cr3t%zz@host", "smtp://u:s3cr3t@host:99999"} {
-		if _, err := dial(testbed.File(t, url)); err == nil || strings.Contains(err.Error(), "s3cr3t") {
-			t.Errorf("%q: %v", url, err)
-		}
-	}
-	if _, err := dial("/none"); err == nil {
-		t.Error("no file is no error")
-	}
-	if _, err := dial(testbed.File(t, "smtps://u:p@mail.example.com")); err != nil {
-		t.Error(err)
+	if raw, err := json.Marshal(Message{Template: TestMessage, To: "a@b.example", CartID: uuid.Max}); err != nil || string(raw) !=
+		`{"template":"test_message","to":"a@b.example","cartId":"ffffffff-ffff-ffff-ffff-ffffffffffff"}` {
+		t.Errorf("%s %v", raw, err)
 	}
 }

@@ -334,25 +334,32 @@ func (q *Queries) InsertSession(ctx context.Context, arg InsertSessionParams) (i
 	return result.RowsAffected(), nil
 }
 
-const insertToken = `-- name: InsertToken :exec
-INSERT INTO one_time_tokens (hash, customer_id, purpose, expires_at) VALUES ($1, $2, $3, $4)
+const insertToken = `-- name: InsertToken :execrows
+INSERT INTO one_time_tokens (hash, customer_id, purpose, expires_at)
+SELECT $1, c.id, $2, $3 FROM customers c WHERE c.id = $4 AND c.email = $5
 `
 
 type InsertTokenParams struct {
 	Hash       []byte
-	CustomerID uuid.UUID
 	Purpose    string
 	ExpiresAt  time.Time
+	CustomerID uuid.UUID
+	Email      string
 }
 
-func (q *Queries) InsertToken(ctx context.Context, arg InsertTokenParams) error {
-	_, err := q.db.Exec(ctx, insertToken,
+// Nothing where the customer has another address.
+func (q *Queries) InsertToken(ctx context.Context, arg InsertTokenParams) (int64, error) {
+	result, err := q.db.Exec(ctx, insertToken,
 		arg.Hash,
-		arg.CustomerID,
 		arg.Purpose,
 		arg.ExpiresAt,
+		arg.CustomerID,
+		arg.Email,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const listAddresses = `-- name: ListAddresses :many

@@ -1,0 +1,135 @@
+package commerce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"gitee.com/captainjez/gocart/runtime/internal/catalog"
+	"gitee.com/captainjez/gocart/runtime/internal/mail"
+	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+// facts are what mails tell of commerce.
+type facts struct{ *Commerce }
+
+// missing is an error for what is not there, and err otherwise.
+func missing(err, instead error) error {
+	if p, ok := errors.AsType[*problem.Problem](err); ok && p.Status == http.StatusNotFound {
+		return fmt.Errorf("%w: %s", instead, p.Detail)
+	}
+	return err
+}
+
+// Order tells of an order.
+func (k facts) Order(ctx context.Context, id uuid.UUID) (*mail.Order, error) {
+	o, err := k.Orders.Find(ctx, id)
+	if err != nil {
+		return nil, missing(err, mail.ErrGone)
+	}
+	amount := func(minor int64) money.Amount { return money.Amount{Minor: minor, Currency: o.Currency} }
+	told := &mail.Order{
+		Number: fmt.Sprint(o.Number), PlacedAt: o.CreatedAt,
+		AwaitsPayment: o.State == openapi.OrderStatePending, PaymentDueAt: o.PaymentDueAt,
+		Subtotal: amount(o.Subtotal), Discount: amount(o.Discount), Shipping: amount(o.Shipping), Tax: amount(o.Tax), Total: amount(o.Total),
+		PricesIncludeTax: o.Details.PricesIncludeTax, ShippingMethod: o.Details.ShippingMethod,
+		ShipTo: addressLines(o.Details.ShippingAddress), BillTo: addressLines(o.Details.BillingAddress),
+	}
+	for _, l := range o.Lines {
+		told.Lines = append(told.Lines, mail.Line{Title: l.Title, SKU: l.SKU, Options: optionsOf(l.Options), Quantity: l.Quantity, Total: amount(l.Subtotal)})
+	}
+	return told, nil
+}
+
+// Cart tells of a cart that is not ordered yet and has something to order in
+// it; of another there is nothing to say.
+func (k facts) Cart(ctx context.Context, id uuid.UUID) (*mail.Cart, error) {
+	c, err := k.Carts.Find(ctx, id)
+	if err != nil {
+		return nil, missing(err, mail.ErrNeedless)
+	}
+	priced, err := k.Carts.Price(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	told := &mail.Cart{Total: money.Amount{Minor: priced.Quote.Total, Currency: c.Currency}}
+	for _, l := range priced.Lines {
+		if l.Problem == "" {
+			told.Lines = append(told.Lines, mail.Line{
+				Title: l.Title, SKU: l.SKU, Options: optionsOf(l.Options), Quantity: l.Quantity, Total: money.Amount{Minor: l.Subtotal, Currency: c.Currency},
+			})
+		}
+	}
+	if len(told.Lines) == 0 {
+		return nil, mail.ErrNeedless
+	}
+	if c.CustomerID != uuid.Nil {
+		if told.Name, err = k.Customers.Name(ctx, c.CustomerID); err != nil {
+			return nil, missing(err, mail.ErrNeedless)
+		}
+	}
+	return told, nil
+}
+
+// Stock tells how many of some variants can be sold; those without an end to
+// that, or that are no more, are left out, and of none there is nothing to say.
+func (k facts) Stock(ctx context.Context, variantIDs []uuid.UUID) ([]mail.Stock, error) {
+	current, err := k.Rules.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found, err := k.Catalog.Sellables(ctx, variantIDs, current.Settings.Currency)
+	if err != nil {
+		return nil, err
+	}
+	queries := make([]catalog.StockQuery, len(variantIDs))
+	for i, id := range variantIDs {
+		queries[i] = catalog.StockQuery{VariantID: id, Track: true}
+	}
+	states, err := k.Commerce.Stock.States(ctx, queries)
+	if err != nil {
+		return nil, err
+	}
+	var told []mail.Stock
+	for _, id := range variantIDs {
+		v, ok := found[id]
+		if available := states[id].Available; ok && available != nil {
+			told = append(told, mail.Stock{Title: v.Title, SKU: v.SKU, Available: *available})
+		}
+	}
+	if len(told) == 0 {
+		return nil, mail.ErrNeedless
+	}
+	return told, nil
+}
+
+// optionsOf are a variant's options in the order of their names.
+func optionsOf(options map[string]string) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		all = append(all, options[name])
+	}
+	return strings.Join(all, ", ")
+}
+
+// addressLines is an address as on a letter, without its phone number.
+func addressLines(a *openapi.Address) []string {
+	if a == nil {
+		return nil
+	}
+	town := strings.TrimSpace(optional.Value(a.PostalCode) + " " + a.City)
+	if region := optional.Value(a.Region); region != "" {
+		town += ", " + region
+	}
+	lines := []string{a.Name, optional.Value(a.Company), a.Line1, optional.Value(a.Line2), town, a.Country}
+	return slices.DeleteFunc(lines, func(line string) bool { return line == "" })
+}
