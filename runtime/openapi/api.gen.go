@@ -472,6 +472,9 @@ type Cart struct {
 	Id        openapi_types.UUID `json:"id"`
 	Lines     []CartLine         `json:"lines"`
 
+	// Locale The language of mails about it.
+	Locale *string `json:"locale,omitempty"`
+
 	// OrderId The order that was placed from it.
 	OrderId *openapi_types.UUID `json:"orderId,omitempty"`
 
@@ -489,9 +492,14 @@ type CartInput struct {
 	Coupons        *[]string `json:"coupons,omitempty"`
 
 	// Currency The store's own when left out.
-	Currency         *string             `json:"currency,omitempty"`
-	Email            *string             `json:"email,omitempty"`
-	Lines            *[]CartLineInput    `json:"lines,omitempty"`
+	Currency *string          `json:"currency,omitempty"`
+	Email    *string          `json:"email,omitempty"`
+	Lines    *[]CartLineInput `json:"lines,omitempty"`
+
+	// Locale The language of mails about it, as a tag of BCP 47; the store's own when left out.
+	//
+	// Example: de-AT
+	Locale           *string             `json:"locale,omitempty"`
 	ShippingAddress  *Address            `json:"shippingAddress,omitempty"`
 	ShippingMethodId *openapi_types.UUID `json:"shippingMethodId,omitempty"`
 	VatId            *string             `json:"vatId,omitempty"`
@@ -533,8 +541,13 @@ type CartLineInput struct {
 
 // CartUpdate defines model for CartUpdate.
 type CartUpdate struct {
-	BillingAddress   *Address            `json:"billingAddress,omitempty"`
-	Email            *string             `json:"email,omitempty"`
+	BillingAddress *Address `json:"billingAddress,omitempty"`
+	Email          *string  `json:"email,omitempty"`
+
+	// Locale Empty takes it out.
+	//
+	// Example: de-AT
+	Locale           *string             `json:"locale,omitempty"`
 	ShippingAddress  *Address            `json:"shippingAddress,omitempty"`
 	ShippingMethodId *openapi_types.UUID `json:"shippingMethodId,omitempty"`
 
@@ -948,7 +961,10 @@ type Order struct {
 	Email          string              `json:"email"`
 	Id             openapi_types.UUID  `json:"id"`
 	Lines          []OrderLine         `json:"lines"`
-	Note           *string             `json:"note,omitempty"`
+
+	// Locale The language of mails about it.
+	Locale *string `json:"locale,omitempty"`
+	Note   *string `json:"note,omitempty"`
 
 	// Number Example: 1001
 	Number string `json:"number"`

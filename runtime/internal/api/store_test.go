@@ -120,9 +120,9 @@ func (s *statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEnd
 func storeConfig(t testing.TB) config.Config {
 	t.Helper()
 	c := config.Default()
-	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Mode: config.ModeDevelopment}
+	c.Store = config.Store{Name: "shop", Namespace: "ns", URL: "https://shop.example", Mode: config.ModeDevelopment, Locale: "en"}
 	c.Payments.Test = true
-	c.Mail = &config.Mail{URLFile: "/not/sent", From: "shop@shop.example", Staff: []string{"ops@shop.example", "Boss <boss@shop.example>"}}
+	c.Mail = &config.Mail{URLFile: "/not/sent", From: "shop@shop.example", Staff: []string{"ops@shop.example", "boss@shop.example"}}
 	c.Reports = &config.Reports{Dir: t.TempDir()}
 	c.Auth.AdminKeyFile = testbed.File(t, adminKey+"\n")
 	c.Auth.TokenKeyFile = testbed.File(t, strings.Repeat("k", 40))
@@ -134,8 +134,9 @@ func newStore(t testing.TB) *store { return storeOver(t, testbed.Database(t)) }
 // storeOver is a further replica of the store in a database.
 func storeOver(t testing.TB, uri string) *store { return storeWith(t, uri, 8) }
 
-// storeWith is a replica with so many connections.
-func storeWith(t testing.TB, uri string, connections int32) *store {
+// storeWith is a replica with so many connections, and a configuration with
+// changes.
+func storeWith(t testing.TB, uri string, connections int32, changes ...func(*config.Config)) *store {
 	t.Helper()
 	pc, err := pgxpool.ParseConfig(uri)
 	if err != nil {
@@ -151,6 +152,9 @@ func storeWith(t testing.TB, uri string, connections int32) *store {
 	t.Cleanup(pool.Close)
 	s := &store{t: t, log: &testbed.Log{}, statements: counter, clock: &clock{}}
 	c := storeConfig(t)
+	for _, change := range changes {
+		change(&c)
+	}
 	s.config = c
 	if s.Commerce, err = commerce.New(c, pool, nil, s.log.Logger(), s.clock.now); err != nil {
 		t.Fatal(err)

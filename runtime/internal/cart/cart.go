@@ -63,6 +63,7 @@ type Content struct {
 	BillingAddress   *openapi.Address `json:"billingAddress,omitempty"`
 	ShippingMethodID uuid.UUID        `json:"shippingMethodId,omitzero"`
 	VATID            string           `json:"vatId,omitempty"`
+	Locale           string           `json:"locale,omitempty"`
 }
 
 // Line is how much of a variant.
@@ -377,6 +378,9 @@ func (c *Content) merge(from Content) {
 	}
 	if c.VATID == "" {
 		c.VATID = from.VATID
+	}
+	if c.Locale == "" {
+		c.Locale = from.Locale
 	}
 }
 

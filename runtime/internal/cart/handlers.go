@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/cart/cartdb"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/customer"
@@ -108,7 +109,7 @@ func (c *Cart) fill(in openapi.CartInput) error {
 	}
 	c.apply(&f, openapi.CartUpdate{
 		Email: in.Email, ShippingAddress: in.ShippingAddress, BillingAddress: in.BillingAddress,
-		ShippingMethodId: in.ShippingMethodId, VatId: in.VatId,
+		ShippingMethodId: in.ShippingMethodId, VatId: in.VatId, Locale: in.Locale,
 	})
 	return f.Err()
 }
@@ -132,6 +133,10 @@ func (c *Cart) apply(f *problem.Findings, in openapi.CartUpdate) {
 	if in.VatId != nil {
 		c.Content.VATID = strings.ToUpper(strings.ReplaceAll(*in.VatId, " ", ""))
 		f.Text("/vatId", c.Content.VATID, 0, 20)
+	}
+	if in.Locale != nil {
+		c.Content.Locale = *in.Locale
+		f.Require(*in.Locale == "" || config.IsLocale(*in.Locale), "/locale", "must be a language tag such as de or pt-BR")
 	}
 }
 

@@ -203,6 +203,7 @@ func (s *Carts) public(p *Priced) openapi.Cart {
 		Id: c.ID, CustomerId: optional.Of(c.CustomerID), Currency: c.Currency, Email: optional.Of(c.Content.Email),
 		ShippingAddress: c.Content.ShippingAddress, BillingAddress: c.Content.BillingAddress,
 		ShippingMethodId: optional.Of(c.Content.ShippingMethodID), VatId: optional.Of(c.Content.VATID),
+		Locale: optional.Of(c.Content.Locale),
 		Totals: Totals(c.Currency, p.Quote), ExpiresAt: c.ExpiresAt, OrderId: optional.Of(c.OrderID),
 		Lines: make([]openapi.CartLine, len(p.Lines)), Coupons: make([]openapi.CouponState, len(p.Quote.Coupons)),
 	}

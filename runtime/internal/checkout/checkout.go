@@ -241,7 +241,7 @@ func newOrder(p *cart.Priced, email string, in openapi.OrderInput) *order.Order 
 		ID: uuid.Must(uuid.NewV7()), CartID: p.ID, CustomerID: p.CustomerID, Email: email, Currency: p.Currency,
 		Subtotal: p.Quote.Subtotal, Discount: p.Quote.Discount, Shipping: p.Quote.Shipping, Tax: p.Quote.Tax, Total: p.Quote.Total,
 		Details: order.Details{
-			ShippingAddress: p.Content.ShippingAddress, BillingAddress: p.Content.BillingAddress, VATID: p.Content.VATID,
+			ShippingAddress: p.Content.ShippingAddress, BillingAddress: p.Content.BillingAddress, VATID: p.Content.VATID, Locale: p.Content.Locale,
 			PricesIncludeTax: p.Quote.PricesIncludeTax, ReverseCharge: p.Quote.ReverseCharge, Discounts: totals.Discounts, Taxes: totals.Taxes,
 		},
 		Lines: make([]order.Line, len(p.Lines)),

@@ -74,7 +74,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
 	k.Stock = inventory.New(pool, k.Catalog, now)
 	k.Carts = cart.New(pool, k.Catalog, k.Stock, k.Rules, k.Keys, now)
-	k.Orders = order.New(pool, k.Stock, payments, k.Rules, k.Keys, now)
+	k.Orders = order.New(pool, order.Dependencies{Stock: k.Stock, Payments: payments, Promotions: k.Rules, Mailer: outbox, Keys: k.Keys}, now)
 	k.Customers = customer.New(pool, k.Keys, outbox, k.Carts, now, log)
 	k.Checkout = checkout.New(pool, checkout.Dependencies{
 		Carts: k.Carts, Orders: k.Orders, Stock: k.Stock, Rules: k.Rules, Payments: payments, Customers: k.Customers,

@@ -21,6 +21,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
+	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
@@ -68,6 +69,7 @@ type Details struct {
 	ShippingMethod   string                    `json:"shippingMethod,omitempty"`
 	VATID            string                    `json:"vatId,omitempty"`
 	Note             string                    `json:"note,omitempty"`
+	Locale           string                    `json:"locale,omitempty"`
 	PricesIncludeTax bool                      `json:"pricesIncludeTax"`
 	ReverseCharge    bool                      `json:"reverseCharge"`
 	Discounts        []openapi.AppliedDiscount `json:"discounts"`
@@ -80,7 +82,7 @@ func (o *Order) Public() openapi.Order {
 	public := openapi.Order{
 		Id: o.ID, Number: strconv.FormatInt(o.Number, 10), State: o.State, Email: o.Email,
 		ShippingAddress: o.Details.ShippingAddress, BillingAddress: o.Details.BillingAddress,
-		ShippingMethod: optional.Of(o.Details.ShippingMethod), VatId: optional.Of(o.Details.VATID), Note: optional.Of(o.Details.Note),
+		ShippingMethod: optional.Of(o.Details.ShippingMethod), VatId: optional.Of(o.Details.VATID), Note: optional.Of(o.Details.Note), Locale: optional.Of(o.Details.Locale),
 		CustomerId: optional.Of(o.CustomerID), PaymentDueAt: optional.Of(o.PaymentDueAt),
 		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
 		Totals: openapi.Totals{
@@ -108,19 +110,35 @@ type Promotions interface {
 	GiveBack(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) error
 }
 
+// Mailer takes mails to buyers, to be sent when a transaction commits.
+type Mailer interface {
+	Enqueue(ctx context.Context, tx pgx.Tx, m mail.Message) error
+	EnqueueWith(ctx context.Context, statements *batch.Statements, all ...mail.Message) error
+}
+
 // Orders reads orders and moves them through their states.
 type Orders struct {
 	pool       *pgxpool.Pool
 	stock      *inventory.Stock
 	payments   *payment.Payments
 	promotions Promotions
+	mailer     Mailer
 	keys       *identity.Keys
 	now        func() time.Time
 }
 
+// Dependencies are what orders take beside the database.
+type Dependencies struct {
+	Stock      *inventory.Stock
+	Payments   *payment.Payments
+	Promotions Promotions
+	Mailer     Mailer
+	Keys       *identity.Keys
+}
+
 // New makes the orders in the database.
-func New(pool *pgxpool.Pool, stock *inventory.Stock, payments *payment.Payments, promotions Promotions, keys *identity.Keys, now func() time.Time) *Orders {
-	return &Orders{pool: pool, stock: stock, payments: payments, promotions: promotions, keys: keys, now: now}
+func New(pool *pgxpool.Pool, d Dependencies, now func() time.Time) *Orders {
+	return &Orders{pool: pool, stock: d.Stock, payments: d.Payments, promotions: d.Promotions, mailer: d.Mailer, keys: d.Keys, now: now}
 }
 
 // Numbers are what the next orders are called.
@@ -139,14 +157,15 @@ func TakeNumbers(ctx context.Context, statements *batch.Statements, n int) *Numb
 	return &taken
 }
 
-// Insert stores new orders with their lines, their payments and the events of
-// their placing when the statements are sent, and gives them their numbers and
-// times at once.
+// Insert stores new orders with their lines, their payments, the events of
+// their placing and the mails about it when the statements are sent, and gives
+// them their numbers and times at once.
 func (s *Orders) Insert(ctx context.Context, statements *batch.Statements, all []*Order, numbers Numbers, actor func(*Order) string) error {
 	now := s.now().Truncate(time.Microsecond) // what PostgreSQL keeps
 	orders, lines := orderdb.InsertOrdersParams{At: now}, orderdb.InsertLinesParams{}
 	var payments []payment.Payment
 	var placed []events.Event
+	var mails []mail.Message
 	for i, o := range all {
 		o.Number, o.CreatedAt, o.UpdatedAt = numbers[i], now, now
 		if err := o.addTo(&orders, &lines); err != nil {
@@ -157,6 +176,7 @@ func (s *Orders) Insert(ctx context.Context, statements *batch.Statements, all [
 			Type: "order.placed", Subject: o.ID, Actor: actor(o), Public: true, At: now,
 			Data: change{To: o.State},
 		})
+		mails = append(mails, o.message(mail.OrderPlaced))
 	}
 	statements.Add(func(db batch.DB) error {
 		if err := orderdb.New(db).InsertOrders(ctx, orders); err != nil {
@@ -171,7 +191,22 @@ func (s *Orders) Insert(ctx context.Context, statements *batch.Statements, all [
 		return nil
 	})
 	s.payments.Store(ctx, statements, payments)
-	return events.AppendWith(ctx, statements, placed...)
+	if err := events.AppendWith(ctx, statements, placed...); err != nil {
+		return err
+	}
+	return s.mailer.EnqueueWith(ctx, statements, mails...)
+}
+
+// told are the states whose coming the buyer is told of.
+var told = map[openapi.OrderState]mail.Template{
+	openapi.OrderStateShipped:   mail.OrderShipped,
+	openapi.OrderStateCancelled: mail.OrderCancelled,
+	openapi.OrderStateRefunded:  mail.OrderRefunded,
+}
+
+// message is a mail to who placed the order.
+func (o *Order) message(t mail.Template) mail.Message {
+	return mail.Message{Template: t, To: o.Email, Locale: o.Details.Locale, OrderID: o.ID}
 }
 
 func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertLinesParams) error {
@@ -362,6 +397,13 @@ func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, 
 		if err != nil {
 			return err
 		}
+		if template, ok := told[to]; ok {
+			m := o.message(template)
+			m.Unpaid = reason == paymentLate
+			if err := s.mailer.Enqueue(ctx, tx, m); err != nil {
+				return err
+			}
+		}
 		return s.complete(ctx, tx, o)
 	})
 	return o, err
@@ -418,6 +460,9 @@ func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.Or
 	return nil
 }
 
+// paymentLate is why the store itself cancels an order.
+const paymentLate = "The payment did not come in time."
+
 // ExpireUnpaid cancels orders whose payment did not come in time, and returns
 // how many. Two at once do no harm.
 func (s *Orders) ExpireUnpaid(ctx context.Context) (int, error) {
@@ -429,7 +474,7 @@ func (s *Orders) ExpireUnpaid(ctx context.Context) (int, error) {
 			return total, fmt.Errorf("finding unpaid orders: %w", err)
 		}
 		for _, id := range ids {
-			_, err := s.move(ctx, id, openapi.OrderStateCancelled, "store", "The payment did not come in time.", func(o *Order) error {
+			_, err := s.move(ctx, id, openapi.OrderStateCancelled, "store", paymentLate, func(o *Order) error {
 				if o.State != openapi.OrderStatePending || !o.PaymentDueAt.Before(now) {
 					return errPaid
 				}
