@@ -28,7 +28,6 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
-	"gitee.com/captainjez/gocart/runtime/internal/pgserver"
 	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/status"
@@ -113,16 +112,7 @@ func (r *running) status() (s status.Status) {
 
 func TestTheStoreServesAgainAfterPostgreSQLWasKilled(t *testing.T) {
 	t.Parallel()
-	dir, err := os.MkdirTemp("", "gocart-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	server, err := pgserver.Start(t.Context(), pgserver.Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
+	server := durable(t)
 	c := storeConfig(t, server.URL("postgres"))
 	if _, err := db.Migrate(t.Context(), c.Database, time.Second, (&testbed.Log{}).Logger()); err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -9,12 +10,14 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"sigs.k8s.io/yaml"
 
@@ -29,17 +32,18 @@ const asProgram = "GOCART_TEST_AS_PROGRAM"
 
 // child is gocart in a process of its own, which can be killed.
 type child struct {
-	t    *testing.T
-	file string
-	mu   sync.Mutex
-	cmd  *exec.Cmd
+	t *testing.T
+	// role is api where it is empty.
+	role, file string
+	mu         sync.Mutex
+	cmd        *exec.Cmd
 }
 
 func (c *child) start() {
 	c.t.Helper()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cmd = exec.Command(os.Args[0], "api", "--config", c.file)
+	c.cmd = exec.Command(os.Args[0], cmp.Or(c.role, "api"), "--config", c.file)
 	c.cmd.Env = append(os.Environ(), asProgram+"=1")
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.cmd.Start(); err != nil {
@@ -66,6 +70,23 @@ func (c *child) kill() {
 	_ = c.cmd.Wait()
 }
 
+// durable is a PostgreSQL of the test's own that flushes, as others in tests do
+// not.
+func durable(t *testing.T) *pgserver.Server {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "gocart-pg-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	server, err := pgserver.Start(t.Context(), pgserver.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Kill)
+	return server
+}
+
 // freeAddress is a port that was free a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
@@ -86,16 +107,7 @@ func freeAddress(t *testing.T) string {
 func TestNoAcknowledgedOrderIsLostWhenTheAPIAndPostgreSQLAreKilled(t *testing.T) {
 	t.Parallel()
 	const orders, buyers = 2000, 16
-	dir, err := os.MkdirTemp("", "gocart-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	server, err := pgserver.Start(t.Context(), pgserver.Options{Dir: dir}) // which flushes
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer server.Kill()
+	server := durable(t)
 	c := storeConfig(t, server.URL("postgres"))
 	migrated(t, c)
 	c.Server.Public.Address, c.Server.Internal.Address = freeAddress(t), freeAddress(t)
@@ -169,6 +181,102 @@ func TestNoAcknowledgedOrderIsLostWhenTheAPIAndPostgreSQLAreKilled(t *testing.T)
 		t.Errorf("%d orders were acknowledged and %d stored, want %d of each", len(acknowledged), len(stored), orders)
 	}
 	testbed.AddedUp(t, pool)
+}
+
+// TestNoMailIsLostOrSentTwiceWhenWorkersAndPostgreSQLAreKilled sends 1,000
+// mails, of whose addresses 2% are refused, while the processes that send them,
+// and once the database, are ended by kill -9. What the server was handed as
+// its worker died may have been delivered or not: that is dead, with the
+// reason, and was taken once at most.
+func TestNoMailIsLostOrSentTwiceWhenWorkersAndPostgreSQLAreKilled(t *testing.T) {
+	t.Parallel()
+	const mails, workers, kills = 1000, 2, 8
+	server := durable(t)
+	smtp := testbed.SMTP(t, testbed.SMTPRules{Delay: 150 * time.Millisecond, Refuse: func(to string) string {
+		if strings.HasPrefix(to, "nobody") {
+			return "550 no such user"
+		}
+		return ""
+	}})
+	c := storeConfig(t, server.URL("postgres"))
+	c.Mail = &config.Mail{
+		URLFile: testbed.File(t, "smtp://"+smtp.Addr), CAFile: testbed.File(t, smtp.CA), From: "Shop <shop@shop.example>",
+		Timeout: config.Duration(8 * time.Second),
+	}
+	c.Worker.Workers, c.Worker.Concurrency = 1, 4
+	migrated(t, c)
+	pool, err := pgxpool.New(t.Context(), server.URL("postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	_, err = pool.Exec(t.Context(), `INSERT INTO river_job (kind, queue, max_attempts, args)
+		SELECT 'email', 'high', 20, jsonb_build_object('template', 'test_message', 'to', CASE WHEN n % 50 = 0 THEN 'nobody' ELSE 'ada' END || n || '@example.com')
+		FROM generate_series(1, $1::int) n`, mails)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [workers]*child
+	for i := range all {
+		c.Server.Public.Address, c.Server.Internal.Address = freeAddress(t), freeAddress(t)
+		file, err := yaml.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = &child{t: t, role: "worker", file: testbed.File(t, string(file))}
+		all[i].start()
+		defer all[i].kill()
+	}
+	for k := range kills {
+		testbed.Eventually(t, "more mails are sent", func() bool { return len(smtp.Mails()) >= (k+1)*mails/(kills+2) })
+		victim := all[rand.IntN(workers)]
+		victim.kill()
+		victim.start()
+		if k == kills/2 {
+			server.Kill()
+			if err := server.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	testbed.Within(t, 90*time.Second, "every mail is sent or dead", func() bool {
+		var left int
+		err := pool.QueryRow(t.Context(), `SELECT count(*) FROM river_job WHERE kind = 'email' AND finalized_at IS NULL`).Scan(&left)
+		return err == nil && left == 0
+	})
+
+	taken := map[string]int{} // by address
+	for mail, n := range smtp.Taken() {
+		to, _, _ := strings.Cut(mail, " ")
+		taken[to] += n
+	}
+	rows, err := pool.Query(t.Context(), `SELECT args->>'to', state::text, coalesce(errors[cardinality(errors)]->>'error', '') FROM river_job WHERE kind = 'email'`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent, refused, unknown, delivered int
+	var to, state, reason string
+	_, err = pgx.ForEachRow(rows, []any{&to, &state, &reason}, func() error {
+		switch n := taken[to]; {
+		case state == "completed" && n == 1:
+			sent++
+		case state == "cancelled" && n == 0 && strings.Contains(reason, "550 no such user"):
+			refused++
+		case state == "cancelled" && n <= 1 && strings.Contains(reason, "it may have been delivered"):
+			unknown++
+			delivered += n
+		default:
+			t.Errorf("a mail to %s is %s, was taken %d times, and the reason is %q", to, state, n, reason)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refused != mails/50 || sent+refused+unknown != mails || len(taken) != sent+delivered {
+		t.Errorf("%d are sent, %d refused, %d unknown, of %d; the server took %d", sent, refused, unknown, mails, len(taken))
+	}
+	t.Logf("%d mails: %d sent once, %d refused, %d in the dead letters as unknown, of which %d were delivered", mails, sent, refused, unknown, delivered)
 }
 
 // TestNoRequestIsCutWhenAReplicaIsStopped ends one of two replicas by SIGTERM

@@ -207,12 +207,18 @@ func BlackHole(t testing.TB) string {
 // Eventually looks until ok, and fails the test when that takes 30 s.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline, tick := time.After(30*time.Second), time.NewTicker(10*time.Millisecond)
+	Within(t, 30*time.Second, what, ok)
+}
+
+// Within looks until ok, and fails the test when that takes longer than most.
+func Within(t testing.TB, most time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline, tick := time.After(most), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-deadline:
-			t.Fatalf("waited 30 s: %s", what)
+			t.Fatalf("waited %s: %s", most, what)
 		case <-tick.C:
 		}
 	}
