@@ -46,6 +46,7 @@ const (
 	JobQueueHigh   JobQueue = "high"
 	JobQueueLow    JobQueue = "low"
 	JobQueueNormal JobQueue = "normal"
+	JobQueueUpkeep JobQueue = "upkeep"
 )
 
 // Valid indicates whether the value is a known member of the JobQueue enum.
@@ -56,6 +57,8 @@ func (e JobQueue) Valid() bool {
 	case JobQueueLow:
 		return true
 	case JobQueueNormal:
+		return true
+	case JobQueueUpkeep:
 		return true
 	default:
 		return false
@@ -790,7 +793,9 @@ type JobInput struct {
 
 	// Payload What the kind's schema describes; see /job-kinds.
 	Payload *json.RawMessage `json:"payload,omitempty"`
-	Queue   *JobQueue        `json:"queue,omitempty"`
+
+	// Queue upkeep is for what the store itself asks for.
+	Queue *JobQueue `json:"queue,omitempty"`
 
 	// ScheduledAt When it may begin; at once when left out.
 	ScheduledAt *time.Time `json:"scheduledAt,omitempty"`
@@ -809,9 +814,11 @@ type JobKind struct {
 	Name         string `json:"name"`
 
 	// PayloadSchema JSON Schema.
-	PayloadSchema  json.RawMessage `json:"payloadSchema"`
-	Queue          JobQueue        `json:"queue"`
-	TimeoutSeconds int             `json:"timeoutSeconds"`
+	PayloadSchema json.RawMessage `json:"payloadSchema"`
+
+	// Queue upkeep is for what the store itself asks for.
+	Queue          JobQueue `json:"queue"`
+	TimeoutSeconds int      `json:"timeoutSeconds"`
 }
 
 // JobKindList defines model for JobKindList.
@@ -825,7 +832,7 @@ type JobPage struct {
 	NextCursor *string `json:"nextCursor,omitempty"`
 }
 
-// JobQueue defines model for JobQueue.
+// JobQueue upkeep is for what the store itself asks for.
 type JobQueue string
 
 // JobQueueList defines model for JobQueueList.
@@ -835,6 +842,7 @@ type JobQueueList struct {
 
 // JobQueueStatus defines model for JobQueueStatus.
 type JobQueueStatus struct {
+	// Name upkeep is for what the store itself asks for.
 	Name JobQueue `json:"name"`
 
 	// OldestSeconds How long the first that waits could have been worked.

@@ -103,7 +103,7 @@ func TestWhatIsWrongWithARequestIsSaidAndReported(t *testing.T) {
 		"run-job retension":                      `/kind "retension" is no kind of jobs; there are expiry, retention`,
 		`enqueue retention --payload {"days":3}`: "/payload/days unknown field",
 		"enqueue retention --payload days":       "is not JSON",
-		"enqueue retention --queue slow":         "/queue must be one of high, normal, low",
+		"enqueue retention --queue slow":         "/queue must be one of high, normal, low, upkeep",
 		"enqueue retention --timeout 25h":        "/timeout must be above 0s and 24h0m0s at most",
 		"run-job retention --max-attempts -1":    "/maxAttempts must be 1 to 100",
 	} {
@@ -167,7 +167,7 @@ func TestDeadJobsAreShownRetriedAndForgottenAtATerminal(t *testing.T) {
 	want("1 dead jobs are worked again", "jobs", "retry", "all")
 	kill()
 	want("job "+id+" is worked again", "jobs", "retry", id)
-	want("low     1", "jobs", "queues")
+	want("low     0", "jobs", "queues")
 	kill()
 	want("1 dead jobs are forgotten", "jobs", "purge")
 	want("retention", "jobs", "kinds")

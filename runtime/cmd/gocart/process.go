@@ -81,11 +81,13 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 		}
 		public = &httpserver.Public{Engine: engine, Settings: p.edge.Secure, Certificate: p.certificate}
 	}
+	work := jobs.NewUpkeep
 	if r.worker {
-		p.worker = jobs.NewWorker(c, jobs.Options{
-			Pool: p.pools.Main, Kinds: p.commerce.Kinds, Queue: p.commerce.Queue, Log: log, Metrics: metrics, Now: commerce.Now,
-		})
+		work = jobs.NewWorker
 	}
+	p.worker = work(c, jobs.Options{
+		Pool: p.pools.Main, Kinds: p.commerce.Kinds, Queue: p.commerce.Queue, Log: log, Metrics: metrics, Now: commerce.Now,
+	})
 	internal := &httpserver.Internal{
 		Ready:   []func(context.Context) error{p.pools.Ready, p.certificate.Ready},
 		Status:  p.status,
@@ -116,9 +118,7 @@ func (p *process) run(ctx context.Context) error {
 	if p.certificate != nil {
 		group.Go(func() error { p.certificate.Watch(background); return nil })
 	}
-	if p.worker != nil {
-		group.Go(func() error { return p.worker.Run(ctx) })
-	}
+	group.Go(func() error { return p.worker.Run(ctx) })
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("%s: %w", p.role, err)
 	}

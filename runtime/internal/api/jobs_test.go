@@ -17,7 +17,7 @@ func TestStaffEnqueueFindRetryAndForgetJobs(t *testing.T) {
 	}
 	first := enqueue(`{"kind":"retention"}`)
 	later := enqueue(`{"kind":"expiry","queue":"high","maxAttempts":2,"timeoutSeconds":7,"payload":{},"scheduledAt":"2030-01-01T00:00:00Z"}`)
-	if first.State != openapi.JobStateAvailable || first.Queue != "low" || first.MaxAttempts != 5 || string(first.Payload) != "{}" {
+	if first.State != openapi.JobStateAvailable || first.Queue != "upkeep" || first.MaxAttempts != 5 || string(first.Payload) != "{}" {
 		t.Errorf("%+v", first)
 	}
 	if later.State != openapi.JobStateScheduled || later.Queue != "high" || later.MaxAttempts != 2 || later.ScheduledAt.Year() != 2030 {
@@ -33,7 +33,7 @@ func TestStaffEnqueueFindRetryAndForgetJobs(t *testing.T) {
 	if next := page("?limit=1&cursor=" + *newest.NextCursor); len(next.Jobs) != 1 || next.Jobs[0].Id != first.Id || next.NextCursor != nil {
 		t.Errorf("%+v", next)
 	}
-	for query, want := range map[string]int64{"?state=scheduled": later.Id, "?kind=retention": first.Id, "?queue=low": first.Id} {
+	for query, want := range map[string]int64{"?state=scheduled": later.Id, "?kind=retention": first.Id, "?queue=upkeep": first.Id} {
 		if found := page(query); len(found.Jobs) != 1 || found.Jobs[0].Id != want {
 			t.Errorf("%s: %+v", query, found)
 		}
@@ -50,7 +50,7 @@ func TestStaffEnqueueFindRetryAndForgetJobs(t *testing.T) {
 		t.Errorf("%+v", again)
 	}
 	wantProblem(t, s.do("POST", fmt.Sprintf("/jobs/%d/retry", first.Id), "", "Authorization", "Bearer "+adminKey), http.StatusConflict, "job_not_retryable")
-	if queues := admin[openapi.JobQueueList](s, "GET", "/job-queues", "", http.StatusOK).Queues; len(queues) != 3 || queues[2].Waiting != 1 || queues[0].Waiting != 0 {
+	if queues := admin[openapi.JobQueueList](s, "GET", "/job-queues", "", http.StatusOK).Queues; len(queues) != 3 || queues[2].Waiting != 0 || queues[0].Waiting != 0 {
 		t.Errorf("%+v", queues)
 	}
 	if _, err := s.Pool.Exec(t.Context(), `UPDATE river_job SET state = 'discarded', finalized_at = now()`); err != nil {

@@ -39,12 +39,9 @@ func newMailing(t testing.TB) mailing {
 		changed.Server.DrainTimeout = config.Duration(time.Second)
 		c = *changed
 	})
-	metrics := prometheus.NewRegistry()
-	kinds, err := m.Kinds(m.log.Logger(), metrics)
-	if err != nil {
-		t.Fatal(err)
-	}
-	worker := jobs.NewWorker(c, jobs.Options{Pool: m.Pool, Kinds: kinds, Queue: m.Queue, Log: m.log.Logger(), Metrics: metrics, Now: time.Now})
+	worker := jobs.NewWorker(c, jobs.Options{
+		Pool: m.Pool, Kinds: m.Kinds, Queue: m.Queue, Log: m.log.Logger(), Metrics: prometheus.NewRegistry(), Now: time.Now,
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {

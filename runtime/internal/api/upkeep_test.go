@@ -28,12 +28,12 @@ import (
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
-// queued are the receivers of the mails of a kind that wait to be sent.
-func (s *store) queued(kind mail.Kind) (to []string) {
+// queued are the receivers of the mails that wait to be sent.
+func (s *store) queued(template mail.Template) (to []string) {
 	s.t.Helper()
 	var all string
-	s.scan(`SELECT coalesce(string_agg(args->'message'->>'to', ' ' ORDER BY args->'message'->>'to'), '') FROM river_job
-		WHERE kind = 'email' AND args->'message'->>'kind' = '`+string(kind)+`'`, &all)
+	s.scan(`SELECT coalesce(string_agg(args->>'to', ' ' ORDER BY args->>'to'), '') FROM river_job
+		WHERE kind = 'email' AND args->>'template' = '`+string(template)+`'`, &all)
 	return strings.Fields(all)
 }
 
@@ -213,7 +213,7 @@ func TestAMailListsAHundredVariantsAtMost(t *testing.T) {
 	}
 	s.upkeep(s.Alerts.Send, 601)
 	var mails, listed, happened int
-	s.scan(`SELECT count(*), sum(jsonb_array_length(args->'message'->'variantIds')) FROM river_job WHERE kind = 'email'`, &mails, &listed)
+	s.scan(`SELECT count(*), sum(jsonb_array_length(args->'variantIds')) FROM river_job WHERE kind = 'email' AND args->>'template' = 'low_stock'`, &mails, &listed)
 	s.scan(`SELECT count(DISTINCT subject_id) FROM events WHERE type = 'stock.low'`, &happened)
 	if mails != 2*7 || listed != 2*601 || happened != 601 {
 		t.Errorf("%d mails list %d, %d events", mails, listed, happened)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
@@ -27,12 +26,11 @@ func kinds(t *testing.T, change func(*config.Config)) jobs.Kinds {
 	t.Cleanup(pool.Close)
 	c := config.Default()
 	change(&c)
-	log := slog.New(slog.DiscardHandler)
-	k, err := New(c, pool, nil, log, Now)
+	k, err := New(c, pool, nil, slog.New(slog.DiscardHandler), Now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k.Kinds(log, prometheus.NewRegistry())
+	return k.Kinds
 }
 
 func withMail(c *config.Config) {

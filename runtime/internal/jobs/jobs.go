@@ -19,6 +19,8 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
+
+	"gitee.com/captainjez/gocart/runtime/config"
 )
 
 const (
@@ -26,6 +28,14 @@ const (
 	keepDone = 24 * time.Hour
 	keepDead = 30 * 24 * time.Hour
 )
+
+// upkeep is the queue of what the store itself asks for. It is served where
+// the API is too, and does not count for how many workers there should be: a
+// store whose workers are scaled to none still gives back what was held.
+const upkeep = "upkeep"
+
+// served are the queues that have workers of the store, in the order of urgency.
+func served() []string { return append(config.Queues(), upkeep) }
 
 // Permanent marks an error that trying again would not mend: its job is dead
 // at once.

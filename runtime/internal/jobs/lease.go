@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs/jobsdb"
 )
 
@@ -116,7 +115,7 @@ func (w *Worker) rescue(ctx context.Context) {
 	defer cancel()
 	q := jobsdb.New(w.pool)
 	rescued, err := q.Rescue(ctx, jobsdb.RescueParams{
-		Queues: config.Queues(), Silence: w.terms.silence(), Error: "the worker that had it is gone: its process was killed, or it lost the database",
+		Queues: served(), Silence: w.terms.silence(), Error: "the worker that had it is gone: its process was killed, or it lost the database",
 	})
 	if err == nil {
 		err = q.ForgetSilent(ctx, w.terms.silence())

@@ -193,7 +193,7 @@ func (l *Ledger) RetryDead(ctx context.Context, kind string) (int64, error) {
 }
 
 func (l *Ledger) retry(ctx context.Context, on jobsdb.DBTX, p jobsdb.RetryParams) (int64, error) {
-	p.Now, p.Queues, p.Otherwise = l.now(), config.Queues(), config.QueueNormal
+	p.Now, p.Queues, p.Otherwise = l.now(), served(), config.QueueNormal
 	ids, err := jobsdb.New(on).Retry(ctx, p)
 	if err != nil {
 		return 0, fmt.Errorf("having jobs worked again: %w", err)

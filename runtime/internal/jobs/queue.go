@@ -19,7 +19,6 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
-	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs/jobsdb"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
@@ -195,7 +194,7 @@ const (
 
 // checkQueue wants one of the queues.
 func checkQueue(f *problem.Findings, pointer, queue string) {
-	f.Require(slices.Contains(config.Queues(), queue), pointer, "must be one of %s", strings.Join(config.Queues(), ", "))
+	f.Require(slices.Contains(served(), queue), pointer, "must be one of %s", strings.Join(served(), ", "))
 }
 
 func (r Request) check() error {

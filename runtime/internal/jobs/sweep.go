@@ -8,8 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/riverqueue/river"
-
-	"gitee.com/captainjez/gocart/runtime/config"
 )
 
 const (
@@ -46,10 +44,10 @@ func (Retention) Kind() string { return "retention" }
 // InsertOpts make one job an interval, however many workers ask for it.
 func (Retention) InsertOpts() river.InsertOpts { return Once(retentionInterval) }
 
-// Once are the options of upkeep that the store itself asks for: in the least
-// urgent queue, and one job an interval, whoever asks for it.
+// Once are the options of upkeep that the store itself asks for: in the queue
+// of upkeep, and one job an interval, whoever asks for it.
 func Once(interval time.Duration) river.InsertOpts {
-	return river.InsertOpts{Queue: config.QueueLow, MaxAttempts: 5, UniqueOpts: river.UniqueOpts{ByPeriod: interval}}
+	return river.InsertOpts{Queue: upkeep, MaxAttempts: 5, UniqueOpts: river.UniqueOpts{ByPeriod: interval}}
 }
 
 // Sweeper makes kinds that do sweeps, and says what they saw to.

@@ -49,14 +49,22 @@ type Options struct {
 	Now     func() time.Time
 }
 
-// NewWorker makes a worker for the configured queues; it connects when it
-// runs. Each queue has slots of its own, so that however much there is in one,
-// a job of another finds one.
+// NewWorker makes a worker for the configured queues and for upkeep; it
+// connects when it runs. Each queue has slots of its own, so that however much
+// there is in one, a job of another finds one.
 func NewWorker(c config.Config, o Options) *Worker {
-	w := newWorker(c, o)
+	w := NewUpkeep(c, o)
 	for _, q := range c.Worker.Queues {
 		w.queues[q] = river.QueueConfig{MaxWorkers: c.Worker.Workers * c.Worker.Concurrency}
 	}
+	return w
+}
+
+// NewUpkeep makes a worker for upkeep alone.
+func NewUpkeep(c config.Config, o Options) *Worker {
+	const slots = 4
+	w := newWorker(c, o)
+	w.queues[upkeep] = river.QueueConfig{MaxWorkers: slots}
 	return w
 }
 
