@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/mail"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -170,6 +171,19 @@ func (p *post) until(state string, n int) (all []jobs.Entry) {
 	return all
 }
 
+// failure waits for the first one of the one job.
+func (p *post) failure() (why string) {
+	p.t.Helper()
+	testbed.Eventually(p.t, "an attempt failed", func() bool {
+		all := p.list("")
+		if len(all) == 1 && len(all[0].Failures) > 0 {
+			why = all[0].Failures[0].Error
+		}
+		return why != ""
+	})
+	return why
+}
+
 func (p *post) exec(sql string, args ...any) {
 	p.t.Helper()
 	if _, err := p.pool.Exec(p.t.Context(), sql, args...); err != nil {
@@ -233,7 +247,7 @@ func TestAMailComesOverSTARTTLSFromWhoSignedInAndAsTextAndHTML(t *testing.T) {
 	if said := strings.Join(p.server.Said(), "\n"); said != "AUTH shop pa:ss\nMAIL shop@shop.example\nRCPT ada@example.com" {
 		t.Errorf("said\n%s", said)
 	}
-	if strings.Contains(p.log.String(), "t0ken") || strings.Contains(fmt.Sprintf("%s", p.list("")[0].Payload), "t0ken") {
+	if strings.Contains(p.log.String(), "t0ken") || strings.Contains(string(p.list("")[0].Payload), "t0ken") {
 		t.Error("a secret is told")
 	}
 }
@@ -362,10 +376,8 @@ func TestAMailWhoseJobIsWorkedTwiceIsSentOnce(t *testing.T) {
 
 func TestAMailIsSentOnceWhereTheServerHangsUpBeforeItsLastDot(t *testing.T) {
 	t.Parallel()
-	hungUp := make(chan struct{})
 	p := newPost(t, testbed.SMTPRules{Judge: func(n int) string {
 		if n == 1 {
-			defer close(hungUp)
 			return testbed.DropBefore
 		}
 		return ""
@@ -381,7 +393,7 @@ func TestAMailIsSentOnceWhereTheServerHangsUpBeforeItsLastDot(t *testing.T) {
 	}
 	p.work()
 	p.enqueue(Message{Template: TestMessage, To: "ada@example.com"})
-	<-hungUp
+	testbed.Eventually(t, "the server hung up", func() bool { return slices.Contains(p.server.Said(), "hung up") })
 	if err := tx.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +459,9 @@ func TestAMailIsTakenForSentWhereWhoHandedItOverSaysSoLate(t *testing.T) {
 	p.enqueue(Message{Template: TestMessage, To: "ada@example.com"})
 	p.exec(`INSERT INTO mail_handovers (job_id, attempted_at, failures, handed_at) SELECT id, now(), 0, now() FROM river_job`)
 	p.work()
-	testbed.Eventually(t, "another attempt waits", func() bool { all := p.list(status.JobRetryable); return len(all) == 1 })
+	if why := p.failure(); !strings.Contains(why, "may yet tell") {
+		t.Error(why)
+	}
 	p.exec(`UPDATE mail_handovers SET sent_at = now()`)
 	p.until(status.JobCompleted, 1)
 	if n := len(p.server.Mails()); n != 0 {
@@ -503,8 +517,11 @@ func TestAServerThatIsAwayIsTriedAgain(t *testing.T) {
 	p := newPost(t, testbed.SMTPRules{}, by(t, "smtp://127.0.0.1:1?%s"))
 	p.enqueue(Message{Template: TestMessage, To: "ada@example.com"})
 	p.work()
-	if waits := p.until(status.JobRetryable, 1)[0]; !strings.Contains(waits.Error, "connection refused") {
-		t.Errorf("%+v", waits)
+	if why := p.failure(); !strings.Contains(why, "connection refused") {
+		t.Error(why)
+	}
+	if dead := p.list(status.JobDead); len(dead) != 0 {
+		t.Errorf("%+v", dead)
 	}
 }
 

@@ -125,7 +125,7 @@ func (s *SMTPServer) Taken() map[string]int {
 }
 
 // Said is what was said to it: AUTH with a name and a password, MAIL and RCPT
-// with addresses.
+// with addresses; and that it hung up.
 func (s *SMTPServer) Said() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,7 +186,7 @@ func (d *dialogue) Data(r io.Reader) error {
 		reply = s.rules.Judge(n)
 	}
 	if reply == DropBefore {
-		return errors.Join(d.conn.Conn().Close(), io.EOF)
+		return d.hangUp()
 	}
 	raw, err := io.ReadAll(r)
 	if err != nil {
@@ -208,9 +208,15 @@ func (d *dialogue) Data(r io.Reader) error {
 	s.taken[d.to+" "+message.Header.Get("Message-ID")]++
 	s.mu.Unlock()
 	if reply == DropAfter {
-		return errors.Join(d.conn.Conn().Close(), io.EOF)
+		return d.hangUp()
 	}
 	return nil
+}
+
+func (d *dialogue) hangUp() error {
+	err := d.conn.Conn().Close()
+	d.server.note("hung up")
+	return errors.Join(err, io.EOF)
 }
 
 // guarded is a dialogue with those who sign in.
