@@ -297,12 +297,21 @@ func TestNothingIsSaidToAServerThatIsNotWhoItShouldBeOrDoesNotEncrypt(t *testing
 	}
 }
 
-func TestPlainTextIsSpokenWhereTheURLSaysSo(t *testing.T) {
+func TestPlainTextAndTLSFromTheStartAreSpokenWhereTheURLSaysSo(t *testing.T) {
 	t.Parallel()
-	p := newPost(t, testbed.SMTPRules{Plain: true, User: "shop", Password: "s3cr3t"}, by(t, "smtp://shop:s3cr3t@%s?tls=none"))
-	p.work()
-	p.enqueue(Message{Template: TestMessage, To: "ada@example.com"})
-	p.until(status.JobCompleted, 1)
+	for form, rules := range map[string]testbed.SMTPRules{"smtp://shop:s3cr3t@%s?tls=none": {Plain: true}, "smtps://shop:s3cr3t@%s": {TLS: true}} {
+		t.Run(form, func(t *testing.T) {
+			t.Parallel()
+			rules.User, rules.Password = "shop", "s3cr3t"
+			p := newPost(t, rules, by(t, form))
+			p.work()
+			p.enqueue(Message{Template: TestMessage, To: "ada@example.com"})
+			p.until(status.JobCompleted, 1)
+			if said := p.server.Said(); len(said) != 3 || said[0] != "AUTH shop s3cr3t" {
+				t.Errorf("said %v", said)
+			}
+		})
+	}
 }
 
 func TestWhatIsRefusedForGoodIsDeadAndWhatIsRefusedForNowIsTriedAgain(t *testing.T) {

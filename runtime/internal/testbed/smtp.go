@@ -40,8 +40,8 @@ type SMTPServer struct {
 
 // SMTPRules are how a server behaves. Functions may be called by many at once.
 type SMTPRules struct {
-	// Plain has the server offer no STARTTLS.
-	Plain bool
+	// Plain has the server offer no STARTTLS, TLS has it speak nothing but TLS.
+	Plain, TLS bool
 	// User and Password are whom it lets in; it asks nobody where they are empty.
 	User, Password string
 	// Refuse is the reply to a recipient, such as "550 no such user"; empty
@@ -81,6 +81,9 @@ func SMTP(t testing.TB, rules SMTPRules) *SMTPServer {
 	server.Domain, server.AllowInsecureAuth, server.ErrorLog = "test", true, log.New(io.Discard, "", 0)
 	if !rules.Plain {
 		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS13}
+	}
+	if rules.TLS {
+		l = tls.NewListener(l, server.TLSConfig)
 	}
 	go func() { _ = server.Serve(l) }() // until the test ends
 	t.Cleanup(func() { _ = server.Close() })
