@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	// timeout bounds one report; a million orders take about a minute.
+	// timeout bounds an attempt.
 	timeout  = time.Hour
 	attempts = 10
 	day      = 24 * time.Hour
