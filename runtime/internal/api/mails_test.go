@@ -169,7 +169,7 @@ func TestRemindersAndAlertsTellWhatIsSoWhenTheyAreSent(t *testing.T) {
 
 func TestTheMailOfAnOrderIsQueuedInTheOrdersTransactionAndNowhereWithoutMail(t *testing.T) {
 	t.Parallel()
-	for mails, s := range []*store{newStore(t), storeWith(t, testbed.Database(t), 8, func(c *config.Config) {
+	for mails, s := range []*store{storeWith(t, testbed.Database(t), 8, func(c *config.Config) { c.Mail = nil }), storeWith(t, testbed.Database(t), 8, func(c *config.Config) {
 		c.Mail = &config.Mail{URLFile: testbed.File(t, "smtp://127.0.0.1:1"), From: "shop@shop.example"}
 	})} {
 		g := s.cartOf(s.shipping(), line(s.stocked("MUG", "10.00", 10), 1))

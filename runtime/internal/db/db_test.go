@@ -206,7 +206,7 @@ func TestATransactionThatADeadlockEndedIsRunAgain(t *testing.T) {
 	})
 	wg.Wait()
 	var sum int
-	if err := pool.QueryRow(t.Context(), `SELECT sum(v) FROM pair`).Scan(&sum); err != nil || sum != 4 || runs.Load() != 3 {
-		t.Errorf("sum %d after %d runs, %v; want 4 after 3", sum, runs.Load(), err)
+	if err := pool.QueryRow(t.Context(), `SELECT sum(v) FROM pair`).Scan(&sum); err != nil || sum != 4 || runs.Load() < 3 {
+		t.Errorf("sum %d after %d runs, %v; want 4 after 3 or more", sum, runs.Load(), err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -91,6 +92,7 @@ func entryOf(r jobsdb.RiverJob) (Entry, error) {
 		if err := json.Unmarshal(raw, &f); err != nil {
 			return e, fmt.Errorf("errors of job %d: %w", r.ID, err)
 		}
+		f.Error = strings.TrimPrefix(f.Error, "JobCancelError: ") // River's name for what Permanent marks
 		e.Failures = append(e.Failures, f)
 	}
 	if n := len(e.Failures); n > 0 && e.State != status.JobCompleted {
