@@ -15,7 +15,7 @@ go run ./hack/cluster up
 KUBECONFIG=$(go run ./hack/cluster kubeconfig)
 export KUBECONFIG
 kubectl=$(tool kubectl)
-images=(gocart-operator gocart-runtime)
+images=(gocart-operator gocart-runtime mailbox)
 if [ "$backend" != current ]; then
 	go run ./hack/addons up
 	images+=(postgres redis)
@@ -59,3 +59,6 @@ fi
 "$helm" upgrade --install gocart-operator charts/gocart-operator \
 	--namespace gocart-system --create-namespace --wait --timeout 3m "${values[@]}" >/dev/null
 "$kubectl" -n gocart-system get deployments
+# For the demo, which runs it beside its store.
+mkdir -p dist/demo
+echo "${image[mailbox]}" >dist/demo/mailbox-image

@@ -26,7 +26,10 @@ fi
 "$kubectl" apply --server-side -f - <<NAMESPACE
 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "$namespace", "labels": {"pod-security.kubernetes.io/enforce": "restricted", "${mark%=*}": "${mark#*=}"}}}
 NAMESPACE
+sed "s|MAILBOX_IMAGE|$(<dist/demo/mailbox-image)|" hack/demo/mailbox.yaml | "$kubectl" -n "$namespace" apply --server-side --force-conflicts -f -
 "$kubectl" apply --server-side --force-conflicts -f - <<<"$sample"
+# An image that was built anew under the same tag may bring a newer schema.
+"$kubectl" -n "$namespace" annotate "store/$store" --overwrite "commerce.rcommerce.app/reconcile=$(sha256sum dist/images/gocart-runtime.tar | cut -c1-16)"
 "$kubectl" -n "$namespace" wait "store/$store" --for=condition=Ready --timeout=5m || {
 	"$kubectl" -n "$namespace" describe store "$store"
 	exit 1
