@@ -222,19 +222,8 @@ func TestWorkersFollowTheQueuesFromZeroToFiveAndBack(t *testing.T) {
 	own[3] = 254
 	patchStore(t, ns, "shop", mailTo(t, ns, netip.AddrFrom4(own).String()+":25"))
 	ready(t, ns, "shop")
-	create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "payloads"}, Data: map[string]string{
-		"lines": strings.Join(slices.Repeat([]string{jsonOf(t, testMessage("ada@example.com"))}, 60), "\n"),
-	}})
 	create(t, newSchedule(ns, "mails", "email", payload(testMessage("ada@example.com")), func(s *v1alpha1.JobSchedule) { s.Spec.Schedule = "@yearly" }))
-	jobFrom(t, ns, "mails", "flood", func(pod *corev1.PodSpec) {
-		c := &pod.Containers[0]
-		c.Args = []string{"enqueue", "email", "--payloads", "/payloads/lines", "--max-attempts", "1", "--config", "/etc/gocart/config/config.yaml"}
-		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "payloads", MountPath: "/payloads"})
-		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: "payloads", VolumeSource: corev1.VolumeSource{
-			ConfigMap: &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "payloads"}},
-		}})
-	})
-	enqueued := jobDone(t, ns, "flood")
+	enqueued := enqueueAll(t, ns, "mails", slices.Repeat([]string{jsonOf(t, testMessage("ada@example.com"))}, 60), "--max-attempts", "1")
 	until(2*time.Minute, 5)
 	var first time.Time
 	eventually(t, time.Minute, "a worker to be ready", func() error {

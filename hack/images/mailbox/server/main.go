@@ -1,6 +1,7 @@
 // Command mailbox is a mail server for demonstrations and tests: it takes every
 // mail by SMTP (port 2525), keeps it in memory and tells of it over HTTP (port
-// 8025). It refuses recipients whose address begins with "refused".
+// 8025). It refuses recipients whose address begins with "refused", and lets a
+// sender wait for --delay before it hears of a mail.
 //
 //	GET    /summary      how many mails came, and how many more than once
 //	GET    /mails        their recipients, subjects and Message-IDs
@@ -13,6 +14,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -45,6 +47,8 @@ type summary struct {
 }
 
 type mailbox struct {
+	delay time.Duration
+
 	mu      sync.Mutex
 	mails   []mail
 	refused int
@@ -85,7 +89,13 @@ type session struct {
 }
 
 // Mail begins one.
-func (s *session) Mail(string, *smtp.MailOptions) error { s.Reset(); return nil }
+func (s *session) Mail(string, *smtp.MailOptions) error {
+	s.Reset()
+	if s.box.delay > 0 {
+		<-time.After(s.box.delay)
+	}
+	return nil
+}
 
 // Rcpt adds a recipient.
 func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
@@ -148,6 +158,8 @@ func (b *mailbox) handler() http.Handler {
 
 func main() {
 	box := &mailbox{}
+	flag.DurationVar(&box.delay, "delay", 0, "how long a sender waits for each mail")
+	flag.Parse()
 	server := smtp.NewServer(box)
 	server.Addr, server.Domain = ":2525", "mailbox"
 	server.ReadTimeout, server.WriteTimeout = time.Minute, time.Minute
