@@ -12,7 +12,7 @@ import (
 const (
 	// target is the wait that is aimed at. There has to be some, or the store
 	// runs idle between two requests.
-	target = 40 * time.Millisecond
+	target = 50 * time.Millisecond
 	// window is how often the limit is looked at, and enough how many answers
 	// that takes; fewer are waited for until patience ends.
 	window   = 100 * time.Millisecond
