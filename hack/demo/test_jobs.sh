@@ -78,5 +78,5 @@ jq -rs 'def at: sub("\\.[0-9]+"; "") | fromdateiso8601;
 	map({wait: ((.startedAt | seconds) - (.scheduledAt | seconds)), take: ((.finishedAt | seconds) - (.startedAt | seconds)), done: (.finishedAt | seconds), made: (.createdAt | seconds)})
 	| "a mail took \(1000 * (map(.take) | add / length) | round) ms on average, after waiting \(1000 * (map(.wait) | add / length) | round) ms",
 	  "all were worked in \(1000 * ((map(.done) | max) - (map(.made) | min)) | round) ms, \((length / ((map(.done) | max) - (map(.made) | min))) | round) a second"' "$all"
-api -X DELETE "$url/api/v1/dead-jobs?kind=email" >/dev/null
+jq -r 'select(.state == "dead") | .id' "$all" | while read -r id; do api -X DELETE "$url/api/v1/jobs/$id" >/dev/null; done
 [ "$failed" = 0 ]

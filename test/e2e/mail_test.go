@@ -149,6 +149,11 @@ func TestAThousandMailsOfWorkersThatAreKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d sent once, %d refused, %d dead letters of which nobody knows (%d of them arrived, once)", completed, turnedDown, unknown, delivered)
+	// What is in doubt was in hand at a kill, and a kill has no more in hand than
+	// the killed worker's connections.
+	if unknown > kills*50 || completed+delivered < mails-refused-unknown {
+		t.Errorf("too many are in doubt: %d", unknown)
+	}
 	if len(jobs) != mails || turnedDown != refused {
 		t.Errorf("%d jobs, %d refused", len(jobs), turnedDown)
 	}

@@ -201,7 +201,10 @@ func (d *desk) enqueue(ctx context.Context, r jobs.Request) (e jobs.Entry, err e
 		e, err = d.commerce.Jobs.Enqueue(ctx, tx, r)
 		return err
 	})
-	return e, err
+	if err != nil {
+		return jobs.Entry{}, err // what was not committed is not there
+	}
+	return e, nil
 }
 
 // run works a job in this process. It has a queue of its own, so that no other

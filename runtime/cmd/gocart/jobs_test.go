@@ -103,7 +103,7 @@ func TestWhatIsWrongWithARequestIsSaidAndReported(t *testing.T) {
 		"run-job retension":                      `/kind "retension" is no kind of jobs; there are expiry, low_stock, report, retention, statistics`,
 		`enqueue retention --payload {"days":3}`: "/payload/days unknown field",
 		"enqueue retention --payload days":       "is not JSON",
-		"enqueue retention --queue slow":         "/queue must be one of high, normal, low, upkeep",
+		"enqueue retention --queue slow":         "/queue must be one of high, normal, low",
 		"enqueue retention --timeout 25h":        "/timeout must be above 0s and 24h0m0s at most",
 		"run-job retention --max-attempts -1":    "/maxAttempts must be 1 to 100",
 	} {

@@ -67,7 +67,7 @@ DELETE FROM carts USING old WHERE carts.id = old.id;
 
 -- Locks carts that were left, from after an id on. They are found by the days on which they expire, and a day's are at most two.
 -- name: LockLeftCarts :many
-SELECT id, customer_id, coalesce(content->>'email', '')::text AS email
+SELECT id, customer_id, coalesce(content->>'email', '')::text AS email, coalesce(content->>'locale', '')::text AS locale
 FROM carts
 WHERE id > @after
   AND expires_at BETWEEN @expires_from AND @expires_to

@@ -120,7 +120,7 @@ func (r *Reminders) remind(ctx context.Context, tx pgx.Tx, left []cartdb.LockLef
 			return 0, err
 		}
 		if may {
-			if err := r.outbox.Enqueue(ctx, tx, mail.Message{Template: mail.CartReminder, To: to, CartID: c.ID}); err != nil {
+			if err := r.outbox.Enqueue(ctx, tx, mail.Message{Template: mail.CartReminder, To: to, CartID: c.ID, Locale: c.Locale}); err != nil {
 				return 0, err
 			}
 			sent++

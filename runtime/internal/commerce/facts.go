@@ -30,11 +30,15 @@ func missing(err, instead error) error {
 	return err
 }
 
-// Order tells of an order.
-func (k facts) Order(ctx context.Context, id uuid.UUID) (*mail.Order, error) {
+// Order tells of an order to the address that it was placed with: a job that
+// somebody asks for must not carry it to another.
+func (k facts) Order(ctx context.Context, id uuid.UUID, address string) (*mail.Order, error) {
 	o, err := k.Orders.Find(ctx, id)
 	if err != nil {
 		return nil, missing(err, mail.ErrGone)
+	}
+	if !strings.EqualFold(o.Email, address) {
+		return nil, fmt.Errorf("%w: the order is not of this address", mail.ErrGone)
 	}
 	amount := func(minor int64) money.Amount { return money.Amount{Minor: minor, Currency: o.Currency} }
 	told := &mail.Order{
@@ -51,11 +55,20 @@ func (k facts) Order(ctx context.Context, id uuid.UUID) (*mail.Order, error) {
 }
 
 // Cart tells of a cart that is not ordered yet and has something to order in
-// it; of another there is nothing to say.
-func (k facts) Cart(ctx context.Context, id uuid.UUID) (*mail.Cart, error) {
+// it, to its buyer's address; of another there is nothing to say.
+func (k facts) Cart(ctx context.Context, id uuid.UUID, address string) (*mail.Cart, error) {
 	c, err := k.Carts.Find(ctx, id)
 	if err != nil {
 		return nil, missing(err, mail.ErrNeedless)
+	}
+	own := c.Content.Email
+	if own == "" && c.CustomerID != uuid.Nil {
+		if own, err = k.Customers.Email(ctx, c.CustomerID); err != nil {
+			return nil, missing(err, mail.ErrNeedless)
+		}
+	}
+	if !strings.EqualFold(own, address) {
+		return nil, fmt.Errorf("%w: the cart is not of this address", mail.ErrGone)
 	}
 	priced, err := k.Carts.Price(ctx, c)
 	if err != nil {

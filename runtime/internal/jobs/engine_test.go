@@ -393,7 +393,7 @@ func TestWhatAnUnknownOrWrongRequestLacksIsSaid(t *testing.T) {
 		"a list":                 {Request{Kind: "chore", Payload: json.RawMessage(`[]`)}, "/payload", "a JSON array does not fit here"},
 		"what the kind forbids":  {Request{Kind: "chore", Payload: json.RawMessage(`{"name": "forbidden"}`)}, "/payload/name", "is forbidden"},
 		"too much":               {Request{Kind: "chore", Payload: json.RawMessage(`{"name": "` + strings.Repeat("x", maxPayload) + `"}`)}, "/payload", "is larger than 65536 bytes"},
-		"an unknown queue":       {Request{Kind: "tick", Queue: "lowest"}, "/queue", "must be one of high, normal, low, upkeep"},
+		"an unknown queue":       {Request{Kind: "tick", Queue: "lowest"}, "/queue", "must be one of high, normal, low"},
 		"too many attempts":      {Request{Kind: "tick", MaxAttempts: 101}, "/maxAttempts", "must be 1 to 100"},
 		"a timeout beyond a day": {Request{Kind: "tick", Timeout: 25 * time.Hour}, "/timeout", "must be above 0s and 24h0m0s at most"},
 	} {

@@ -13,6 +13,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
@@ -96,7 +97,7 @@ func (l *Ledger) request(in openapi.JobInput) (Request, error) {
 	}
 	var v problem.Findings
 	if in.Queue != nil {
-		checkQueue(&v, "/queue", r.Queue)
+		checkQueue(&v, "/queue", r.Queue, config.Queues())
 	}
 	if in.MaxAttempts != nil {
 		v.Require(r.MaxAttempts >= 1 && r.MaxAttempts <= maxTries, "/maxAttempts", "must be 1 to %d", maxTries)

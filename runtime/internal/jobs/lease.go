@@ -5,9 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs/jobsdb"
 )
 
@@ -26,6 +29,9 @@ var usualTerms = terms{beat: time.Second, lapse: 10 * time.Second, cut: 5 * time
 // silence is for how long nothing is heard of a worker that is dead.
 func (t terms) silence() time.Duration { return t.lapse + t.cut }
 
+// workerGone is the error of a job whose worker died.
+const workerGone = "the worker that had it is gone: its process was killed, or it lost the database"
+
 // errDead is what the others took this process for.
 var errDead = errors.New("it was taken for dead")
 
@@ -40,11 +46,7 @@ type lease struct {
 
 // arrive takes a name.
 func (w *Worker) arrive(ctx context.Context) (*lease, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown" // the name is for people; what follows is its own
-	}
-	l := &lease{worker: w, id: host + "_" + rand.Text()[:10], seen: time.Now()}
+	l := &lease{worker: w, id: w.named + "_" + rand.Text()[:10], seen: time.Now()}
 	l.since = l.seen
 	ctx, cancel := context.WithTimeout(ctx, w.terms.lapse)
 	defer cancel()
@@ -100,7 +102,7 @@ func (l *lease) beat(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return err
-	case n == 0:
+	case n == 0, now.Sub(l.seen) > l.worker.terms.lapse: // as a process that slept
 		return errDead
 	case now.Sub(l.seen) > l.worker.terms.silence()/2:
 		l.since = now
@@ -113,13 +115,16 @@ func (l *lease) beat(ctx context.Context) error {
 func (w *Worker) rescue(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, w.terms.cut)
 	defer cancel()
-	q := jobsdb.New(w.pool)
-	rescued, err := q.Rescue(ctx, jobsdb.RescueParams{
-		Queues: served(), Silence: w.terms.silence(), Error: "the worker that had it is gone: its process was killed, or it lost the database",
+	// Who is forgotten can not come back before its jobs are given away.
+	var rescued []jobsdb.RescueRow
+	err := db.WithTx(ctx, w.pool, func(tx pgx.Tx) (err error) {
+		q := jobsdb.New(tx)
+		if err := q.ForgetSilent(ctx, w.terms.silence()); err != nil {
+			return err
+		}
+		rescued, err = q.Rescue(ctx, jobsdb.RescueParams{Queues: served(), Otherwise: config.QueueNormal, Silence: w.terms.silence(), Error: workerGone})
+		return err
 	})
-	if err == nil {
-		err = q.ForgetSilent(ctx, w.terms.silence())
-	}
 	if err != nil {
 		w.log.Warn("jobs of workers that are gone could not be looked for", "error", err)
 		return

@@ -126,7 +126,7 @@ func (f Filter) Check() error {
 	var v problem.Findings
 	v.Require(f.State == "" || states[f.State] != nil, "state", "must be one of scheduled, available, running, retryable, completed, dead")
 	if f.Queue != "" {
-		checkQueue(&v, "queue", f.Queue)
+		checkQueue(&v, "queue", f.Queue, served())
 	}
 	checkKind(&v, f.Kind)
 	return v.Err()
@@ -191,11 +191,17 @@ func (l *Ledger) Retry(ctx context.Context, id int64) (Entry, error) {
 // RetryDead has all dead jobs of a kind, or of every kind where it is empty,
 // worked again at once, and returns how many.
 func (l *Ledger) RetryDead(ctx context.Context, kind string) (int64, error) {
-	return inParts(func() (n int64, err error) { return l.retry(ctx, l.pool, jobsdb.RetryParams{Kind: kind, Most: atOnce}) })
+	before := l.now() // those that die again meanwhile are not tried for ever
+	return inParts(func() (n int64, err error) {
+		return l.retry(ctx, l.pool, jobsdb.RetryParams{Kind: kind, Most: atOnce, Now: before})
+	})
 }
 
 func (l *Ledger) retry(ctx context.Context, on jobsdb.DBTX, p jobsdb.RetryParams) (int64, error) {
-	p.Now, p.Queues, p.Otherwise = l.now(), served(), config.QueueNormal
+	if p.Now.IsZero() {
+		p.Now = l.now()
+	}
+	p.Queues, p.Otherwise = served(), config.QueueNormal
 	ids, err := jobsdb.New(on).Retry(ctx, p)
 	if err != nil {
 		return 0, fmt.Errorf("having jobs worked again: %w", err)

@@ -43,6 +43,7 @@ WHERE id IN (
     SELECT j.id FROM river_job j
     WHERE (@id::bigint = 0 OR j.id = @id)
       AND (j.state IN ('discarded', 'cancelled') OR @id <> 0 AND j.state IN ('retryable', 'scheduled'))
+      AND (@id <> 0 OR j.finalized_at <= @now)
       AND (@kind::text = '' OR j.kind = @kind)
     ORDER BY j.id LIMIT @most FOR UPDATE SKIP LOCKED)
 RETURNING id;
@@ -61,9 +62,13 @@ SELECT (found.state = 'running')::boolean AS running FROM found;
 
 -- name: Close :exec
 UPDATE river_job
-SET state = 'discarded', finalized_at = now(),
+SET state = 'discarded', finalized_at = now(), queue = @otherwise,
     errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', @error::text, 'trace', ''))
 WHERE id = @id AND finalized_at IS NULL;
+
+-- name: Adopt :exec
+-- Puts a dead job into a queue that has workers, should somebody retry it.
+UPDATE river_job SET queue = @queue WHERE id = @id AND state IN ('discarded', 'cancelled');
 
 -- name: Waiting :many
 -- By queue, how many could be worked now, counted up to @most, and since when
@@ -97,15 +102,20 @@ DELETE FROM job_workers WHERE seen_at < now() - @silence::interval;
 -- name: Rescue :many
 -- Gives others the jobs of workers that are not there any more. The attempt
 -- counts, for it may have been what ended the worker. A job in a queue of its
--- own has no other worker.
+-- own has no other worker: it is dead, also where it waits for an attempt, and
+-- in a queue that has workers, should somebody retry it.
 UPDATE river_job
 SET state = CASE WHEN attempt >= max_attempts OR NOT queue = ANY(@queues::text[]) THEN 'discarded'::river_job_state ELSE 'available'::river_job_state END,
     finalized_at = CASE WHEN attempt >= max_attempts OR NOT queue = ANY(@queues::text[]) THEN now() END,
     scheduled_at = CASE WHEN attempt >= max_attempts OR NOT queue = ANY(@queues::text[]) THEN scheduled_at ELSE now() END,
+    queue = CASE WHEN queue = ANY(@queues::text[]) THEN queue ELSE @otherwise::text END,
     errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', @error::text, 'trace', ''))
 WHERE id IN (
     SELECT j.id FROM river_job j
     WHERE j.state = 'running'
-      AND NOT EXISTS (SELECT FROM job_workers w WHERE w.id = j.attempted_by[array_upper(j.attempted_by, 1)] AND w.seen_at >= now() - @silence::interval)
+          AND NOT EXISTS (SELECT FROM job_workers w WHERE w.id = j.attempted_by[array_upper(j.attempted_by, 1)])
+       OR j.state IN ('available', 'retryable', 'scheduled') AND NOT j.queue = ANY(@queues::text[])
+          AND coalesce(j.attempted_at, j.created_at) < now() - @silence::interval
+          AND NOT EXISTS (SELECT FROM job_workers w WHERE starts_with(w.id, j.queue || '_'))
     FOR UPDATE SKIP LOCKED)
 RETURNING id, kind, queue, (state = 'discarded')::boolean AS dead;

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -19,9 +20,11 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
+	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs/jobsdb"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/status"
 )
 
 // Queue takes jobs in.
@@ -108,14 +111,17 @@ type Request struct {
 	own string
 }
 
+// ownPrefix begins the names of queues that one process serves.
+const ownPrefix = "run-"
+
 // ownQueue is the queue of what one process works alone: of the key, so that
 // another finds it, or of chance.
 func ownQueue(key string) string {
 	if key == "" {
-		return "run-" + strings.ToLower(rand.Text())
+		return ownPrefix + strings.ToLower(rand.Text())
 	}
 	sum := sha256.Sum256([]byte(key))
-	return "run-" + hex.EncodeToString(sum[:16])
+	return ownPrefix + hex.EncodeToString(sum[:16])
 }
 
 // metadata is what is kept with a job.
@@ -145,7 +151,7 @@ func (q *Queue) Insert(ctx context.Context, tx pgx.Tx, kinds Kinds, r Request) (
 		return nil, err
 	}
 	if r.Key != "" {
-		before, err := q.before(ctx, tx, r.Key)
+		before, err := q.before(ctx, tx, r.Kind, r.Key, r.own != "")
 		if before != nil || err != nil {
 			return before, err
 		}
@@ -192,15 +198,15 @@ const (
 	maxName    = 253 // of a Kubernetes object
 )
 
-// checkQueue wants one of the queues.
-func checkQueue(f *problem.Findings, pointer, queue string) {
-	f.Require(slices.Contains(served(), queue), pointer, "must be one of %s", strings.Join(served(), ", "))
+// checkQueue wants one of some queues.
+func checkQueue(f *problem.Findings, pointer, queue string, of []string) {
+	f.Require(slices.Contains(of, queue), pointer, "must be one of %s", strings.Join(of, ", "))
 }
 
 func (r Request) check() error {
 	var f problem.Findings
 	if r.Queue != "" {
-		checkQueue(&f, "/queue", r.Queue)
+		checkQueue(&f, "/queue", r.Queue, config.Queues())
 	}
 	f.Require(r.MaxAttempts >= 0 && r.MaxAttempts <= maxTries, "/maxAttempts", "must be 1 to %d", maxTries)
 	f.Require(r.Timeout >= 0 && r.Timeout <= maxTimeout, "/timeout", "must be above 0s and %s at most", maxTimeout)
@@ -211,7 +217,7 @@ func (r Request) check() error {
 
 // before is the job that a key made, nil for none; who asks with the same key
 // at the same moment waits.
-func (q *Queue) before(ctx context.Context, tx pgx.Tx, key string) (*rivertype.JobRow, error) {
+func (q *Queue) before(ctx context.Context, tx pgx.Tx, kind, key string, own bool) (*rivertype.JobRow, error) {
 	db := jobsdb.New(tx)
 	if err := db.OneAtATime(ctx, "job "+key); err != nil {
 		return nil, fmt.Errorf("waiting for a job of the same key: %w", err)
@@ -226,6 +232,10 @@ func (q *Queue) before(ctx context.Context, tx pgx.Tx, key string) (*rivertype.J
 	}
 	if err != nil {
 		return nil, fmt.Errorf("looking for a job of the same key: %w", err)
+	}
+	alone := strings.HasPrefix(found.Queue, ownPrefix)
+	if found.Kind != kind || alone != own && stateOf(found.State) != status.JobDead { // which is in a common queue, whoever worked it
+		return nil, problem.New(http.StatusConflict, "job_key_reused", "The key was used for job %d of kind %s, which is another: take another key.", found.ID, found.Kind)
 	}
 	return q.client.JobGetTx(ctx, tx, found.ID)
 }

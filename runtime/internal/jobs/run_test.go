@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,25 +37,65 @@ func TestAJobThatIsRunAloneIsTriedAsOftenAsItsKindSays(t *testing.T) {
 	}
 }
 
-func TestAJobThatIsRunAloneAndDiesFailsAndIsTakenUpByItsKey(t *testing.T) {
+func TestAJobThatIsRunAloneAndFailsForGoodIsNotTriedAgainByItsKey(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	var broken atomic.Bool
-	broken.Store(true)
-	h.chores = func(context.Context, *river.Job[chore]) error {
-		if broken.Load() {
-			return Permanent(errors.New("there is no broom"))
+	h.chores = func(context.Context, *river.Job[chore]) error { return Permanent(errors.New("there is no broom")) }
+	for range 2 {
+		e, err := h.runOne(t.Context(), sweepOnce)
+		if err == nil || !strings.Contains(err.Error(), "there is no broom") || e.State != status.JobDead || e.Attempt != 1 {
+			t.Fatalf("%+v %v", e, err)
 		}
-		return nil
 	}
-	e, err := h.runOne(t.Context(), sweepOnce)
-	if err == nil || !strings.Contains(err.Error(), "there is no broom") || e.State != status.JobDead {
-		t.Fatalf("%+v %v", e, err)
+	if dead := h.until(status.JobDead); dead.Queue != config.QueueNormal {
+		t.Errorf("nobody would work it if it were retried: %+v", dead)
 	}
-	broken.Store(false)
-	again, err := h.runOne(t.Context(), sweepOnce)
-	if err != nil || again.ID != e.ID || again.State != status.JobCompleted || again.Attempt != 2 {
-		t.Errorf("%+v %v", again, err)
+}
+
+func TestAJobThatIsRunAloneAndCutShortIsTakenUpByItsKey(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx, stop := context.WithCancel(t.Context())
+	h.chores = func(ctx context.Context, _ *river.Job[chore]) error {
+		stop()
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	cut, err := h.runOne(ctx, sweepOnce)
+	if err == nil || cut.State != status.JobDead {
+		t.Fatalf("%+v %v", cut, err)
+	}
+	h.chores = func(context.Context, *river.Job[chore]) error { return nil }
+	if e, err := h.runOne(t.Context(), sweepOnce); err != nil || e.ID != cut.ID || e.State != status.JobCompleted {
+		t.Errorf("%+v %v", e, err)
+	}
+}
+
+func TestAJobInAQueueThatNobodyServesAnyMoreIsDead(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.enqueue(chore{Name: "between two attempts"})
+	if _, err := h.pool.Exec(t.Context(), `UPDATE river_job SET state = 'retryable', queue = 'run-1', attempt = 1, created_at = now() - interval '1 hour',
+		attempted_at = now() - interval '1 minute', scheduled_at = now() + interval '1 hour'`); err != nil {
+		t.Fatal(err)
+	}
+	h.worker()
+	if dead := h.until(status.JobDead); dead.Error != workerGone || dead.Queue != config.QueueNormal {
+		t.Errorf("%+v", dead)
+	}
+}
+
+func TestAKeyIsOfOneKind(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	if _, err := h.ask(sweepOnce); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.ask(Request{Kind: "tick", Key: sweepOnce.Key}); err == nil || !strings.Contains(err.Error(), "job_key_reused") {
+		t.Errorf("%v", err)
+	}
+	if _, err := h.runOne(t.Context(), sweepOnce); err == nil || !strings.Contains(err.Error(), "job_key_reused") {
+		t.Errorf("a job that waits for the workers is run beside them: %v", err)
 	}
 }
 

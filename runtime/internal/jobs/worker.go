@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,6 +31,7 @@ type Worker struct {
 	pool    *pgxpool.Pool
 	kinds   Kinds
 	queues  map[string]river.QueueConfig
+	named   string // how its leases' names begin
 	drain   time.Duration
 	terms   terms
 	log     *slog.Logger
@@ -69,8 +71,12 @@ func NewUpkeep(c config.Config, o Options) *Worker {
 }
 
 func newWorker(c config.Config, o Options) *Worker {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown" // it is for people; what follows it is the lease's own
+	}
 	w := &Worker{
-		pool: o.Pool, kinds: o.Kinds, queues: map[string]river.QueueConfig{}, drain: time.Duration(c.Server.DrainTimeout), terms: usualTerms, log: o.Log,
+		pool: o.Pool, named: host, kinds: o.Kinds, queues: map[string]river.QueueConfig{}, drain: time.Duration(c.Server.DrainTimeout), terms: usualTerms, log: o.Log,
 		measure: newMeasure(o.Queue.events, o.Metrics, o.Now), now: o.Now,
 		rescued: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocart_jobs_rescued_total", Help: "Jobs of workers that fell silent, which this process gave to others, by kind and queue.",
@@ -120,7 +126,13 @@ func (w *Worker) session(ctx context.Context) error {
 	go func() { lapsed <- lease.keep(beating) }()
 	select {
 	case <-ctx.Done():
-		err = w.within(ctx, w.drain+w.terms.cut, client.Stop) // River cuts after the drain timeout
+		stopped := make(chan error, 1)
+		go func() { stopped <- w.within(ctx, w.drain+w.terms.cut, client.Stop) }() // River cuts after the drain timeout
+		select {
+		case err = <-stopped:
+		case <-lapsed:
+			err = w.within(ctx, w.terms.cut, client.StopAndCancel)
+		}
 	case reason := <-lapsed:
 		w.log.Warn("jobs are cut and worked again, for this process could not say that it lives", "reason", reason)
 		err = w.within(ctx, w.terms.cut, client.StopAndCancel)

@@ -142,9 +142,9 @@ func (s *sender) compose(ctx context.Context, job *river.Job[Message]) (*mail.Ms
 	case aboutCustomer:
 		p.Token, err = s.tokens.MailToken(ctx, m.Template, m.CustomerID, m.To)
 	case aboutOrder:
-		p.Order, err = s.facts.Order(ctx, m.OrderID)
+		p.Order, err = s.facts.Order(ctx, m.OrderID, m.To)
 	case aboutCart:
-		p.Cart, err = s.facts.Cart(ctx, m.CartID)
+		p.Cart, err = s.facts.Cart(ctx, m.CartID, m.To)
 	case aboutVariants:
 		p.Stock, err = s.facts.Stock(ctx, m.VariantIDs)
 	case aboutNothing:

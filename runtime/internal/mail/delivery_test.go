@@ -39,14 +39,14 @@ var (
 // known is what the store of the tests knows.
 type known struct{ tokens atomic.Int64 }
 
-func (*known) Order(_ context.Context, id uuid.UUID) (*Order, error) {
+func (*known) Order(_ context.Context, id uuid.UUID, _ string) (*Order, error) {
 	if id != order {
 		return nil, fmt.Errorf("%w: no order %s", ErrGone, id)
 	}
 	return facts().Order, nil
 }
 
-func (*known) Cart(context.Context, uuid.UUID) (*Cart, error) { return nil, ErrNeedless }
+func (*known) Cart(context.Context, uuid.UUID, string) (*Cart, error) { return nil, ErrNeedless }
 
 func (*known) Stock(context.Context, []uuid.UUID) ([]Stock, error) { return facts().Stock, nil }
 

@@ -12,8 +12,9 @@ import (
 
 // Facts knows what mails are about, as it is when they are sent.
 type Facts interface {
-	Order(ctx context.Context, id uuid.UUID) (*Order, error)
-	Cart(ctx context.Context, id uuid.UUID) (*Cart, error)
+	// Order and Cart tell of somebody's to their own address and no other.
+	Order(ctx context.Context, id uuid.UUID, address string) (*Order, error)
+	Cart(ctx context.Context, id uuid.UUID, address string) (*Cart, error)
 	// Stock tells of the variants that there still are.
 	Stock(ctx context.Context, variantIDs []uuid.UUID) ([]Stock, error)
 }

@@ -45,6 +45,27 @@ func (e AdjustmentInputReason) Valid() bool {
 	}
 }
 
+// Defines values for JobInputQueue.
+const (
+	JobInputQueueHigh   JobInputQueue = "high"
+	JobInputQueueLow    JobInputQueue = "low"
+	JobInputQueueNormal JobInputQueue = "normal"
+)
+
+// Valid indicates whether the value is a known member of the JobInputQueue enum.
+func (e JobInputQueue) Valid() bool {
+	switch e {
+	case JobInputQueueHigh:
+		return true
+	case JobInputQueueLow:
+		return true
+	case JobInputQueueNormal:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JobQueue.
 const (
 	JobQueueHigh   JobQueue = "high"
@@ -797,9 +818,7 @@ type JobInput struct {
 
 	// Payload What the kind's schema describes; see /job-kinds.
 	Payload *json.RawMessage `json:"payload,omitempty"`
-
-	// Queue upkeep is for what the store itself asks for.
-	Queue *JobQueue `json:"queue,omitempty"`
+	Queue   *JobInputQueue   `json:"queue,omitempty"`
 
 	// ScheduledAt When it may begin; at once when left out.
 	ScheduledAt *time.Time `json:"scheduledAt,omitempty"`
@@ -807,6 +826,9 @@ type JobInput struct {
 	// TimeoutSeconds How long an attempt may take.
 	TimeoutSeconds *int `json:"timeoutSeconds,omitempty"`
 }
+
+// JobInputQueue defines model for JobInput.Queue.
+type JobInputQueue string
 
 // JobKind defines model for JobKind.
 type JobKind struct {

@@ -241,7 +241,7 @@ func (q *Queries) LockForMerge(ctx context.Context, arg LockForMergeParams) ([]C
 }
 
 const lockLeftCarts = `-- name: LockLeftCarts :many
-SELECT id, customer_id, coalesce(content->>'email', '')::text AS email
+SELECT id, customer_id, coalesce(content->>'email', '')::text AS email, coalesce(content->>'locale', '')::text AS locale
 FROM carts
 WHERE id > $1
   AND expires_at BETWEEN $2 AND $3
@@ -267,6 +267,7 @@ type LockLeftCartsRow struct {
 	ID         uuid.UUID
 	CustomerID *uuid.UUID
 	Email      string
+	Locale     string
 }
 
 // Locks carts that were left, from after an id on. They are found by the days on which they expire, and a day's are at most two.
@@ -286,7 +287,12 @@ func (q *Queries) LockLeftCarts(ctx context.Context, arg LockLeftCartsParams) ([
 	var items []LockLeftCartsRow
 	for rows.Next() {
 		var i LockLeftCartsRow
-		if err := rows.Scan(&i.ID, &i.CustomerID, &i.Email); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.CustomerID,
+			&i.Email,
+			&i.Locale,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

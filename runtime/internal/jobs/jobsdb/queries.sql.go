@@ -10,6 +10,21 @@ import (
 	"time"
 )
 
+const adopt = `-- name: Adopt :exec
+UPDATE river_job SET queue = $1 WHERE id = $2 AND state IN ('discarded', 'cancelled')
+`
+
+type AdoptParams struct {
+	Queue string
+	ID    int64
+}
+
+// Puts a dead job into a queue that has workers, should somebody retry it.
+func (q *Queries) Adopt(ctx context.Context, arg AdoptParams) error {
+	_, err := q.db.Exec(ctx, adopt, arg.Queue, arg.ID)
+	return err
+}
+
 const arrive = `-- name: Arrive :exec
 INSERT INTO job_workers (id, seen_at) VALUES ($1, now())
 `
@@ -33,18 +48,19 @@ func (q *Queries) Beat(ctx context.Context, id string) (int64, error) {
 
 const close = `-- name: Close :exec
 UPDATE river_job
-SET state = 'discarded', finalized_at = now(),
-    errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', $1::text, 'trace', ''))
-WHERE id = $2 AND finalized_at IS NULL
+SET state = 'discarded', finalized_at = now(), queue = $1,
+    errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', $2::text, 'trace', ''))
+WHERE id = $3 AND finalized_at IS NULL
 `
 
 type CloseParams struct {
-	Error string
-	ID    int64
+	Otherwise string
+	Error     string
+	ID        int64
 }
 
 func (q *Queries) Close(ctx context.Context, arg CloseParams) error {
-	_, err := q.db.Exec(ctx, close, arg.Error, arg.ID)
+	_, err := q.db.Exec(ctx, close, arg.Otherwise, arg.Error, arg.ID)
 	return err
 }
 
@@ -291,19 +307,24 @@ UPDATE river_job
 SET state = CASE WHEN attempt >= max_attempts OR NOT queue = ANY($1::text[]) THEN 'discarded'::river_job_state ELSE 'available'::river_job_state END,
     finalized_at = CASE WHEN attempt >= max_attempts OR NOT queue = ANY($1::text[]) THEN now() END,
     scheduled_at = CASE WHEN attempt >= max_attempts OR NOT queue = ANY($1::text[]) THEN scheduled_at ELSE now() END,
-    errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', $2::text, 'trace', ''))
+    queue = CASE WHEN queue = ANY($1::text[]) THEN queue ELSE $2::text END,
+    errors = array_append(errors, jsonb_build_object('at', now(), 'attempt', attempt, 'error', $3::text, 'trace', ''))
 WHERE id IN (
     SELECT j.id FROM river_job j
     WHERE j.state = 'running'
-      AND NOT EXISTS (SELECT FROM job_workers w WHERE w.id = j.attempted_by[array_upper(j.attempted_by, 1)] AND w.seen_at >= now() - $3::interval)
+          AND NOT EXISTS (SELECT FROM job_workers w WHERE w.id = j.attempted_by[array_upper(j.attempted_by, 1)])
+       OR j.state IN ('available', 'retryable', 'scheduled') AND NOT j.queue = ANY($1::text[])
+          AND coalesce(j.attempted_at, j.created_at) < now() - $4::interval
+          AND NOT EXISTS (SELECT FROM job_workers w WHERE starts_with(w.id, j.queue || '_'))
     FOR UPDATE SKIP LOCKED)
 RETURNING id, kind, queue, (state = 'discarded')::boolean AS dead
 `
 
 type RescueParams struct {
-	Queues  []string
-	Error   string
-	Silence time.Duration
+	Queues    []string
+	Otherwise string
+	Error     string
+	Silence   time.Duration
 }
 
 type RescueRow struct {
@@ -315,9 +336,15 @@ type RescueRow struct {
 
 // Gives others the jobs of workers that are not there any more. The attempt
 // counts, for it may have been what ended the worker. A job in a queue of its
-// own has no other worker.
+// own has no other worker: it is dead, also where it waits for an attempt, and
+// in a queue that has workers, should somebody retry it.
 func (q *Queries) Rescue(ctx context.Context, arg RescueParams) ([]RescueRow, error) {
-	rows, err := q.db.Query(ctx, rescue, arg.Queues, arg.Error, arg.Silence)
+	rows, err := q.db.Query(ctx, rescue,
+		arg.Queues,
+		arg.Otherwise,
+		arg.Error,
+		arg.Silence,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -350,6 +377,7 @@ WHERE id IN (
     SELECT j.id FROM river_job j
     WHERE ($4::bigint = 0 OR j.id = $4)
       AND (j.state IN ('discarded', 'cancelled') OR $4 <> 0 AND j.state IN ('retryable', 'scheduled'))
+      AND ($4 <> 0 OR j.finalized_at <= $1)
       AND ($5::text = '' OR j.kind = $5)
     ORDER BY j.id LIMIT $6 FOR UPDATE SKIP LOCKED)
 RETURNING id
