@@ -130,7 +130,8 @@ func (w *Worker) session(ctx context.Context) error {
 		go func() { stopped <- w.within(ctx, w.drain+w.terms.cut, client.Stop) }() // River cuts after the drain timeout
 		select {
 		case err = <-stopped:
-		case <-lapsed:
+		case reason := <-lapsed:
+			w.log.Warn("jobs are cut, for this process could not say that it lives", "reason", reason)
 			err = w.within(ctx, w.terms.cut, client.StopAndCancel)
 		}
 	case reason := <-lapsed:
