@@ -60,7 +60,7 @@ func (r *Reconciler) ask(ctx context.Context, run *run) error {
 		if err != nil {
 			log.FromContext(ctx).V(1).Info("no pod tells of the schedule's jobs", "why", err.Error())
 		}
-		known.asked(run.now, pod, sinceMade(answer, run.schedule))
+		known.asked(run.now, pod, sinceMade(answer, run.schedule), run.schedule.Status.LastRun)
 	}
 	run.again(known.next.Sub(run.now))
 	run.tell(pod, known.answer)
@@ -129,17 +129,26 @@ func (p *pod) look(pods []corev1.Pod) {
 	}
 }
 
-// last is the newest job that is known. A report is of the moment when its pod
-// ended: the database may know more.
-func (p *pod) last(answer *status.Schedule) *status.Job {
+// last is the newest job that is known beside the one that was told of. A report
+// is of the moment when its pod ended: the database may know more.
+func (p *pod) last(answer *status.Schedule, was *v1alpha1.JobRun) *status.Job {
 	var known *status.Job
-	if answer != nil {
+	if answer != nil && !outlived(answer.Last, was) {
 		known = answer.Last
 	}
-	if p.report != nil && p.report.Job != nil && (known == nil || known.ID < p.report.Job.ID) {
-		return p.report.Job
+	if p.report == nil || p.report.Job == nil || known != nil && known.ID >= p.report.Job.ID {
+		return known
 	}
-	return known
+	if told := was != nil && was.FinishedAt != nil && was.JobID == p.report.Job.ID; told || outlived(p.report.Job, was) {
+		return known
+	}
+	return p.report.Job
+}
+
+// outlived tells of a job that is older than the one that was told of: the
+// database forgets a completed job after a day, and a dead one after a month.
+func outlived(j *status.Job, was *v1alpha1.JobRun) bool {
+	return j != nil && was != nil && was.FinishedAt != nil && j.CreatedAt.Before(was.CreatedAt.Time)
 }
 
 // parse reads a report; the last words of a program that wrote none are taken
@@ -170,10 +179,13 @@ func sinceMade(answer *status.Schedule, s *v1alpha1.JobSchedule) *status.Schedul
 // as it was.
 func (run *run) tell(p pod, answer *status.Schedule) {
 	s := &run.schedule.Status
-	last := p.last(answer)
+	last := p.last(answer, s.LastRun)
 	var finished *status.Job
 	if answer != nil {
-		finished, s.DeadLetters = answer.LastFinished, &answer.Dead
+		s.DeadLetters = &answer.Dead
+		if !outlived(answer.LastFinished, s.LastRun) {
+			finished = answer.LastFinished
+		}
 	}
 	if last != nil {
 		s.LastRun = runOf(last)

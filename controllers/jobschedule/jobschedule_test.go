@@ -280,7 +280,7 @@ func TestTheJobsOwnEndIsTold(t *testing.T) {
 	w.UntilEvent(corev1.EventTypeWarning, v1alpha1.ReasonDead, "550 no such user")
 
 	// The next one is on its way, which takes nothing back, until it is done.
-	next := &status.Job{ID: 9, Kind: "email", State: status.JobRunning, Attempt: 1, MaxAttempts: 3, CreatedAt: time.Now()}
+	next := &status.Job{ID: 9, Kind: "email", State: status.JobRunning, Attempt: 1, MaxAttempts: 3, CreatedAt: time.Now().Add(time.Minute)}
 	w.pods.tell("mail", status.Schedule{Last: next, LastFinished: &dead, Dead: 1})
 	_, p = w.fire("mail", "second")
 	w.ends(p, status.Enqueued{Job: next})
@@ -298,6 +298,21 @@ func TestTheJobsOwnEndIsTold(t *testing.T) {
 	w.poke("mail")
 	w.until("mail", v1alpha1.LastRunSucceededCondition, metav1.ConditionTrue, v1alpha1.ReasonCompleted, "job 9")
 	w.UntilEvent(corev1.EventTypeNormal, v1alpha1.ReasonCompleted)
+
+	// The database forgets it after a day, and the dead one before it after a month.
+	w.pods.tell("mail", status.Schedule{Last: &dead, LastFinished: &dead, Dead: 7})
+	w.Clock.Forward(time.Hour)
+	w.poke("mail")
+	w.Eventually("the dead letters to be counted anew", func() error {
+		if n := w.read("mail").Status.DeadLetters; n == nil || *n != 7 {
+			return fmt.Errorf("%v are told of", n)
+		}
+		return nil
+	})
+	if r := w.read("mail").Status.LastRun; r.JobID != 9 || r.State != "Completed" {
+		t.Errorf("the last run is %+v", r)
+	}
+	w.until("mail", v1alpha1.LastRunSucceededCondition, metav1.ConditionTrue, v1alpha1.ReasonCompleted, "job 9")
 }
 
 // poke has a schedule reconciled, as a watch would, for the test's clock wakes nobody.

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/runtime/status"
 )
 
@@ -56,8 +57,9 @@ func (m *memory) forget(schedule types.NamespacedName) {
 // due tells whether to ask now.
 func (r *record) due(now time.Time, p pod) bool { return r.of != state(p) || !now.Before(r.next) }
 
-// asked takes an answer, and decides when to ask next.
-func (r *record) asked(now time.Time, p pod, answer *status.Schedule) {
+// asked takes an answer, and decides when to ask next; was is what was told of
+// before.
+func (r *record) asked(now time.Time, p pod, answer *status.Schedule, was *v1alpha1.JobRun) {
 	if is := state(p); r.of != is {
 		r.of, r.since = is, now
 	}
@@ -67,7 +69,7 @@ func (r *record) asked(now time.Time, p pod, answer *status.Schedule) {
 	}
 	r.answer = answer
 	r.next = now.Add(askResting)
-	if last := p.last(answer); p.job != nil && !p.ended() || last != nil && last.FinishedAt == nil {
+	if last := p.last(answer, was); p.job != nil && !p.ended() || last != nil && last.FinishedAt == nil {
 		r.next = now.Add(max(askSoonest, min(askPending, now.Sub(r.since)/4)))
 	}
 }

@@ -38,7 +38,7 @@ func postgresNetworkPolicy(in Input) *networkingv1.NetworkPolicy {
 	if byKEDA(in) != nil {
 		rules = append(rules, networkingv1.NetworkPolicyIngressRule{
 			From: []networkingv1.NetworkPolicyPeer{{
-				NamespaceSelector: &metav1.LabelSelector{}, PodSelector: &metav1.LabelSelector{MatchLabels: kedaPods},
+				NamespaceSelector: &metav1.LabelSelector{MatchLabels: kedaNamespace}, PodSelector: &metav1.LabelSelector{MatchLabels: kedaPods},
 			}},
 			Ports: tcpPorts(postgresPort),
 		})

@@ -7,14 +7,19 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
 	"gitee.com/captainjez/gocart/controllers/internal/keda"
 )
 
-// kedaPods are KEDA's own, by the labels of its manifests and its chart.
-var kedaPods = map[string]string{LabelName: "keda-operator"}
+// kedaPods are KEDA's own, by the labels of its manifests and its chart, in the
+// namespace that both name: anybody can put the label on a pod of another.
+var (
+	kedaPods      = map[string]string{LabelName: "keda-operator"}
+	kedaNamespace = map[string]string{corev1.LabelMetadataName: "keda"}
+)
 
 // byKEDA is the workers' autoscaling where KEDA does it; nil otherwise.
 func byKEDA(in Input) *v1alpha1.WorkerAutoscalingSpec {

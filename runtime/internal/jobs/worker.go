@@ -57,7 +57,7 @@ type Options struct {
 func NewWorker(c config.Config, o Options) *Worker {
 	w := NewUpkeep(c, o)
 	for _, q := range c.Worker.Queues {
-		w.queues[q] = river.QueueConfig{MaxWorkers: c.Worker.Workers * c.Worker.Concurrency}
+		w.queues[q] = river.QueueConfig{MaxWorkers: min(c.Worker.Workers*c.Worker.Concurrency, river.QueueNumWorkersMax)} // River takes no more
 	}
 	return w
 }
