@@ -25,6 +25,9 @@ const (
 	// attempts that the spec asks for, with an hour between two at the most.
 	runDeadline  = 24 * time.Hour
 	longestPause = time.Hour
+	// usualAttempts and usualTimeout are the runtime's for what the spec leaves out.
+	usualAttempts int32 = 20
+	usualTimeout        = 5 * time.Minute
 )
 
 // CronJob is what a schedule becomes. Its pods run the image that the Store's
@@ -134,8 +137,9 @@ func jobDeadline(s *v1alpha1.JobSchedule) time.Duration {
 	if s.Spec.Jitter != nil {
 		wait += s.Spec.Jitter.Duration
 	}
-	if n, timeout := s.Spec.Job.MaxAttempts, s.Spec.Job.Timeout; n != nil && timeout != nil {
-		wait = max(wait, time.Duration(*n)*(timeout.Duration+longestPause))
+	attempts, timeout := orDefault(s.Spec.Job.MaxAttempts, usualAttempts), usualTimeout
+	if s.Spec.Job.Timeout != nil {
+		timeout = s.Spec.Job.Timeout.Duration
 	}
-	return wait
+	return max(wait, time.Duration(attempts)*(timeout+longestPause))
 }
