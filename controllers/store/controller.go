@@ -18,6 +18,7 @@ import (
 	"gitee.com/captainjez/gocart/controllers/internal/plan"
 	"gitee.com/captainjez/gocart/controllers/internal/policies"
 	"gitee.com/captainjez/gocart/controllers/internal/probe"
+	"gitee.com/captainjez/gocart/controllers/internal/versions"
 )
 
 // +kubebuilder:rbac:groups=commerce.rcommerce.app,resources=stores,verbs=get;list;watch;patch
@@ -46,6 +47,9 @@ import (
 // whether an external Redis answers is nothing that a watch tells.
 const recheckInterval = time.Minute
 
+// catchUp is what the cache is given to tell of our own last write.
+const catchUp = 100 * time.Millisecond
+
 // Options are what an installation decides for all its Stores.
 type Options struct {
 	// Defaults are the images of a Store that names none.
@@ -73,6 +77,7 @@ type Reconciler struct {
 	secrets    secretReader
 	deliveries deliveries
 	edges      policies.Edges
+	versions   versions.Written
 }
 
 // Reconcile makes one Store true, and says how far it came.
@@ -89,6 +94,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if !s.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, r.finalize(ctx, s)
+	}
+	// Compared with an older status, a new one might seem to say nothing new.
+	if r.versions.Behind(s) {
+		return ctrl.Result{RequeueAfter: catchUp}, nil
 	}
 
 	run := newRun(s.DeepCopy())

@@ -24,9 +24,11 @@ func (r *Reconciler) report(ctx context.Context, before *v1alpha1.Store, run *ru
 	if equality.Semantic.DeepEqual(before.Status, s.Status) {
 		return nil
 	}
-	if err := r.Client.Status().Patch(ctx, s.DeepCopy(), client.MergeFrom(before)); err != nil {
+	written := s.DeepCopy()
+	if err := r.Client.Status().Patch(ctx, written, client.MergeFrom(before)); err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("writing status: %w", err))
 	}
+	r.versions.Wrote(written)
 	was := meta.FindStatusCondition(before.Status.Conditions, v1alpha1.ReadyCondition)
 	is := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ReadyCondition)
 	if was == nil || was.Status != is.Status || was.Reason != is.Reason {

@@ -11,6 +11,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1alpha1 "gitee.com/captainjez/gocart/api/v1alpha1"
@@ -109,6 +110,27 @@ func TestADeletedChildIsMadeAnew(t *testing.T) {
 			return nil
 		})
 	}
+	w.untilReady("shop")
+}
+
+func TestAStatusThatIsGoneAgainBeforeTheCacheTellsOfItIsTakenBack(t *testing.T) {
+	t.Parallel()
+	w, late := privateWorld(t), &lag{}
+	grant(t, w.namespace+"-operator", w.namespace)
+	w.startLagging(release, late)
+	w.create("shop", withoutTLS)
+	late.store.Store(w.untilReady("shop"))
+	w.machines.hold("StatefulSet")
+	if err := w.client.Delete(t.Context(), fetch(w, "shop-postgres", &appsv1.StatefulSet{})); err != nil {
+		t.Fatal(err)
+	}
+	w.until("shop", v1alpha1.ReadyCondition, metav1.ConditionFalse, v1alpha1.ReasonProgressing)
+	w.machines.resume(t, "StatefulSet")
+	result, err := w.operator.reconciler.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: w.namespace, Name: "shop"}})
+	if err != nil || result.RequeueAfter == 0 || result.RequeueAfter > time.Second {
+		t.Errorf("a Store that the cache tells of as it was is looked at again after %s, %v", result.RequeueAfter, err)
+	}
+	late.store.Store(nil)
 	w.untilReady("shop")
 }
 

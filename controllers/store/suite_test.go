@@ -105,6 +105,8 @@ type operatorOptions struct {
 	namespaces []string
 	stores     string
 	defaults   plan.Images
+	// lag, when not nil, is the cache's.
+	lag *lag
 }
 
 var release = plan.Images{Runtime: "gocart-runtime:1.0.0", Postgres: "postgres:17", Redis: "redis:7.4"}
@@ -142,8 +144,13 @@ func startOperator(t testing.TB, o operatorOptions) *operator {
 		t.Fatal(err)
 	}
 	recorder := mgr.GetEventRecorder(operatorName)
+	cached := mgr.GetClient()
+	if o.lag != nil {
+		o.lag.Client = cached
+		cached = o.lag
+	}
 	r := &store.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
+		Client: cached, Live: mgr.GetAPIReader(),
 		Applier:      apply.New(mgr.GetClient(), mgr.GetAPIReader(), recorder),
 		Capabilities: capabilities,
 		Events:       recorder,
@@ -423,12 +430,30 @@ func privateWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) start(defaults plan.Images) {
+func (w *world) start(defaults plan.Images) { w.startLagging(defaults, nil) }
+
+func (w *world) startLagging(defaults plan.Images, l *lag) {
 	w.t.Helper()
 	w.operator = startOperator(w.t, operatorOptions{
-		user: w.namespace + "-operator", namespaces: []string{w.namespace}, stores: privateLabel + "=" + w.label, defaults: defaults,
+		user: w.namespace + "-operator", namespaces: []string{w.namespace}, stores: privateLabel + "=" + w.label, defaults: defaults, lag: l,
 	})
 	w.t.Cleanup(w.operator.stop)
+}
+
+// lag has a cache tell of a Store as it was.
+type lag struct {
+	client.Client
+	store atomic.Pointer[v1alpha1.Store]
+}
+
+func (l *lag) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
+	if s, ok := into.(*v1alpha1.Store); ok {
+		if old := l.store.Load(); old != nil {
+			old.DeepCopyInto(s)
+			return nil
+		}
+	}
+	return l.Client.Get(ctx, key, into, opts...)
 }
 
 // withoutTLS is the least of a Store.
