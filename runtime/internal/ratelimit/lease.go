@@ -62,16 +62,21 @@ func (u unused) of(c Counter) take {
 	return t
 }
 
-// spend takes the cost from the lease where it is one of c and has it.
-func (l *lease) spend(c *Counter, cost int64, now time.Duration) bool {
+// spend takes the cost from the lease where it is one of c and has it, and
+// tells what is left.
+func (l *lease) spend(c *Counter, cost int64, now time.Duration) (left int64, ok bool) {
 	if l == nil || now >= l.until || !l.isOf(c) {
-		return false
+		return 0, false
 	}
-	if l.left.Add(-cost) >= 0 {
-		return true
+	for {
+		left = l.left.Load()
+		if left < cost {
+			return 0, false
+		}
+		if l.left.CompareAndSwap(left, left-cost) {
+			return left - cost, true
+		}
 	}
-	l.left.Add(cost)
-	return false
 }
 
 // isOf reports whether the lease was taken from c's windows.
@@ -92,9 +97,9 @@ func (l *lease) due(now time.Duration) bool {
 	return l.taken > 1 && (l.left.Load() <= l.taken/2 || now >= l.renew) && !l.renewing.Load() && l.renewing.CompareAndSwap(false, true)
 }
 
-// states are those of the lease's counter as far as this process knows.
-func (l *lease) states(i int, now time.Duration, shadow bool, into []State) []State {
-	left := max(0, l.left.Load())
+// states are those of the lease's counter as far as this process knows, with
+// that much left of the lease.
+func (l *lease) states(i int, left int64, now time.Duration, shadow bool, into []State) []State {
 	for j := range l.windows {
 		w := &l.windows[j]
 		into = append(into, State{
@@ -130,17 +135,18 @@ func (l *Limiter) leased(ctx context.Context, q *request, d *Decision) error {
 			*d = r.decide(i, *c, q) // before anything is spent
 			return nil
 		}
-		spent = append(spent, spending{e, from})
+		spent = append(spent, spending{entry: e, lease: from})
 	}
 	d.Allowed, d.Source = true, Lease
 	states := q.states
 	for i := range q.counters {
 		c, s := &q.counters[i], &spent[i]
+		left, ok := s.lease.spend(c, q.cost, q.now)
 		switch {
-		case !s.lease.spend(c, q.cost, q.now):
+		case !ok:
 			var refused Decision
 			var err error
-			s.lease, refused, err = l.fetch(ctx, s.entry, i, q)
+			s.lease, left, refused, err = l.fetch(ctx, s.entry, i, q)
 			if err != nil {
 				undo(spent[:i], q.cost)
 				return err
@@ -155,7 +161,7 @@ func (l *Limiter) leased(ctx context.Context, q *request, d *Decision) error {
 			go l.prefetch(context.WithoutCancel(ctx), s.entry, s.lease)
 		}
 		if s.lease != nil {
-			states = s.lease.states(i, q.now, c.Shadow, states)
+			states = s.lease.states(i, left, q.now, c.Shadow, states)
 		}
 	}
 	d.States = states
@@ -172,19 +178,19 @@ func undo(spent []spending, cost int64) {
 	for _, s := range spent {
 		if s.lease != nil {
 			s.entry.mu.Lock()
-			s.entry.keep(s.lease.rest(cost))
+			s.entry.keep(s.lease.rest(cost), s.entry.lease.Load())
 			s.entry.mu.Unlock()
 		}
 	}
 }
 
-// keep has u spent by the lease in force, or given back with the next; e.mu is
-// held.
-func (e *entry) keep(u unused) {
-	switch now := e.lease.Load(); {
+// keep has u spent by the lease that is in force, or given back with the next;
+// e.mu is held.
+func (e *entry) keep(u unused, by *lease) {
+	switch {
 	case u.left == 0:
-	case now != nil && u.sameWindows(now.rest(0)):
-		now.left.Add(u.left)
+	case by != nil && u.sameWindows(by.rest(0)):
+		by.left.Add(u.left)
 	case u.sameWindows(e.unused):
 		e.unused.left += u.left
 	default:
@@ -193,23 +199,25 @@ func (e *entry) keep(u unused) {
 }
 
 // fetch takes the i-th counter's next lease, with the cost already spent, or
-// lets another goroutine do so. Without a lease the decision says what refuses.
-func (l *Limiter) fetch(ctx context.Context, e *entry, i int, q *request) (*lease, Decision, error) {
+// lets another goroutine do so, and tells what was left then. Without a lease
+// the decision says what refuses.
+func (l *Limiter) fetch(ctx context.Context, e *entry, i int, q *request) (next *lease, left int64, d Decision, err error) {
 	c := q.counters[i]
 	for {
 		now := l.now()
 		e.mu.Lock()
-		if from := e.lease.Load(); from.spend(&c, q.cost, now) {
+		from := e.lease.Load()
+		if left, ok := from.spend(&c, q.cost, now); ok {
 			e.mu.Unlock()
-			return from, Decision{}, nil
+			return from, left, Decision{}, nil
 		}
 		if r := e.refusal.Load(); r.refuses(c, q.cost, now) {
 			e.mu.Unlock()
-			return nil, r.decide(i, c, &request{cost: q.cost, now: now}), nil
+			return nil, 0, r.decide(i, c, &request{cost: q.cost, now: now}), nil
 		}
 		if !l.redis.Up() {
 			e.mu.Unlock()
-			return nil, Decision{}, errAway
+			return nil, 0, Decision{}, errAway
 		}
 		if e.busy == nil {
 			return l.take(ctx, e, i, c, q.cost)
@@ -222,22 +230,23 @@ func (l *Limiter) fetch(ctx context.Context, e *entry, i int, q *request) (*leas
 
 // take asks for c's next lease with the cost spent. e.mu is held; it is not
 // afterwards.
-func (l *Limiter) take(ctx context.Context, e *entry, i int, c Counter, cost int64) (*lease, Decision, error) {
+func (l *Limiter) take(ctx context.Context, e *entry, i int, c Counter, cost int64) (next *lease, left int64, d Decision, err error) {
 	if old := e.lease.Load(); old != nil && e.unused.left == 0 {
 		e.unused = old.drain()
 	}
 	e.grow(c, e.unused.left > 0)
-	next, d, err := l.renew(ctx, e, c, cost, cost)
+	next, left, d, err = l.renew(ctx, e, c, cost, cost)
 	for j := range d.States {
 		d.States[j].Counter, d.States[j].Shadow = i, c.Shadow
 	}
-	return next, d, err
+	return next, left, d, err
 }
 
-// prefetch takes the lease that follows old while that still has something.
+// prefetch takes the lease that follows old while that still has something and
+// has not ended.
 func (l *Limiter) prefetch(ctx context.Context, e *entry, old *lease) {
 	e.mu.Lock()
-	if e.busy != nil || e.lease.Load() != old {
+	if e.busy != nil || e.lease.Load() != old || l.now() >= old.until {
 		e.mu.Unlock()
 		return
 	}
@@ -246,13 +255,13 @@ func (l *Limiter) prefetch(ctx context.Context, e *entry, old *lease) {
 		c.Windows = append(c.Windows, w.Window)
 	}
 	e.grow(c, old.left.Load() > old.taken/2)
-	_, _, _ = l.renew(ctx, e, c, 1, 0) // what refuses is remembered, who is away is noted
+	_, _, _, _ = l.renew(ctx, e, c, 1, 0) // what refuses is remembered, who is away is noted
 }
 
 // renew gives back what is unused, asks for need or more, spends of that, and
-// adds what is left of the lease before. e.mu is held, but neither while Redis
-// is asked nor afterwards.
-func (l *Limiter) renew(ctx context.Context, e *entry, c Counter, need, spend int64) (*lease, Decision, error) {
+// adds what is left of the lease before; it tells how much there is now. e.mu is
+// held, but neither while Redis is asked nor afterwards.
+func (l *Limiter) renew(ctx context.Context, e *entry, c Counter, need, spend int64) (next *lease, left int64, d Decision, err error) {
 	busy := make(chan struct{})
 	e.busy = busy
 	t := e.unused.of(c)
@@ -269,19 +278,21 @@ func (l *Limiter) renew(ctx context.Context, e *entry, c Counter, need, spend in
 	e.busy = nil
 	close(busy)
 	if err != nil {
-		return nil, Decision{}, err
+		return nil, 0, Decision{}, err
 	}
-	d := l.heed(&request{counters: []Counter{c}, cost: need}, a)
+	d = l.heed(&request{counters: []Counter{c}, cost: need}, a)
 	if !d.Allowed {
-		return nil, d, nil
+		return nil, 0, d, nil
 	}
-	next := newLease(c, a, sent)
+	next = newLease(c, a, sent)
 	next.left.Store(next.taken - spend)
-	old := e.lease.Swap(next)
-	if old != nil {
-		e.keep(old.drain())
+	// Before the next one is in force: nobody is to be told of less than there is.
+	if old := e.lease.Load(); old != nil {
+		e.keep(old.drain(), next)
 	}
-	return next, Decision{}, nil
+	left = next.left.Load()
+	e.lease.Store(next)
+	return next, left, Decision{}, nil
 }
 
 func newLease(c Counter, a answer, sent time.Duration) *lease {

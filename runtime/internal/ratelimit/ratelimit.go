@@ -24,7 +24,9 @@
 // window unused (one, where that is less), so that a caller who is spread
 // over N replicas may be refused up to N-1 times that many requests early. A
 // lease lasts a second, and never longer than its windows; what is left of it
-// is given back when its counter is next asked for.
+// is given back when Redis is next asked about its counter. Where the smallest
+// window ends while the next lease is on its way, up to a sixtieth of it is so
+// kept from the longer windows besides.
 //
 // Without Redis, or while it is away, FailureMode says what is done; a Redis
 // that is slow costs the requests on their way redisdb.Timeout, once.
