@@ -15,6 +15,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/commerce"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/edge"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/observe"
@@ -36,6 +37,7 @@ type process struct {
 	edge        *edge.Edge
 	certificate *httpserver.Certificate
 	worker      *jobs.Worker
+	relay       *events.Relay
 	server      *httpserver.Server
 }
 
@@ -55,18 +57,19 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	}()
 	observe.Pool(metrics, p.pools.Main)
 
-	if r.api && c.Redis != nil {
+	if c.Redis != nil {
 		if p.redis, err = redisdb.Open(*c.Redis, c.Store, log, metrics); err != nil {
 			return nil, err
 		}
 	}
-	if p.redis != nil && c.Cache.Enabled {
+	if r.api && p.redis != nil && c.Cache.Enabled {
 		p.answers = cache.New(p.redis, time.Duration(c.Cache.TTL), metrics)
 	}
 	if p.commerce, err = commerce.New(c, p.pools.Main, p.answers, log, commerce.Now); err != nil {
 		return nil, err
 	}
 	p.commerce.Register(metrics)
+	p.relay = events.NewRelay(p.commerce.Events, p.redis, log, metrics)
 	var public *httpserver.Public
 	if r.api {
 		if p.edge, err = edge.Open(edge.Options{File: c.EdgeFile, Redis: p.redis, Caller: api.Caller, Log: log, Metrics: metrics}); err != nil {
@@ -118,6 +121,7 @@ func (p *process) run(ctx context.Context) error {
 	if p.certificate != nil {
 		group.Go(func() error { p.certificate.Watch(background); return nil })
 	}
+	group.Go(func() error { p.relay.Run(background); return nil })
 	group.Go(func() error { return p.worker.Run(ctx) })
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("%s: %w", p.role, err)

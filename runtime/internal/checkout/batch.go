@@ -192,7 +192,9 @@ func (s *Checkout) insert(ctx context.Context, writes *batch.Statements, admitte
 	if err := s.orders.Insert(ctx, writes, orders, *l.numbers, func(o *order.Order) string { return actors[o.ID] }); err != nil {
 		return err
 	}
-	l.stock.StoreWith(ctx, writes)
+	if err := l.stock.StoreWith(ctx, writes); err != nil {
+		return err
+	}
 	l.uses.Store(ctx, writes)
 	cart.Close(ctx, writes, carts, ids)
 	return nil

@@ -16,6 +16,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/checkout"
 	"gitee.com/captainjez/gocart/runtime/internal/customer"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/idempotency"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
@@ -47,11 +48,13 @@ type Commerce struct {
 	Reminders  *cart.Reminders
 	Alerts     *inventory.Alerts
 	Reports    *report.Reports
+	Events     *events.Log
 	// Kinds are what the workers can do; Jobs tells of what they do.
 	Kinds jobs.Kinds
 	Jobs  *jobs.Ledger
 
 	sweeper *jobs.Sweeper
+	now     func() time.Time
 }
 
 // New connects the packages over a pool; it asks the database nothing. Answers
@@ -67,14 +70,14 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	}
 	outbox := mail.NewOutbox(c, queue, log)
 	k := &Commerce{
-		Pool: pool, Queue: queue, sweeper: jobs.NewSweeper(log), Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
+		Pool: pool, Queue: queue, sweeper: jobs.NewSweeper(log), now: now, Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
 		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
-		Statistics: stats.New(pool, now),
+		Statistics: stats.New(pool, now), Events: events.NewLog(pool),
 	}
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
-	k.Stock = inventory.New(pool, k.Catalog, now)
+	k.Stock = inventory.New(pool, k.Catalog, k.Events, now)
 	k.Carts = cart.New(pool, k.Catalog, k.Stock, k.Rules, k.Keys, now)
-	k.Orders = order.New(pool, order.Dependencies{Stock: k.Stock, Payments: payments, Promotions: k.Rules, Mailer: outbox, Keys: k.Keys}, now)
+	k.Orders = order.New(pool, order.Dependencies{Stock: k.Stock, Payments: payments, Promotions: k.Rules, Mailer: outbox, Keys: k.Keys, Events: k.Events}, now)
 	k.Customers = customer.New(pool, k.Keys, outbox, k.Carts, now, log)
 	k.Checkout = checkout.New(pool, checkout.Dependencies{
 		Carts: k.Carts, Orders: k.Orders, Stock: k.Stock, Rules: k.Rules, Payments: payments, Customers: k.Customers,
@@ -140,6 +143,7 @@ func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
 		{Name: "idempotency keys", Do: func(ctx context.Context) (int64, error) { return idempotency.Purge(ctx, k.Pool) }},
 		{Name: "sessions and tokens", Do: func(ctx context.Context) (int64, error) { return customer.Purge(ctx, k.Pool) }},
 		{Name: "carts", Do: k.Carts.Forget},
+		{Name: "events", Do: func(ctx context.Context) (int64, error) { return k.Events.Forget(ctx, k.now()) }},
 		{Name: "mails handed over", Do: func(ctx context.Context) (int64, error) { return mail.Forget(ctx, k.Pool) }},
 	}
 	return expiry, retention

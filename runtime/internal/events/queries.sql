@@ -1,7 +1,8 @@
 -- name: InsertEvents :exec
-INSERT INTO events (id, type, subject_id, actor, public, data, created_at)
+INSERT INTO events (id, type, subject_id, actor, public, data, created_at, topic, customer_id)
 SELECT unnest(@ids::uuid[]), unnest(@types::text[]), unnest(@subject_ids::uuid[]), unnest(@actors::text[]),
-       unnest(@public::boolean[]), unnest(@data::text[])::jsonb, unnest(@created_at::timestamptz[]);
+       unnest(@public::boolean[]), unnest(@data::text[])::jsonb, unnest(@created_at::timestamptz[]),
+       unnest(@topics::text[]), nullif(unnest(@customer_ids::uuid[]), '00000000-0000-0000-0000-000000000000');
 
 -- name: EventsOf :many
 SELECT id, type, actor, public, data, created_at
@@ -9,3 +10,45 @@ FROM events
 WHERE subject_id = @subject_id AND (public OR @everything::boolean)
 ORDER BY sequence
 LIMIT 1000;
+
+-- name: AnyWithoutPosition :one
+SELECT EXISTS (SELECT FROM events WHERE position IS NULL AND topic <> '');
+
+-- The statement after this one sees all that was given a position before.
+-- name: LockPosition :one
+SELECT position FROM event_position FOR UPDATE;
+
+-- name: GivePositions :many
+WITH fresh AS (
+    SELECT sequence, row_number() OVER (ORDER BY sequence) AS n
+    FROM events
+    WHERE position IS NULL AND topic <> ''
+    ORDER BY sequence
+    LIMIT @most::integer
+), moved AS (
+    UPDATE event_position SET position = position + (SELECT count(*) FROM fresh)
+    RETURNING position - (SELECT count(*) FROM fresh) AS before
+)
+UPDATE events e
+SET position = moved.before + fresh.n
+FROM fresh, moved
+WHERE e.sequence = fresh.sequence
+RETURNING e.position::bigint AS position, e.id, e.type, e.topic, e.subject_id, e.customer_id, e.public, e.actor, e.data, e.created_at;
+
+-- name: Position :one
+SELECT position FROM event_position;
+
+-- name: EventsAfter :many
+SELECT position::bigint AS position, id, type, topic, subject_id, customer_id, public, actor, data, created_at
+FROM events
+WHERE position > @after::bigint AND position IS NOT NULL
+ORDER BY position
+LIMIT @most::integer;
+
+-- name: ForgetEvents :execrows
+DELETE FROM events WHERE sequence IN (
+    SELECT f.sequence FROM events f
+    WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < @before AND f.position IS NOT NULL
+    ORDER BY f.created_at
+    LIMIT @most::integer
+);

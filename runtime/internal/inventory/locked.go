@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/batch"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory/inventorydb"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 )
@@ -42,6 +43,7 @@ type Locked struct {
 	holds     map[uuid.UUID][]hold
 	released  []uuid.UUID
 	moves     []move
+	events    *events.Log
 	now       time.Time
 	note      string
 }
@@ -86,7 +88,7 @@ func (s *Stock) Lock(ctx context.Context, tx pgx.Tx, demands []Demand, holders .
 // LockWith is Lock as a part of statements: once they are sent, there is
 // something to decide upon.
 func (s *Stock) LockWith(ctx context.Context, statements *batch.Statements, demands []Demand, holders ...uuid.UUID) *Locked {
-	l := &Locked{levels: map[place]*level{}, byVariant: map[uuid.UUID][]place{}, holds: map[uuid.UUID][]hold{}, now: s.now()}
+	l := &Locked{levels: map[place]*level{}, byVariant: map[uuid.UUID][]place{}, holds: map[uuid.UUID][]hold{}, events: s.events, now: s.now()}
 	if len(holders) > 0 {
 		statements.Add(func(db batch.DB) error { return l.readHolds(ctx, inventorydb.New(db), holders) })
 	}
@@ -258,15 +260,17 @@ func (l *Locked) end(owner uuid.UUID, reason string, onHand int64) (undo func())
 }
 
 // Store writes what was decided: levels by one conditional statement, the
-// movements that explain them, and who holds what.
+// movements that explain them, who holds what, and the events of it.
 func (l *Locked) Store(ctx context.Context, tx pgx.Tx) error {
 	var statements batch.Statements
-	l.StoreWith(ctx, &statements)
+	if err := l.StoreWith(ctx, &statements); err != nil {
+		return err
+	}
 	return statements.Send(ctx, tx)
 }
 
 // StoreWith is Store as a part of statements.
-func (l *Locked) StoreWith(ctx context.Context, statements *batch.Statements) {
+func (l *Locked) StoreWith(ctx context.Context, statements *batch.Statements) error {
 	if len(l.released) > 0 {
 		statements.Add(func(db batch.DB) error {
 			if err := inventorydb.New(db).DeleteReservations(ctx, l.released); err != nil {
@@ -278,6 +282,33 @@ func (l *Locked) StoreWith(ctx context.Context, statements *batch.Statements) {
 	l.storeLevels(ctx, statements)
 	l.storeMovements(ctx, statements)
 	l.storeHolds(ctx, statements)
+	return l.events.AppendWith(ctx, statements, l.happened()...)
+}
+
+// changed is what an event of a variant's stock tells.
+type changed struct {
+	// Available is what can be bought, in all places that orders take from.
+	Available int64 `json:"available"`
+}
+
+// happened are the events of variants of which another number is available.
+func (l *Locked) happened() []events.Event {
+	var all []events.Event
+	for variant, places := range l.byVariant {
+		was, is := int64(0), int64(0)
+		for _, at := range places {
+			if v := l.levels[at]; v.active {
+				was += v.onHand - v.reserved
+				is += v.available()
+			}
+		}
+		if was != is {
+			all = append(all, events.Event{
+				Type: "stock.changed", Topic: events.Inventory, Subject: variant, Actor: "store", Public: true, Data: changed{Available: max(0, is)}, At: l.now,
+			})
+		}
+	}
+	return all
 }
 
 func (l *Locked) storeLevels(ctx context.Context, statements *batch.Statements) {

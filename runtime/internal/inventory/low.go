@@ -154,7 +154,7 @@ func (a *Alerts) tell(ctx context.Context, tx pgx.Tx, all []low) error {
 	now := a.stock.now()
 	happened := make([]events.Event, len(all))
 	for i, l := range all {
-		happened[i] = events.Event{Type: "stock.low", Subject: l.variant, Actor: "store", Data: l, At: now}
+		happened[i] = events.Event{Type: "stock.low", Topic: events.Inventory, Subject: l.variant, Actor: "store", Data: l, At: now}
 	}
-	return events.Append(ctx, tx, happened...)
+	return a.stock.events.Append(ctx, tx, happened...)
 }

@@ -20,6 +20,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory/inventorydb"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -35,6 +36,7 @@ const (
 type Stock struct {
 	pool     *pgxpool.Pool
 	variants *catalog.Catalog
+	events   *events.Log
 	now      func() time.Time
 	// available is what of variants can be taken, read for all who ask at the
 	// same moment.
@@ -42,8 +44,8 @@ type Stock struct {
 }
 
 // New makes a stock in the database.
-func New(pool *pgxpool.Pool, variants *catalog.Catalog, now func() time.Time) *Stock {
-	return &Stock{pool: pool, variants: variants, now: now, available: batch.NewReader(
+func New(pool *pgxpool.Pool, variants *catalog.Catalog, log *events.Log, now func() time.Time) *Stock {
+	return &Stock{pool: pool, variants: variants, events: log, now: now, available: batch.NewReader(
 		func(ctx context.Context, ids []uuid.UUID) (map[uuid.UUID]int64, error) {
 			rows, err := inventorydb.New(pool).Available(ctx, ids)
 			found := make(map[uuid.UUID]int64, len(rows))

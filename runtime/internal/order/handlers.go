@@ -166,6 +166,7 @@ func (h Handlers) MoveOrder(c *gin.Context, id uuid.UUID) {
 // AddOrderNote answers POST /orders/{id}/notes.
 func (h Handlers) AddOrderNote(c *gin.Context, id uuid.UUID, params openapi.AddOrderNoteParams) {
 	who := identity.Of(c)
+	var order *Order
 	rest.Create(c, h.Orders.pool, rest.Creation[openapi.NoteInput, openapi.TimelineEntry]{
 		Key: params.IdempotencyKey,
 		Prepare: func(ctx context.Context, in openapi.NoteInput) error {
@@ -174,15 +175,16 @@ func (h Handlers) AddOrderNote(c *gin.Context, id uuid.UUID, params openapi.AddO
 			if err := f.Err(); err != nil {
 				return err
 			}
-			_, err := h.Orders.Get(ctx, id, Who{Principal: who})
+			var err error
+			order, err = h.Orders.Get(ctx, id, Who{Principal: who})
 			return err
 		},
 		Effect: func(ctx context.Context, tx pgx.Tx, in openapi.NoteInput) (openapi.TimelineEntry, error) {
 			note := []events.Event{{
-				Type: "order.note", Subject: id, Actor: who.Actor(), Public: in.VisibleToCustomer != nil && *in.VisibleToCustomer,
+				Type: "order.note", Topic: events.Orders, Subject: id, Customer: order.CustomerID, Actor: who.Actor(), Public: in.VisibleToCustomer != nil && *in.VisibleToCustomer,
 				Data: change{Text: in.Text}, At: h.Orders.now().Truncate(time.Microsecond),
 			}}
-			if err := events.Append(ctx, tx, note...); err != nil {
+			if err := h.Orders.events.Append(ctx, tx, note...); err != nil {
 				return openapi.TimelineEntry{}, err
 			}
 			return openapi.TimelineEntry{Id: note[0].ID, Type: note[0].Type, At: note[0].At, Actor: &note[0].Actor, Text: &in.Text}, nil
@@ -202,7 +204,7 @@ func (h Handlers) timeline(ctx context.Context, id uuid.UUID, who Who) (openapi.
 		return timeline, err
 	}
 	staff := who.Can("orders:read")
-	all, err := events.Of(ctx, h.Orders.pool, id, staff)
+	all, err := h.Orders.events.Of(ctx, id, staff)
 	if err != nil {
 		return timeline, err
 	}

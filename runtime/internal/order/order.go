@@ -124,6 +124,7 @@ type Orders struct {
 	promotions Promotions
 	mailer     Mailer
 	keys       *identity.Keys
+	events     *events.Log
 	now        func() time.Time
 }
 
@@ -134,11 +135,12 @@ type Dependencies struct {
 	Promotions Promotions
 	Mailer     Mailer
 	Keys       *identity.Keys
+	Events     *events.Log
 }
 
 // New makes the orders in the database.
 func New(pool *pgxpool.Pool, d Dependencies, now func() time.Time) *Orders {
-	return &Orders{pool: pool, stock: d.Stock, payments: d.Payments, promotions: d.Promotions, mailer: d.Mailer, keys: d.Keys, now: now}
+	return &Orders{pool: pool, stock: d.Stock, payments: d.Payments, promotions: d.Promotions, mailer: d.Mailer, keys: d.Keys, events: d.Events, now: now}
 }
 
 // Numbers are what the next orders are called.
@@ -173,9 +175,12 @@ func (s *Orders) Insert(ctx context.Context, statements *batch.Statements, all [
 		}
 		payments = append(payments, o.Payments...)
 		placed = append(placed, events.Event{
-			Type: "order.placed", Subject: o.ID, Actor: actor(o), Public: true, At: now,
-			Data: change{To: o.State},
+			Type: "order.placed", Topic: events.Orders, Subject: o.ID, Customer: o.CustomerID, Actor: actor(o), Public: true, At: now,
+			Data: o.change(change{To: o.State}),
 		})
+		for _, p := range o.Payments {
+			placed = append(placed, o.paymentEvent(p, actor(o), now))
+		}
 		mails = append(mails, o.message(mail.OrderPlaced))
 	}
 	statements.Add(func(db batch.DB) error {
@@ -191,7 +196,7 @@ func (s *Orders) Insert(ctx context.Context, statements *batch.Statements, all [
 		return nil
 	})
 	s.payments.Store(ctx, statements, payments)
-	if err := events.AppendWith(ctx, statements, placed...); err != nil {
+	if err := s.events.AppendWith(ctx, statements, placed...); err != nil {
 		return err
 	}
 	return s.mailer.EnqueueWith(ctx, statements, mails...)
@@ -349,9 +354,33 @@ func (s *Orders) Find(ctx context.Context, id uuid.UUID) (*Order, error) {
 
 // change is what an event of an order tells.
 type change struct {
-	From openapi.OrderState `json:"from,omitempty"`
-	To   openapi.OrderState `json:"to,omitempty"`
-	Text string             `json:"text,omitempty"`
+	Number int64              `json:"number,omitempty"`
+	From   openapi.OrderState `json:"from,omitempty"`
+	To     openapi.OrderState `json:"to,omitempty"`
+	Text   string             `json:"text,omitempty"`
+	Total  *openapi.Money     `json:"total,omitempty"`
+}
+
+// change completes what an event of the order tells by which one it is.
+func (o *Order) change(c change) change {
+	c.Number = o.Number
+	c.Total = &openapi.Money{Amount: money.Amount{Minor: o.Total, Currency: o.Currency}.Decimal(), Currency: o.Currency}
+	return c
+}
+
+// paid is what an event of a payment tells.
+type paid struct {
+	OrderID uuid.UUID            `json:"orderId"`
+	State   openapi.PaymentState `json:"state"`
+	Amount  openapi.Money        `json:"amount"`
+}
+
+// paymentEvent tells what became of one of the order's payments.
+func (o *Order) paymentEvent(p payment.Payment, actor string, at time.Time) events.Event {
+	return events.Event{
+		Type: "payment." + string(p.State), Topic: events.Payments, Subject: p.ID, Customer: o.CustomerID, Actor: actor, Public: true, At: at,
+		Data: paid{OrderID: o.ID, State: p.State, Amount: p.Public().Amount},
+	}
 }
 
 // move takes an order to a state, with all that this implies, in one
@@ -376,7 +405,8 @@ func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, 
 		if err := allowed(o.State, o.HeldFrom, to); err != nil {
 			return err
 		}
-		if err := s.effects(ctx, tx, o, to); err != nil {
+		moved, err := s.effects(ctx, tx, o, to)
+		if err != nil {
 			return err
 		}
 		from := o.State
@@ -391,10 +421,14 @@ func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, 
 		if err != nil {
 			return fmt.Errorf("storing an order's state: %w", err)
 		}
-		err = events.Append(ctx, tx, events.Event{
-			Type: "order." + string(to), Subject: id, Actor: actor, Public: true, Data: change{From: from, To: to, Text: reason}, At: o.UpdatedAt,
-		})
-		if err != nil {
+		happened := []events.Event{{
+			Type: "order." + string(to), Topic: events.Orders, Subject: id, Customer: o.CustomerID, Actor: actor, Public: true,
+			Data: o.change(change{From: from, To: to, Text: reason}), At: o.UpdatedAt,
+		}}
+		for _, p := range moved {
+			happened = append(happened, o.paymentEvent(p, actor, o.UpdatedAt))
+		}
+		if err := s.events.Append(ctx, tx, happened...); err != nil {
 			return err
 		}
 		if template, ok := told[to]; ok {
@@ -423,41 +457,43 @@ func dueAfter(to openapi.OrderState, due, now time.Time) time.Time {
 	return due
 }
 
-// effects are what a state means for stock, money and promotions.
-func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.OrderState) error {
+// effects are what a state means for stock, money and promotions; it returns
+// the payments that it moved.
+func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.OrderState) ([]payment.Payment, error) {
 	switch to {
 	case openapi.OrderStateConfirmed:
 		if o.State == openapi.OrderStatePending {
 			return s.payments.Confirm(ctx, tx, o.ID)
 		}
 	case openapi.OrderStateShipped:
-		if err := s.payments.Capture(ctx, tx, o.ID); err != nil {
-			return err
+		captured, err := s.payments.Capture(ctx, tx, o.ID)
+		if err != nil {
+			return nil, err
 		}
 		locked, err := s.stock.Lock(ctx, tx, nil, o.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		locked.Ship(o.ID)
-		return locked.Store(ctx, tx)
+		return captured, locked.Store(ctx, tx)
 	case openapi.OrderStateCancelled:
 		if err := s.promotions.GiveBack(ctx, tx, o.ID); err != nil {
-			return err
+			return nil, err
 		}
 		locked, err := s.stock.Lock(ctx, tx, nil, o.ID)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		locked.Release(o.ID)
 		if err := locked.Store(ctx, tx); err != nil {
-			return err
+			return nil, err
 		}
 		return s.payments.Undo(ctx, tx, o.ID)
 	case openapi.OrderStateRefunded:
 		return s.payments.Undo(ctx, tx, o.ID)
 	case openapi.OrderStatePending, openapi.OrderStateProcessing, openapi.OrderStateDelivered, openapi.OrderStateCompleted, openapi.OrderStateOnHold:
 	}
-	return nil
+	return nil, nil
 }
 
 // paymentLate is why the store itself cancels an order.

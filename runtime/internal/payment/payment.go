@@ -124,8 +124,9 @@ func (s *Payments) Of(ctx context.Context, q paymentdb.DBTX, orderID uuid.UUID) 
 	return all, nil
 }
 
-// Confirm notes that pending payments of an order came in.
-func (s *Payments) Confirm(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) error {
+// Confirm notes that pending payments of an order came in. It returns those
+// that it moved, as do Capture and Undo.
+func (s *Payments) Confirm(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) ([]Payment, error) {
 	return s.each(ctx, tx, orderID, func(p Payment) (openapi.PaymentState, error) {
 		if p.State == openapi.PaymentStatePending {
 			return openapi.PaymentStateCaptured, nil
@@ -135,7 +136,7 @@ func (s *Payments) Confirm(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) er
 }
 
 // Capture takes what is set aside for an order.
-func (s *Payments) Capture(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) error {
+func (s *Payments) Capture(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) ([]Payment, error) {
 	return s.each(ctx, tx, orderID, func(p Payment) (openapi.PaymentState, error) {
 		if p.State != openapi.PaymentStateAuthorized {
 			return p.State, nil
@@ -150,7 +151,7 @@ func (s *Payments) Capture(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) er
 
 // Undo gives back what an order brought: what is only set aside or pending is
 // voided, what was taken is refunded.
-func (s *Payments) Undo(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) error {
+func (s *Payments) Undo(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) ([]Payment, error) {
 	return s.each(ctx, tx, orderID, func(p Payment) (openapi.PaymentState, error) {
 		switch p.State {
 		case openapi.PaymentStatePending, openapi.PaymentStateAuthorized:
@@ -183,23 +184,27 @@ func (s *Payments) by(p Payment) (Provider, error) {
 	return by, nil
 }
 
-// each moves an order's payments to the states that to gives.
-func (s *Payments) each(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, to func(Payment) (openapi.PaymentState, error)) error {
+// each moves an order's payments to the states that to gives, and returns those
+// that were in another one.
+func (s *Payments) each(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, to func(Payment) (openapi.PaymentState, error)) ([]Payment, error) {
 	all, err := s.Of(ctx, tx, orderID)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var moved []Payment
 	for _, p := range all {
 		state, err := to(p)
 		if err != nil {
-			return fmt.Errorf("payment %s: %w", p.ID, err)
+			return nil, fmt.Errorf("payment %s: %w", p.ID, err)
 		}
 		if state == p.State {
 			continue
 		}
 		if err := paymentdb.New(tx).SetState(ctx, paymentdb.SetStateParams{ID: p.ID, State: string(state), At: s.now()}); err != nil {
-			return fmt.Errorf("storing a payment's state: %w", err)
+			return nil, fmt.Errorf("storing a payment's state: %w", err)
 		}
+		p.State = state
+		moved = append(moved, p)
 	}
-	return nil
+	return moved, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
@@ -27,7 +28,7 @@ func noon() time.Time { return time.Date(2031, 3, 9, 12, 0, 0, 0, time.UTC) }
 func shelves(t *testing.T, c *config.Reports) *Reports {
 	t.Helper()
 	pool := testbed.Pools(t).Main
-	return New(c, Sources{Stock: inventory.New(pool, catalog.New(pool, nil), noon)}, (&testbed.Log{}).Logger(), noon)
+	return New(c, Sources{Stock: inventory.New(pool, catalog.New(pool, nil), events.NewLog(pool), noon)}, (&testbed.Log{}).Logger(), noon)
 }
 
 func job(r Report, failures ...rivertype.AttemptError) *river.Job[Report] {

@@ -12,6 +12,74 @@ import (
 	"github.com/google/uuid"
 )
 
+const anyWithoutPosition = `-- name: AnyWithoutPosition :one
+SELECT EXISTS (SELECT FROM events WHERE position IS NULL AND topic <> '')
+`
+
+func (q *Queries) AnyWithoutPosition(ctx context.Context) (bool, error) {
+	row := q.db.QueryRow(ctx, anyWithoutPosition)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const eventsAfter = `-- name: EventsAfter :many
+SELECT position::bigint AS position, id, type, topic, subject_id, customer_id, public, actor, data, created_at
+FROM events
+WHERE position > $1::bigint AND position IS NOT NULL
+ORDER BY position
+LIMIT $2::integer
+`
+
+type EventsAfterParams struct {
+	After int64
+	Most  int32
+}
+
+type EventsAfterRow struct {
+	Position   int64
+	ID         uuid.UUID
+	Type       string
+	Topic      string
+	SubjectID  uuid.UUID
+	CustomerID *uuid.UUID
+	Public     bool
+	Actor      string
+	Data       []byte
+	CreatedAt  time.Time
+}
+
+func (q *Queries) EventsAfter(ctx context.Context, arg EventsAfterParams) ([]EventsAfterRow, error) {
+	rows, err := q.db.Query(ctx, eventsAfter, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EventsAfterRow
+	for rows.Next() {
+		var i EventsAfterRow
+		if err := rows.Scan(
+			&i.Position,
+			&i.ID,
+			&i.Type,
+			&i.Topic,
+			&i.SubjectID,
+			&i.CustomerID,
+			&i.Public,
+			&i.Actor,
+			&i.Data,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const eventsOf = `-- name: EventsOf :many
 SELECT id, type, actor, public, data, created_at
 FROM events
@@ -61,20 +129,107 @@ func (q *Queries) EventsOf(ctx context.Context, arg EventsOfParams) ([]EventsOfR
 	return items, nil
 }
 
+const forgetEvents = `-- name: ForgetEvents :execrows
+DELETE FROM events WHERE sequence IN (
+    SELECT f.sequence FROM events f
+    WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < $1 AND f.position IS NOT NULL
+    ORDER BY f.created_at
+    LIMIT $2::integer
+)
+`
+
+type ForgetEventsParams struct {
+	Before time.Time
+	Most   int32
+}
+
+func (q *Queries) ForgetEvents(ctx context.Context, arg ForgetEventsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, forgetEvents, arg.Before, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const givePositions = `-- name: GivePositions :many
+WITH fresh AS (
+    SELECT sequence, row_number() OVER (ORDER BY sequence) AS n
+    FROM events
+    WHERE position IS NULL AND topic <> ''
+    ORDER BY sequence
+    LIMIT $1::integer
+), moved AS (
+    UPDATE event_position SET position = position + (SELECT count(*) FROM fresh)
+    RETURNING position - (SELECT count(*) FROM fresh) AS before
+)
+UPDATE events e
+SET position = moved.before + fresh.n
+FROM fresh, moved
+WHERE e.sequence = fresh.sequence
+RETURNING e.position::bigint AS position, e.id, e.type, e.topic, e.subject_id, e.customer_id, e.public, e.actor, e.data, e.created_at
+`
+
+type GivePositionsRow struct {
+	Position   int64
+	ID         uuid.UUID
+	Type       string
+	Topic      string
+	SubjectID  uuid.UUID
+	CustomerID *uuid.UUID
+	Public     bool
+	Actor      string
+	Data       []byte
+	CreatedAt  time.Time
+}
+
+func (q *Queries) GivePositions(ctx context.Context, most int32) ([]GivePositionsRow, error) {
+	rows, err := q.db.Query(ctx, givePositions, most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []GivePositionsRow
+	for rows.Next() {
+		var i GivePositionsRow
+		if err := rows.Scan(
+			&i.Position,
+			&i.ID,
+			&i.Type,
+			&i.Topic,
+			&i.SubjectID,
+			&i.CustomerID,
+			&i.Public,
+			&i.Actor,
+			&i.Data,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const insertEvents = `-- name: InsertEvents :exec
-INSERT INTO events (id, type, subject_id, actor, public, data, created_at)
+INSERT INTO events (id, type, subject_id, actor, public, data, created_at, topic, customer_id)
 SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::uuid[]), unnest($4::text[]),
-       unnest($5::boolean[]), unnest($6::text[])::jsonb, unnest($7::timestamptz[])
+       unnest($5::boolean[]), unnest($6::text[])::jsonb, unnest($7::timestamptz[]),
+       unnest($8::text[]), nullif(unnest($9::uuid[]), '00000000-0000-0000-0000-000000000000')
 `
 
 type InsertEventsParams struct {
-	Ids        []uuid.UUID
-	Types      []string
-	SubjectIds []uuid.UUID
-	Actors     []string
-	Public     []bool
-	Data       []string
-	CreatedAt  []time.Time
+	Ids         []uuid.UUID
+	Types       []string
+	SubjectIds  []uuid.UUID
+	Actors      []string
+	Public      []bool
+	Data        []string
+	CreatedAt   []time.Time
+	Topics      []string
+	CustomerIds []uuid.UUID
 }
 
 func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) error {
@@ -86,6 +241,31 @@ func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) erro
 		arg.Public,
 		arg.Data,
 		arg.CreatedAt,
+		arg.Topics,
+		arg.CustomerIds,
 	)
 	return err
+}
+
+const lockPosition = `-- name: LockPosition :one
+SELECT position FROM event_position FOR UPDATE
+`
+
+// The statement after this one sees all that was given a position before.
+func (q *Queries) LockPosition(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, lockPosition)
+	var position int64
+	err := row.Scan(&position)
+	return position, err
+}
+
+const position = `-- name: Position :one
+SELECT position FROM event_position
+`
+
+func (q *Queries) Position(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, position)
+	var position int64
+	err := row.Scan(&position)
+	return position, err
 }

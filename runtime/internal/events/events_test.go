@@ -1,0 +1,255 @@
+package events_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
+	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
+	"gitee.com/captainjez/gocart/runtime/internal/testbed"
+)
+
+func TestMain(m *testing.M) {
+	redisdb.QuietClient()
+	testbed.Main(m)
+}
+
+// replica is a process that publishes and hears.
+type replica struct {
+	log   *events.Log
+	redis *redisdb.Redis
+	stop  func()
+
+	mu    sync.Mutex
+	heard []events.Published
+}
+
+// start runs a replica that begins with the last events there are; addr is
+// empty for a store without Redis.
+func start(t *testing.T, pool *pgxpool.Pool, addr string, past int64) *replica {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	r := &replica{log: events.NewLog(pool)}
+	r.stop = func() { cancel(); running.Wait() }
+	t.Cleanup(r.stop)
+	say := (&testbed.Log{}).Logger()
+	if addr != "" {
+		var err error
+		r.redis, err = redisdb.Open(config.Redis{URLFile: testbed.File(t, "redis://"+addr)}, config.Store{Name: "shop", Namespace: "ns"}, say, prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		running.Go(func() { r.redis.Run(ctx) })
+		testbed.Eventually(t, "Redis is in use", r.redis.Up)
+	}
+	relay := events.NewRelay(r.log, r.redis, say, prometheus.NewRegistry())
+	feed := events.NewFeed(pool, r.redis, relay, say, func(all []events.Published) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.heard = append(r.heard, all...)
+	})
+	running.Go(func() { relay.Run(ctx) })
+	running.Go(func() { feed.Run(ctx, past) })
+	return r
+}
+
+func (r *replica) all() []events.Published {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.heard)
+}
+
+// await waits until the replica heard so many, and checks that each came once
+// and in order.
+func (r *replica) await(t *testing.T, n int) []events.Published {
+	t.Helper()
+	testbed.Eventually(t, fmt.Sprintf("%d events are heard", n), func() bool { return len(r.all()) >= n })
+	all := r.all()
+	for i, e := range all {
+		if e.Position != all[0].Position+int64(i) {
+			t.Fatalf("event %d has position %d, the first has %d", i, e.Position, all[0].Position)
+		}
+	}
+	return all
+}
+
+func pool(t *testing.T) *pgxpool.Pool {
+	t.Helper()
+	return testbed.Pools(t).Main
+}
+
+func happens(t *testing.T, l *events.Log, pool *pgxpool.Pool, all ...events.Event) {
+	t.Helper()
+	if err := db.WithTx(t.Context(), pool, func(tx pgx.Tx) error { return l.Append(t.Context(), tx, all...) }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func event(subject uuid.UUID, n int) events.Event {
+	return events.Event{Type: "order.note", Topic: events.Orders, Subject: subject, Actor: "store", Data: map[string]int{"n": n}, At: time.Now()}
+}
+
+func TestEveryReplicaHearsEveryEventOnceAndInOneOrder(t *testing.T) {
+	t.Parallel()
+	for name, withRedis := range map[string]bool{"with Redis": true, "without Redis": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, addr := pool(t), ""
+			if withRedis {
+				addr = testbed.Redis(t).Addr
+			}
+			replicas := []*replica{start(t, p, addr, 0), start(t, p, addr, 0), start(t, p, addr, 0)}
+			const writers, each = 8, 50
+			subjects := make([]uuid.UUID, writers)
+			var writing sync.WaitGroup
+			for w := range writers {
+				subjects[w] = uuid.New()
+				writing.Go(func() {
+					for n := range each {
+						err := db.WithTx(t.Context(), p, func(tx pgx.Tx) error {
+							if err := replicas[n%3].log.Append(t.Context(), tx, event(subjects[w], n)); err != nil {
+								return err
+							}
+							if n%7 == 3 { // some take long to commit
+								_, err := tx.Exec(t.Context(), fmt.Sprintf("SELECT pg_sleep(%f)", rand.Float64()/20))
+								return err
+							}
+							return nil
+						})
+						if err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+			writing.Wait()
+			first := replicas[0].await(t, writers*each)
+			for _, r := range replicas {
+				all := r.await(t, writers*each)
+				if len(all) != writers*each {
+					t.Fatalf("%d were heard", len(all))
+				}
+				for i := range all {
+					if all[i].ID != first[i].ID {
+						t.Fatalf("replicas hear another order from %d on", i)
+					}
+				}
+			}
+			next := map[uuid.UUID]int{}
+			for _, e := range first {
+				if want := fmt.Sprintf(`{"n": %d}`, next[e.Subject]); string(e.Data) != want && string(e.Data) != fmt.Sprintf(`{"n":%d}`, next[e.Subject]) {
+					t.Fatalf("of subject %s came %s, want %s", e.Subject, e.Data, want)
+				}
+				next[e.Subject]++
+			}
+		})
+	}
+}
+
+func TestWhatIsNotCommittedIsNotTold(t *testing.T) {
+	t.Parallel()
+	p := pool(t)
+	r := start(t, p, "", 0)
+	undone := errors.New("undone")
+	for range 10 {
+		err := db.WithTx(t.Context(), p, func(tx pgx.Tx) error {
+			return errors.Join(r.log.Append(t.Context(), tx, event(uuid.New(), 1)), undone)
+		})
+		if !errors.Is(err, undone) {
+			t.Fatal(err)
+		}
+	}
+	silent := event(uuid.New(), 2)
+	silent.Topic = ""
+	happens(t, r.log, p, silent, event(uuid.New(), 3))
+	if all := r.await(t, 1); all[0].Position != 1 || len(all) != 1 {
+		t.Errorf("heard %+v", all)
+	}
+}
+
+func TestNothingIsLostWhenRedisIsFlushedKilledAndComesBack(t *testing.T) {
+	t.Parallel()
+	p, server := pool(t), testbed.Redis(t)
+	a, b := start(t, p, server.Addr, 0), start(t, p, server.Addr, 0)
+	said := 0
+	say := func(n int) {
+		for range n {
+			happens(t, a.log, p, event(uuid.New(), said))
+			said++
+		}
+	}
+	say(20)
+	b.await(t, 20)
+	if err := a.redis.Client().FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	say(20)
+	b.await(t, 40)
+	server.Kill()
+	say(20)
+	b.await(t, 60)
+	server.Start(t)
+	say(20)
+	testbed.Eventually(t, "Redis is in use", func() bool { return a.redis.Up() && b.redis.Up() })
+	say(20)
+	a.await(t, said)
+	b.await(t, said)
+}
+
+func TestALateReplicaBeginsWithThePastThatItIsToKnow(t *testing.T) {
+	t.Parallel()
+	p := pool(t)
+	r := start(t, p, "", 0)
+	for n := range 30 {
+		happens(t, r.log, p, event(uuid.New(), n))
+	}
+	r.await(t, 30)
+	if all := start(t, p, "", 10).await(t, 10); all[0].Position != 21 {
+		t.Errorf("begins with %d", all[0].Position)
+	}
+}
+
+func TestEventsOfAProcessThatWasKilledAreToldByAnother(t *testing.T) {
+	t.Parallel()
+	p := pool(t)
+	r := start(t, p, "", 0)
+	happens(t, events.NewLog(p), p, event(uuid.New(), 1)) // by a process whose relay never ran
+	r.await(t, 1)
+}
+
+func TestOnlyWhatIsNobodysHistoryIsForgotten(t *testing.T) {
+	t.Parallel()
+	p := pool(t)
+	r := start(t, p, "", 0)
+	order, variant := uuid.New(), uuid.New()
+	for n := range 3 {
+		stock := event(variant, n)
+		stock.Topic = events.Inventory
+		happens(t, r.log, p, event(order, n), stock)
+	}
+	r.await(t, 6)
+	if n, err := r.log.Forget(t.Context(), time.Now().Add(6*24*time.Hour)); n != 0 || err != nil {
+		t.Errorf("after six days %d are forgotten: %v", n, err)
+	}
+	if n, err := r.log.Forget(t.Context(), time.Now().Add(8*24*time.Hour)); n != 3 || err != nil {
+		t.Errorf("after eight days %d are forgotten: %v", n, err)
+	}
+	all, err := r.log.Of(t.Context(), order, true)
+	if len(all) != 3 || err != nil {
+		t.Errorf("of the order are left %v: %v", all, err)
+	}
+}
