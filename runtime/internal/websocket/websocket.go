@@ -1,0 +1,438 @@
+// Package websocket holds many WebSocket connections (RFC 6455) at little cost:
+// one that says nothing has neither a goroutine nor a buffer, but waits in
+// epoll, under TLS too. It knows frames and slow readers, and nothing of what is
+// said.
+//
+// Its listeners have to wrap those of the HTTP server (Listen), so that a
+// connection can be taken from Go's own poller after the handshake.
+package websocket
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+)
+
+const (
+	// MaxMessage bounds a message from a client, in bytes.
+	MaxMessage = 64 << 10
+	// maxQueued and maxQueuedBytes bound what waits for a client that reads
+	// slowly. Who has more to read is closed.
+	maxQueued      = 4096
+	maxQueuedBytes = 1 << 20
+	// readSize is what is read at once, of a buffer that connections share.
+	readSize = 4 << 10
+	// closeWait is how long a client may take to answer a close.
+	closeWait = 5 * time.Second
+)
+
+// Codes with which connections are closed, beside those of RFC 6455.
+const (
+	CodeTooSlow      = ws.StatusCode(4008)
+	CodeUnauthorized = ws.StatusCode(4401)
+	CodeTooMany      = ws.StatusCode(4429)
+)
+
+// Handler is what a connection belongs to. Its methods are called one at a
+// time for one connection, Closed once and last.
+type Handler interface {
+	// Message takes a text, which is the caller's again afterwards.
+	Message(c *Conn, text []byte)
+	Closed(c *Conn)
+}
+
+// Server holds connections.
+type Server struct{ poll *poller }
+
+// NewServer makes a server; Close ends it.
+func NewServer() (*Server, error) {
+	poll, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	return &Server{poll}, nil
+}
+
+// Close stops listening to connections, which are not closed.
+func (s *Server) Close() { s.poll.close() }
+
+// ErrNotWrapped says that the HTTP server's listener was not made by Listen.
+var ErrNotWrapped = errors.New("websocket: the connection does not come from a listener of this package")
+
+// IsUpgrade reports whether a request asks for a WebSocket.
+func IsUpgrade(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+// Upgrade answers the handshake, by one of the protocols, and hands the
+// connection to h, which may send at once. What is wrong with the handshake is
+// answered; the error then tells what it was.
+func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, protocol func(string) bool, h Handler) (*Conn, error) {
+	conn, rw, _, err := ws.HTTPUpgrader{Protocol: protocol, Timeout: closeWait}.Upgrade(r, w)
+	if err != nil {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return nil, fmt.Errorf("websocket: handshake: %w", err)
+	}
+	c := &Conn{handler: h}
+	switch conn := conn.(type) {
+	case *transport:
+		c.transport = conn
+	case *tls.Conn:
+		c.tls = conn
+		c.transport, _ = conn.NetConn().(*transport)
+	}
+	if c.transport == nil {
+		_ = conn.Close()
+		return nil, ErrNotWrapped
+	}
+	var early []byte
+	if n := rw.Reader.Buffered(); n > 0 {
+		early, _ = rw.Reader.Peek(n)
+		early = append([]byte(nil), early...)
+	}
+	c.partial = early
+	if err := s.poll.add(c); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Frame is a message for many: encoded once.
+type Frame struct {
+	bytes []byte
+	// key, where it is not empty, has the frame take the place of one of the
+	// same key that still waits.
+	key string
+}
+
+// Text makes a frame of a text.
+func Text(text []byte) *Frame { return &Frame{bytes: ws.MustCompileFrame(ws.NewTextFrame(text))} }
+
+// Latest makes a frame that takes the place of those of the same key that a
+// slow reader was not sent yet.
+func Latest(key string, text []byte) *Frame {
+	f := Text(text)
+	f.key = key
+	return f
+}
+
+var ping = ws.MustCompileFrame(ws.NewPingFrame(nil))
+
+// Conn is one client's. Its methods may be used by many at once.
+type Conn struct {
+	handler   Handler
+	transport *transport
+	tls       *tls.Conn
+	// generation tells events of this connection from those of one whose
+	// descriptor it has.
+	generation int32
+	// turn is who reads: nobody, somebody, or somebody who looks once more.
+	turn turn
+
+	mu sync.Mutex
+	// queue is what the kernel has no room for, of queued bytes.
+	queue  []*Frame
+	queued int32
+	closed bool
+	// closing is set once a close frame was sent.
+	closing bool
+	// heard is set by what comes in, and taken back by Quiet.
+	heard bool
+
+	// Of who reads: what is not a whole frame yet, and of a message in parts.
+	partial []byte
+	message []byte
+	inParts bool
+	// deaf: the client broke the protocol, and is not listened to any more.
+	deaf bool
+}
+
+// Send sends a frame, or keeps it until the client has read what is before it.
+// A client with too much to read is closed with CodeTooSlow.
+func (c *Conn) Send(f *Frame) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.closing {
+		return
+	}
+	if len(c.queue) == 0 && !c.transport.full() {
+		c.write(f.bytes)
+		return
+	}
+	if f.key != "" {
+		for i, old := range c.queue {
+			if old.key == f.key {
+				c.queue = append(c.queue[:i], c.queue[i+1:]...)
+				c.queued -= int32(len(old.bytes))
+				break
+			}
+		}
+	}
+	if len(c.queue) >= maxQueued || int(c.queued)+len(f.bytes) > maxQueuedBytes {
+		c.queue, c.queued = nil, 0
+		c.closeWith(CodeTooSlow, "too much is waiting to be read: reload, and read faster")
+		return
+	}
+	c.queue = append(c.queue, f)
+	c.queued += int32(len(f.bytes))
+}
+
+// Waiting is how many frames the client was not sent yet.
+func (c *Conn) Waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.queue)
+}
+
+// write gives bytes to the transport, which keeps what the kernel does not
+// take; c.mu is held.
+func (c *Conn) write(b []byte) {
+	var err error
+	if c.tls != nil {
+		_, err = c.tls.Write(b)
+	} else {
+		_, err = c.transport.Write(b)
+	}
+	if err != nil {
+		c.shut()
+	}
+}
+
+// flush sends what waits, as far as there is room.
+func (c *Conn) flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	if err := c.transport.flush(); err != nil {
+		c.shut()
+		return
+	}
+	for len(c.queue) > 0 && !c.transport.full() && !c.closed {
+		f := c.queue[0]
+		c.queue[0] = nil
+		c.queue = c.queue[1:]
+		c.queued -= int32(len(f.bytes))
+		c.write(f.bytes)
+	}
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
+}
+
+// Ping asks for a sign of life.
+func (c *Conn) Ping() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed && !c.closing && !c.transport.full() {
+		c.write(ping)
+	}
+}
+
+// Quiet reports whether nothing came in since it was last called.
+func (c *Conn) Quiet() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	quiet := !c.heard
+	c.heard = false
+	return quiet
+}
+
+// Close closes with a code and a reason of 123 bytes at most, after what was
+// sent before, and gives up on a client that does not answer.
+func (c *Conn) Close(code ws.StatusCode, reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closeWith(code, reason)
+}
+
+func (c *Conn) closeWith(code ws.StatusCode, reason string) {
+	if c.closed || c.closing {
+		return
+	}
+	frame := ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, reason)))
+	if len(c.queue) == 0 {
+		c.write(frame)
+	} else {
+		c.queue = append(c.queue, &Frame{bytes: frame})
+	}
+	c.closing = true
+	time.AfterFunc(closeWait, c.drop)
+}
+
+// drop ends the connection without a word.
+func (c *Conn) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shut()
+}
+
+// shut closes the socket; who reads then notices. c.mu is held.
+func (c *Conn) shut() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	c.queue, c.queued = nil, 0
+	c.transport.hangUp()
+}
+
+// RemoteAddr is where the client is, or the last proxy on its way.
+func (c *Conn) RemoteAddr() net.Addr { return c.transport.remote }
+
+var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// serve reads what there is. It returns false at the end of the connection.
+func (c *Conn) serve() bool {
+	buffer := buffers.Get().(*[readSize]byte)
+	defer buffers.Put(buffer)
+	if len(c.partial) > 0 {
+		if !c.take(nil) {
+			return false
+		}
+	}
+	for {
+		var n int
+		var err error
+		if c.tls != nil {
+			n, err = c.tls.Read(buffer[:])
+		} else {
+			n, err = c.transport.Read(buffer[:])
+		}
+		if n > 0 && !c.take(buffer[:n]) {
+			return false
+		}
+		switch {
+		case errors.Is(err, errWouldBlock):
+			return true
+		case err != nil:
+			return false
+		}
+	}
+}
+
+// refuse closes the connection of a client that broke the protocol. What it
+// still sends is read, for it might not see the reason otherwise.
+func (c *Conn) refuse(code ws.StatusCode, reason string) bool {
+	c.Close(code, reason)
+	c.deaf, c.partial, c.message = true, nil, nil
+	return true
+}
+
+// take takes what came in, and keeps what is not a whole frame.
+func (c *Conn) take(in []byte) bool {
+	if c.deaf {
+		return true
+	}
+	c.mu.Lock()
+	c.heard = true
+	c.mu.Unlock()
+	if len(c.partial) > 0 {
+		in = append(c.partial, in...)
+		c.partial = nil
+	}
+	for len(in) > 0 {
+		header, size, err := readHeader(in)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		}
+		state := ws.StateServerSide
+		if c.inParts {
+			state = state.Set(ws.StateFragmented)
+		}
+		if err == nil {
+			err = ws.CheckHeader(header, state)
+		}
+		if err == nil && !header.Masked {
+			err = ws.ErrProtocolMaskRequired
+		}
+		if err != nil {
+			return c.refuse(ws.StatusProtocolError, err.Error())
+		}
+		if header.Length+int64(len(c.message)) > MaxMessage {
+			return c.refuse(ws.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes", MaxMessage))
+		}
+		end := size + int(header.Length)
+		if len(in) < end {
+			break
+		}
+		payload := in[size:end]
+		ws.Cipher(payload, header.Mask, 0)
+		if !c.frame(header, payload) {
+			return false
+		}
+		if c.deaf {
+			return true
+		}
+		in = in[end:]
+	}
+	if len(in) > 0 {
+		c.partial = append([]byte(nil), in...)
+	}
+	return true
+}
+
+// frame takes one frame.
+func (c *Conn) frame(header ws.Header, payload []byte) bool {
+	switch header.OpCode {
+	case ws.OpPing:
+		c.control(ws.MustCompileFrame(ws.NewPongFrame(payload)))
+	case ws.OpPong:
+	case ws.OpClose:
+		c.answerClose(payload)
+		return false
+	case ws.OpBinary:
+		return c.refuse(ws.StatusUnsupportedData, "only text is understood")
+	default:
+		c.message = append(c.message, payload...)
+		c.inParts = !header.Fin
+		if c.inParts {
+			return true
+		}
+		text := c.message
+		c.message = nil
+		if !utf8.Valid(text) {
+			return c.refuse(ws.StatusInvalidFramePayloadData, "a text has to be UTF-8")
+		}
+		c.handler.Message(c, text)
+	}
+	return true
+}
+
+// control sends a control frame unless the client does not read them.
+func (c *Conn) control(frame []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed && !c.closing && !c.transport.full() && len(c.queue) == 0 {
+		c.write(frame)
+	}
+}
+
+func (c *Conn) answerClose(payload []byte) {
+	code, reason := ws.ParseCloseFrameData(payload)
+	if err := ws.CheckCloseFrameData(code, reason); err != nil && len(payload) > 0 {
+		code = ws.StatusProtocolError
+	}
+	if len(payload) == 0 {
+		code = ws.StatusNormalClosure
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed && !c.closing && len(c.queue) == 0 {
+		c.write(ws.MustCompileFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(code, ""))))
+		c.closing = true
+	}
+}
