@@ -1441,6 +1441,14 @@ type ShippingQuoteList struct {
 	ShippingMethods []ShippingQuote `json:"shippingMethods"`
 }
 
+// SocketTicket defines model for SocketTicket.
+type SocketTicket struct {
+	ExpiresAt time.Time `json:"expiresAt"`
+
+	// Ticket Works once.
+	Ticket string `json:"ticket"`
+}
+
 // StockChange defines model for StockChange.
 type StockChange struct {
 	LocationId openapi_types.UUID `json:"locationId"`
@@ -2323,6 +2331,9 @@ type ServerInterface interface {
 	// ReplaceTaxRate Replaces a tax rate
 	// (PUT /tax-rates/{id})
 	ReplaceTaxRate(c *gin.Context, id openapi_types.UUID)
+	// CreateSocketTicket Makes a ticket that opens one socket
+	// (POST /ws/tickets)
+	CreateSocketTicket(c *gin.Context)
 	// ListZones Lists zones
 	// (GET /zones)
 	ListZones(c *gin.Context)
@@ -4975,6 +4986,19 @@ func (siw *ServerInterfaceWrapper) ReplaceTaxRate(c *gin.Context) {
 	siw.Handler.ReplaceTaxRate(c, id)
 }
 
+// CreateSocketTicket operation middleware
+func (siw *ServerInterfaceWrapper) CreateSocketTicket(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateSocketTicket(c)
+}
+
 // ListZones operation middleware
 func (siw *ServerInterfaceWrapper) ListZones(c *gin.Context) {
 
@@ -5133,6 +5157,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/auth/login", wrapper.LogIn)
 	router.POST(options.BaseURL+"/auth/refresh", wrapper.RefreshTokens)
 	router.POST(options.BaseURL+"/auth/logout", wrapper.LogOut)
+	router.POST(options.BaseURL+"/ws/tickets", wrapper.CreateSocketTicket)
 	router.DELETE(options.BaseURL+"/auth/session", wrapper.CloseSession)
 	router.POST(options.BaseURL+"/auth/session", wrapper.OpenSession)
 	router.PUT(options.BaseURL+"/auth/session", wrapper.RefreshSession)

@@ -19,6 +19,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/httpserver"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/observe"
+	"gitee.com/captainjez/gocart/runtime/internal/realtime"
 	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 	"gitee.com/captainjez/gocart/runtime/status"
 	"gitee.com/captainjez/gocart/runtime/version"
@@ -38,6 +39,8 @@ type process struct {
 	certificate *httpserver.Certificate
 	worker      *jobs.Worker
 	relay       *events.Relay
+	sockets     *realtime.Hub
+	feed        *events.Feed
 	server      *httpserver.Server
 }
 
@@ -82,7 +85,11 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 		if err != nil {
 			return nil, err
 		}
-		public = &httpserver.Public{Engine: engine, Settings: p.edge.Secure, Certificate: p.certificate}
+		if p.sockets, err = api.Sockets(engine, p.commerce, p.redis, log, metrics); err != nil {
+			return nil, err
+		}
+		p.feed = events.NewFeed(p.pools.Main, p.redis, p.relay, log, p.sockets.Take)
+		public = &httpserver.Public{Engine: engine, Settings: p.edge.Secure, Certificate: p.certificate, Drain: p.sockets.Drain}
 	}
 	work := jobs.NewUpkeep
 	if r.worker {
@@ -122,6 +129,10 @@ func (p *process) run(ctx context.Context) error {
 		group.Go(func() error { p.certificate.Watch(background); return nil })
 	}
 	group.Go(func() error { p.relay.Run(background); return nil })
+	if p.sockets != nil {
+		group.Go(func() error { p.feed.Run(background, p.sockets.Remembered()); return nil })
+		group.Go(func() error { p.sockets.Run(background); return nil })
+	}
 	group.Go(func() error { return p.worker.Run(ctx) })
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("%s: %w", p.role, err)

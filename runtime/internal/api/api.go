@@ -25,6 +25,8 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/limits"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
+	"gitee.com/captainjez/gocart/runtime/internal/realtime"
+	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
 	"gitee.com/captainjez/gocart/runtime/internal/stats"
@@ -43,6 +45,7 @@ type (
 	rulebook  = rules.Handlers
 	ledger    = jobs.Handlers
 	sums      = stats.Handlers
+	tickets   = realtime.Handlers
 )
 
 // handlers is openapi.ServerInterface: each package's part of it, embedded.
@@ -56,6 +59,7 @@ type handlers struct {
 	rulebook
 	ledger
 	sums
+	tickets
 	store string
 }
 
@@ -77,7 +81,7 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 		products: products{Catalog: k.Catalog}, stock: stock{Stock: k.Stock}, carts: carts{Carts: k.Carts},
 		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders},
 		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules},
-		ledger: ledger{Ledger: k.Jobs}, sums: sums{Statistics: k.Statistics}, store: c.Store.Name,
+		ledger: ledger{Ledger: k.Jobs}, sums: sums{Statistics: k.Statistics}, tickets: tickets{Tickets: k.Callers}, store: c.Store.Name,
 	}
 	for _, prefix := range []string{"/api/v1", ""} {
 		openapi.RegisterHandlersWithOptions(engine, h, openapi.GinServerOptions{BaseURL: prefix, ErrorHandler: httpserver.BadParameter})
@@ -91,6 +95,19 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 		return nil, err
 	}
 	return engine, httpserver.Docs(engine)
+}
+
+// Sockets opens WebSockets at /ws for those whom the API knows. The hub hears of
+// what happens by a feed that is given its Take.
+func Sockets(engine *gin.Engine, k *commerce.Commerce, r *redisdb.Redis, log *slog.Logger, metrics prometheus.Registerer) (*realtime.Hub, error) {
+	hub, err := realtime.NewHub(realtime.Options{
+		Callers: k.Callers, Orders: k.Orders, Products: k.Catalog, Past: k.Events, Redis: r, Log: log, Metrics: metrics, Now: commerce.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	engine.GET("/ws", hub.Serve(engine))
+	return hub, nil
 }
 
 // Caller is whom a request counts for, where limits are concerned.

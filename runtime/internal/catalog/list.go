@@ -47,6 +47,13 @@ func (k *Catalog) document(ctx context.Context, idOrSlug string, all bool) (uuid
 	return found.id, found.document, err
 }
 
+// MaySee returns an error where somebody may not see a product, who may see the
+// active ones, or all.
+func (k *Catalog) MaySee(ctx context.Context, id uuid.UUID, all bool) error {
+	_, _, err := k.document(ctx, id.String(), all)
+	return err
+}
+
 // get is the JSON of one product.
 func (k *Catalog) get(ctx context.Context, idOrSlug string, all, stock bool) ([]byte, error) {
 	id, document, err := k.document(ctx, idOrSlug, all)

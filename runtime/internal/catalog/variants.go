@@ -145,6 +145,17 @@ func (k *Catalog) VariantRefs(ctx context.Context, over catalogdb.DBTX, ids []uu
 	return found, err
 }
 
+// ProductsOf tells which products variants are of; one that is not there has no
+// entry.
+func (k *Catalog) ProductsOf(ctx context.Context, variantIDs []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
+	list, err := refs(catalogdb.New(k.pool).VariantsByID(ctx, variantIDs))
+	found := make(map[uuid.UUID]uuid.UUID, len(list))
+	for _, v := range list {
+		found[v.ID] = v.ProductID
+	}
+	return found, err
+}
+
 // ProductVariants reads a product's variants in their order.
 func (k *Catalog) ProductVariants(ctx context.Context, over catalogdb.DBTX, productID uuid.UUID) ([]VariantRef, error) {
 	return refs(catalogdb.New(over).VariantsOfProduct(ctx, productID))

@@ -143,6 +143,7 @@ func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
 		{Name: "idempotency keys", Do: func(ctx context.Context) (int64, error) { return idempotency.Purge(ctx, k.Pool) }},
 		{Name: "sessions and tokens", Do: func(ctx context.Context) (int64, error) { return customer.Purge(ctx, k.Pool) }},
 		{Name: "carts", Do: k.Carts.Forget},
+		{Name: "socket tickets", Do: k.Callers.ForgetTickets},
 		{Name: "events", Do: func(ctx context.Context) (int64, error) { return k.Events.Forget(ctx, k.now()) }},
 		{Name: "mails handed over", Do: func(ctx context.Context) (int64, error) { return mail.Forget(ctx, k.Pool) }},
 	}

@@ -112,7 +112,7 @@ func TestEveryReplicaHearsEveryEventOnceAndInOneOrder(t *testing.T) {
 			if withRedis {
 				addr = testbed.Redis(t).Addr
 			}
-			replicas := []*replica{start(t, p, addr, 0), start(t, p, addr, 0), start(t, p, addr, 0)}
+			replicas := []*replica{start(t, p, addr, 1000), start(t, p, addr, 1000), start(t, p, addr, 1000)}
 			const writers, each = 8, 50
 			subjects := make([]uuid.UUID, writers)
 			var writing sync.WaitGroup
@@ -163,7 +163,7 @@ func TestEveryReplicaHearsEveryEventOnceAndInOneOrder(t *testing.T) {
 func TestWhatIsNotCommittedIsNotTold(t *testing.T) {
 	t.Parallel()
 	p := pool(t)
-	r := start(t, p, "", 0)
+	r := start(t, p, "", 1000)
 	undone := errors.New("undone")
 	for range 10 {
 		err := db.WithTx(t.Context(), p, func(tx pgx.Tx) error {
@@ -184,7 +184,7 @@ func TestWhatIsNotCommittedIsNotTold(t *testing.T) {
 func TestNothingIsLostWhenRedisIsFlushedKilledAndComesBack(t *testing.T) {
 	t.Parallel()
 	p, server := pool(t), testbed.Redis(t)
-	a, b := start(t, p, server.Addr, 0), start(t, p, server.Addr, 0)
+	a, b := start(t, p, server.Addr, 1000), start(t, p, server.Addr, 1000)
 	said := 0
 	say := func(n int) {
 		for range n {
@@ -213,7 +213,7 @@ func TestNothingIsLostWhenRedisIsFlushedKilledAndComesBack(t *testing.T) {
 func TestALateReplicaBeginsWithThePastThatItIsToKnow(t *testing.T) {
 	t.Parallel()
 	p := pool(t)
-	r := start(t, p, "", 0)
+	r := start(t, p, "", 1000)
 	for n := range 30 {
 		happens(t, r.log, p, event(uuid.New(), n))
 	}
@@ -226,7 +226,7 @@ func TestALateReplicaBeginsWithThePastThatItIsToKnow(t *testing.T) {
 func TestEventsOfAProcessThatWasKilledAreToldByAnother(t *testing.T) {
 	t.Parallel()
 	p := pool(t)
-	r := start(t, p, "", 0)
+	r := start(t, p, "", 1000)
 	happens(t, events.NewLog(p), p, event(uuid.New(), 1)) // by a process whose relay never ran
 	r.await(t, 1)
 }
@@ -234,7 +234,7 @@ func TestEventsOfAProcessThatWasKilledAreToldByAnother(t *testing.T) {
 func TestOnlyWhatIsNobodysHistoryIsForgotten(t *testing.T) {
 	t.Parallel()
 	p := pool(t)
-	r := start(t, p, "", 0)
+	r := start(t, p, "", 1000)
 	order, variant := uuid.New(), uuid.New()
 	for n := range 3 {
 		stock := event(variant, n)

@@ -113,6 +113,35 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	}
 }
 
+// Head is the position of the last event that has one.
+func (l *Log) Head(ctx context.Context) (int64, error) {
+	head, err := eventsdb.New(l.pool).Position(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("reading the events' position: %w", err)
+	}
+	return head, nil
+}
+
+// ErrForgotten is the error of who asks for a past that was forgotten.
+var ErrForgotten = errors.New("events: some of them were forgotten")
+
+// Past reads up to so many events after a position, in order; fewer are all
+// that there are.
+func (l *Log) Past(ctx context.Context, position int64, most int) ([]Published, error) {
+	all, err := after(ctx, l.pool, position, most)
+	if err != nil {
+		return nil, err
+	}
+	forgotten, err := eventsdb.New(l.pool).Forgotten(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the events' position: %w", err)
+	}
+	if position < forgotten {
+		return nil, ErrForgotten
+	}
+	return all, nil
+}
+
 func (f *Feed) accept(all []Published) {
 	if len(all) > 0 {
 		f.position = all[len(all)-1].Position

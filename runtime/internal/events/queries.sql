@@ -45,10 +45,20 @@ WHERE position > @after::bigint AND position IS NOT NULL
 ORDER BY position
 LIMIT @most::integer;
 
--- name: ForgetEvents :execrows
-DELETE FROM events WHERE sequence IN (
-    SELECT f.sequence FROM events f
-    WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < @before AND f.position IS NOT NULL
-    ORDER BY f.created_at
-    LIMIT @most::integer
-);
+-- name: Forgotten :one
+SELECT forgotten FROM event_position;
+
+-- name: ForgetEvents :one
+WITH gone AS (
+    DELETE FROM events WHERE sequence IN (
+        SELECT f.sequence FROM events f
+        WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < @before AND f.position IS NOT NULL
+        ORDER BY f.created_at
+        LIMIT @most::integer
+    )
+    RETURNING position
+), noted AS (
+    UPDATE event_position SET forgotten = greatest(forgotten, (SELECT max(position) FROM gone))
+    WHERE EXISTS (SELECT FROM gone)
+)
+SELECT count(*) FROM gone;

@@ -15,6 +15,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
+	"gitee.com/captainjez/gocart/runtime/internal/websocket"
 )
 
 const (
@@ -35,6 +36,7 @@ type Server struct {
 	// for requests in flight.
 	lameDuck, drain time.Duration
 	internal        *Internal
+	drainOthers     func(within time.Duration)
 	servers         []*http.Server
 	listeners       []net.Listener
 }
@@ -44,6 +46,9 @@ type Public struct {
 	Engine      http.Handler
 	Settings    func() *secure.Settings
 	Certificate *Certificate
+	// Drain sends those elsewhere whose connections the servers do not know,
+	// within a time; nil where there are none.
+	Drain func(within time.Duration)
 }
 
 // Listen opens the listeners that the configuration names: the internal one,
@@ -54,6 +59,7 @@ func Listen(c config.Config, public *Public, internal *Internal, log *slog.Logge
 	s := &Server{log: log, drain: drain, lameDuck: drain / 4, internal: internal}
 	err := s.add("internal", c.Server.Internal.Address, &http.Server{Handler: internal.Handler(), ReadHeaderTimeout: headerTimeout}, nil)
 	if err == nil && public != nil {
+		s.drainOthers = public.Drain
 		err = s.addPublic(c, *public)
 	}
 	if err != nil {
@@ -114,6 +120,9 @@ func (s *Server) add(name, address string, server *http.Server, tlsConfig *tls.C
 	if err != nil {
 		return fmt.Errorf("%s port: %w", name, err)
 	}
+	if name != "internal" {
+		listener = websocket.Listen(listener)
+	}
 	s.log.Info("listening", "port", name, "address", listener.Addr().String())
 	if tlsConfig != nil {
 		listener = tls.NewListener(listener, tlsConfig)
@@ -165,6 +174,9 @@ func (s *Server) stop(ctx context.Context) {
 	if len(public) > 0 {
 		for _, server := range public {
 			server.SetKeepAlivesEnabled(false) // callers move on after their next answer
+		}
+		if s.drainOthers != nil {
+			go s.drainOthers(s.lameDuck)
 		}
 		select {
 		case <-time.After(s.lameDuck):

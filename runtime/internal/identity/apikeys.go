@@ -134,7 +134,11 @@ func (k *APIKeys) find(ctx context.Context, secret string, log *slog.Logger) (*P
 			log.WarnContext(ctx, "the use of an API key was not noted", "keyId", row.ID, "error", err)
 		}
 	}
-	return &Principal{KeyID: row.ID, KeyName: row.Name, Scopes: row.Scopes}, nil
+	p := &Principal{KeyID: row.ID, KeyName: row.Name, Scopes: row.Scopes}
+	if row.ExpiresAt != nil {
+		p.Expires = row.ExpiresAt.UTC()
+	}
+	return p, nil
 }
 
 func utc(t *time.Time) *time.Time {

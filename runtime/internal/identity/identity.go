@@ -65,6 +65,10 @@ func NewAuthenticator(c config.Config, pool *pgxpool.Pool, keys *Keys, log *slog
 // that no longer holds is taken back, and the request is anybody's.
 func (a *Authenticator) Identify() gin.HandlerFunc {
 	return func(c *gin.Context) {
+		if p, ok := c.Request.Context().Value(principalInContext{}).(*Principal); ok {
+			c.Set(principalKey, p)
+			return
+		}
 		header := c.GetHeader("Authorization")
 		byCookie := false
 		if header == "" {
@@ -129,7 +133,7 @@ func (a *Authenticator) principal(ctx context.Context, header string) (*Principa
 
 func (a *Authenticator) signedIn(ctx context.Context, token string) (*Principal, error) {
 	now := a.now()
-	customerID, sessionID, err := a.keys.checkAccess(token, now)
+	customerID, sessionID, expires, err := a.keys.checkAccess(token, now)
 	if err != nil {
 		if !errors.Is(err, errRefused) {
 			a.log.ErrorContext(ctx, "no access token holds", "error", err)
@@ -143,7 +147,7 @@ func (a *Authenticator) signedIn(ctx context.Context, token string) (*Principal,
 	if err != nil {
 		return nil, fmt.Errorf("looking up a session: %w", err)
 	}
-	p := &Principal{CustomerID: customerID, SessionID: sessionID, Role: openapi.Role(role)}
+	p := &Principal{CustomerID: customerID, SessionID: sessionID, Role: openapi.Role(role), Expires: expires}
 	p.Scopes = scopesOf(p.Role)
 	return p, nil
 }

@@ -288,11 +288,11 @@ func TestATokenHoldsOnlyAsItWasSigned(t *testing.T) {
 		"nothing":                          "",
 		"a signature with bits that mean nothing": good[:len(good)-1] + string(otherTail(good[len(good)-1])),
 	} {
-		if _, _, err := keys.checkAccess(token, noon); !errors.Is(err, errRefused) {
+		if _, _, _, err := keys.checkAccess(token, noon); !errors.Is(err, errRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, _, err := keys.checkAccess(good, noon); err != nil {
+	if _, _, _, err := keys.checkAccess(good, noon); err != nil {
 		t.Errorf("a good one: %v", err)
 	}
 }
@@ -320,7 +320,7 @@ func TestWithoutASecretNothingIsSignedAndNothingHolds(t *testing.T) {
 		keys, id := NewKeys(broken), uuid.New()
 		_, _, signErr := keys.SignAccess(id, id, openapi.RoleAdmin, noon)
 		_, sealErr := keys.Seal("x", []byte("x"))
-		_, _, checkErr := keys.checkAccess(token, noon)
+		_, _, _, checkErr := keys.checkAccess(token, noon)
 		if signErr == nil || sealErr == nil || checkErr == nil || keys.CartToken(id) != "" || keys.CheckCartToken(id, "") {
 			t.Errorf("%s: %v %v %v %q", name, signErr, sealErr, checkErr, keys.CartToken(id))
 		}
@@ -412,7 +412,7 @@ func FuzzCredentials(f *testing.F) {
 	}
 	apiKeys := NewAPIKeys(nil, at(noon))
 	f.Fuzz(func(t *testing.T, s string) {
-		if _, _, err := keys.checkAccess(s, noon); err == nil {
+		if _, _, _, err := keys.checkAccess(s, noon); err == nil {
 			t.Errorf("%q holds", s)
 		}
 		if keyPattern.MatchString(s) {

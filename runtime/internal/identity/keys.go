@@ -111,25 +111,25 @@ func (k *Keys) SignAccess(customerID, sessionID uuid.UUID, role openapi.Role, no
 	return token, AccessLifetime, err
 }
 
-// checkAccess says whose session a token is of. The role in it is for the
+// checkAccess says whose session a token is of, and until when. The role in it is for the
 // holder to read; what counts is the database's.
-func (k *Keys) checkAccess(token string, now time.Time) (customerID, sessionID uuid.UUID, err error) {
+func (k *Keys) checkAccess(token string, now time.Time) (customerID, sessionID uuid.UUID, expires time.Time, err error) {
 	key, err := k.key(forAccess)
 	if err != nil {
-		return uuid.Nil, uuid.Nil, err
+		return uuid.Nil, uuid.Nil, expires, err
 	}
 	var claims access
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(),
 		jwt.WithIssuer(k.issuer), jwt.WithAudience(k.audience), jwt.WithExpirationRequired(),
 		jwt.WithTimeFunc(func() time.Time { return now }))
 	if _, err := parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return key, nil }); err != nil {
-		return uuid.Nil, uuid.Nil, errRefused
+		return uuid.Nil, uuid.Nil, expires, errRefused
 	}
 	customerID, err = uuid.Parse(claims.Subject)
 	if err != nil || claims.TokenType != "access" || claims.ID == "" || claims.SessionID == uuid.Nil || customerID == uuid.Nil {
-		return uuid.Nil, uuid.Nil, errRefused
+		return uuid.Nil, uuid.Nil, expires, errRefused
 	}
-	return customerID, claims.SessionID, nil
+	return customerID, claims.SessionID, claims.ExpiresAt.UTC(), nil
 }
 
 // CartToken is the secret that opens a guest's cart. It is empty, and opens

@@ -3,6 +3,7 @@ package identity
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -24,6 +25,8 @@ type Principal struct {
 	// Scopes are resource:read, resource:write or resource:admin. A customer
 	// has none, an administrator has "*:admin".
 	Scopes []string
+	// Expires is when the credentials end by themselves, zero for never.
+	Expires time.Time
 }
 
 const (

@@ -336,6 +336,22 @@ func (s *Orders) Get(ctx context.Context, id uuid.UUID, who Who) (*Order, error)
 	return o, err
 }
 
+// MaySee returns an error where an order is not there for who shows credentials.
+func (s *Orders) MaySee(ctx context.Context, id uuid.UUID, who *identity.Principal) error {
+	r, err := orderdb.New(s.pool).OrderByID(ctx, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return notFound(id)
+	}
+	if err != nil {
+		return fmt.Errorf("reading an order: %w", err)
+	}
+	o, err := orderOf(r)
+	if err == nil && !s.may(Who{Principal: who}, o) {
+		return notFound(id)
+	}
+	return err
+}
+
 // Find reads an order for the store itself.
 func (s *Orders) Find(ctx context.Context, id uuid.UUID) (*Order, error) {
 	r, err := orderdb.New(s.pool).OrderByID(ctx, id)
@@ -354,7 +370,7 @@ func (s *Orders) Find(ctx context.Context, id uuid.UUID) (*Order, error) {
 
 // change is what an event of an order tells.
 type change struct {
-	Number int64              `json:"number,omitempty"`
+	Number string             `json:"number,omitempty"`
 	From   openapi.OrderState `json:"from,omitempty"`
 	To     openapi.OrderState `json:"to,omitempty"`
 	Text   string             `json:"text,omitempty"`
@@ -363,7 +379,7 @@ type change struct {
 
 // change completes what an event of the order tells by which one it is.
 func (o *Order) change(c change) change {
-	c.Number = o.Number
+	c.Number = strconv.FormatInt(o.Number, 10)
 	c.Total = &openapi.Money{Amount: money.Amount{Minor: o.Total, Currency: o.Currency}.Decimal(), Currency: o.Currency}
 	return c
 }

@@ -27,6 +27,18 @@ func CrossOrigin(byCookie func(*http.Request) bool) gin.HandlerFunc {
 	}
 }
 
+// SocketOrigin refuses a socket that a stranger's page has a browser open, by
+// the rules of CrossOrigin: a browser sends its cookies with any.
+func SocketOrigin(c *gin.Context, byCookie bool) error {
+	s := settingsOf(c)
+	r := c.Request.Clone(c.Request.Context())
+	r.Method = http.MethodPost // a GET changes nothing, and passes
+	if s.sameOrigin.Check(r) == nil || s.cors != nil && s.cors.allows(r.Header.Get("Origin")) && !byCookie {
+		return nil
+	}
+	return problem.New(http.StatusForbidden, "cross_origin", "This socket was opened by a page of another origin, which the store does not allow: its origin is missing in the store's list for CORS.")
+}
+
 // sameOriginOf trusts the origins that are named and allowed credentials.
 func sameOriginOf(o *cors) (*http.CrossOriginProtection, error) {
 	p := http.NewCrossOriginProtection()

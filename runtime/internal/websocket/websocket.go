@@ -73,10 +73,10 @@ func IsUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
-// Upgrade answers the handshake, by one of the protocols, and hands the
-// connection to h, which may send at once. What is wrong with the handshake is
-// answered; the error then tells what it was.
-func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, protocol func(string) bool, h Handler) (*Conn, error) {
+// Upgrade answers the handshake, by one of the protocols. Nothing is read before
+// Start. What is wrong with the handshake is answered; the error then tells
+// what it was.
+func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, protocol func(string) bool) (*Conn, error) {
 	conn, rw, _, err := ws.HTTPUpgrader{Protocol: protocol, Timeout: closeWait}.Upgrade(r, w)
 	if err != nil {
 		if conn != nil {
@@ -84,7 +84,7 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, protocol func(s
 		}
 		return nil, fmt.Errorf("websocket: handshake: %w", err)
 	}
-	c := &Conn{handler: h}
+	c := &Conn{}
 	switch conn := conn.(type) {
 	case *transport:
 		c.transport = conn
@@ -102,11 +102,17 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, protocol func(s
 		early = append([]byte(nil), early...)
 	}
 	c.partial = early
-	if err := s.poll.add(c); err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
 	return c, nil
+}
+
+// Start hands the connection to h and begins to read.
+func (s *Server) Start(c *Conn, h Handler) error {
+	c.handler = h
+	if err := s.poll.add(c); err != nil {
+		_ = c.transport.Close()
+		return err
+	}
+	return nil
 }
 
 // Frame is a message for many: encoded once.

@@ -39,8 +39,8 @@ func serve(t *testing.T, secure bool) (*echo, string) {
 	}
 	e := &echo{conns: make(chan *websocket.Conn, 100)}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := server.Upgrade(w, r, func(p string) bool { return p == "echo" }, e)
-		if err == nil {
+		c, err := server.Upgrade(w, r, func(p string) bool { return p == "echo" })
+		if err == nil && server.Start(c, e) == nil {
 			e.conns <- c
 		}
 	}))
@@ -297,7 +297,7 @@ func TestAListenerThatIsNotWrappedIsAnError(t *testing.T) {
 	defer server.Close()
 	got := make(chan error, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, err := server.Upgrade(w, r, func(string) bool { return true }, &echo{})
+		_, err := server.Upgrade(w, r, func(string) bool { return true })
 		got <- err
 	}))
 	defer s.Close()

@@ -1445,6 +1445,14 @@ type ShippingQuoteList struct {
 	ShippingMethods []ShippingQuote `json:"shippingMethods"`
 }
 
+// SocketTicket defines model for SocketTicket.
+type SocketTicket struct {
+	ExpiresAt time.Time `json:"expiresAt"`
+
+	// Ticket Works once.
+	Ticket string `json:"ticket"`
+}
+
 // StockChange defines model for StockChange.
 type StockChange struct {
 	LocationId openapi_types.UUID `json:"locationId"`
@@ -2981,6 +2989,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /tax-rates/{id} (the `ReplaceTaxRate` operationId).
 	ReplaceTaxRate(ctx context.Context, id openapi_types.UUID, body ReplaceTaxRateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateSocketTicket Makes a ticket that opens one socket
+	//
+	// For pages, which can not send their credentials with a WebSocket: connect to /ws?ticket=TICKET, or send the ticket as the first message, within 30 seconds. It works once, for what its maker may see.
+	//
+	// Corresponds with POST /ws/tickets (the `CreateSocketTicket` operationId).
+	CreateSocketTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListZones Lists zones
 	//
@@ -5167,6 +5182,23 @@ func (c *Client) ReplaceTaxRateWithBody(ctx context.Context, id openapi_types.UU
 // Corresponds with PUT /tax-rates/{id} (the `ReplaceTaxRate` operationId).
 func (c *Client) ReplaceTaxRate(ctx context.Context, id openapi_types.UUID, body ReplaceTaxRateJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReplaceTaxRateRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateSocketTicket Makes a ticket that opens one socket
+//
+// For pages, which can not send their credentials with a WebSocket: connect to /ws?ticket=TICKET, or send the ticket as the first message, within 30 seconds. It works once, for what its maker may see.
+//
+// Corresponds with POST /ws/tickets (the `CreateSocketTicket` operationId).
+func (c *Client) CreateSocketTicket(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateSocketTicketRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -9638,6 +9670,33 @@ func NewReplaceTaxRateRequestWithBody(server string, id openapi_types.UUID, cont
 	return req, nil
 }
 
+// NewCreateSocketTicketRequest constructs an http.Request for the CreateSocketTicket method
+func NewCreateSocketTicketRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/ws/tickets")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListZonesRequest constructs an http.Request for the ListZones method
 func NewListZonesRequest(server string) (*http.Request, error) {
 	var err error
@@ -10804,6 +10863,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /tax-rates/{id} (the `ReplaceTaxRate` operationId).
 	ReplaceTaxRateWithResponse(ctx context.Context, id openapi_types.UUID, body ReplaceTaxRateJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceTaxRateResponse, error)
+
+	// CreateSocketTicketWithResponse Makes a ticket that opens one socket
+	//
+	// For pages, which can not send their credentials with a WebSocket: connect to /ws?ticket=TICKET, or send the ticket as the first message, within 30 seconds. It works once, for what its maker may see.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /ws/tickets (the `CreateSocketTicket` operationId).
+	CreateSocketTicketWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateSocketTicketResponse, error)
 
 	// ListZonesWithResponse Lists zones
 	//
@@ -15213,6 +15281,54 @@ func (r ReplaceTaxRateResponse) ContentType() string {
 	return ""
 }
 
+type CreateSocketTicketResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *SocketTicket
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateSocketTicketResponse) GetJSON201() *SocketTicket {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateSocketTicketResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateSocketTicketResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateSocketTicketResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateSocketTicketResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateSocketTicketResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListZonesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17144,6 +17260,21 @@ func (c *ClientWithResponses) ReplaceTaxRateWithResponse(ctx context.Context, id
 		return nil, err
 	}
 	return ParseReplaceTaxRateResponse(rsp)
+}
+
+// CreateSocketTicketWithResponse Makes a ticket that opens one socket
+//
+// For pages, which can not send their credentials with a WebSocket: connect to /ws?ticket=TICKET, or send the ticket as the first message, within 30 seconds. It works once, for what its maker may see.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /ws/tickets (the `CreateSocketTicket` operationId).
+func (c *ClientWithResponses) CreateSocketTicketWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*CreateSocketTicketResponse, error) {
+	rsp, err := c.CreateSocketTicket(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateSocketTicketResponse(rsp)
 }
 
 // ListZonesWithResponse Lists zones
@@ -20430,6 +20561,39 @@ func ParseReplaceTaxRateResponse(rsp *http.Response) (*ReplaceTaxRateResponse, e
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateSocketTicketResponse parses an HTTP response from a CreateSocketTicketWithResponse call
+func ParseCreateSocketTicketResponse(rsp *http.Response) (*CreateSocketTicketResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateSocketTicketResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest SocketTicket
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

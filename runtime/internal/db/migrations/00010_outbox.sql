@@ -11,10 +11,11 @@ CREATE INDEX events_without_position ON events (sequence) WHERE position IS NULL
 -- Those that are nobody's history, and are forgotten.
 CREATE INDEX events_to_forget ON events (created_at) WHERE topic IN ('inventory', 'payments', 'jobs', 'catalog');
 
--- One row: the last position that was given.
+-- One row: the last position that was given, and the last of those that were forgotten.
 CREATE TABLE event_position (
-    id       boolean PRIMARY KEY DEFAULT true CHECK (id),
-    position bigint NOT NULL DEFAULT 0
+    id        boolean PRIMARY KEY DEFAULT true CHECK (id),
+    position  bigint NOT NULL DEFAULT 0,
+    forgotten bigint NOT NULL DEFAULT 0
 );
 INSERT INTO event_position DEFAULT VALUES;
 

@@ -129,13 +129,20 @@ func (q *Queries) EventsOf(ctx context.Context, arg EventsOfParams) ([]EventsOfR
 	return items, nil
 }
 
-const forgetEvents = `-- name: ForgetEvents :execrows
-DELETE FROM events WHERE sequence IN (
-    SELECT f.sequence FROM events f
-    WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < $1 AND f.position IS NOT NULL
-    ORDER BY f.created_at
-    LIMIT $2::integer
+const forgetEvents = `-- name: ForgetEvents :one
+WITH gone AS (
+    DELETE FROM events WHERE sequence IN (
+        SELECT f.sequence FROM events f
+        WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < $1 AND f.position IS NOT NULL
+        ORDER BY f.created_at
+        LIMIT $2::integer
+    )
+    RETURNING position
+), noted AS (
+    UPDATE event_position SET forgotten = greatest(forgotten, (SELECT max(position) FROM gone))
+    WHERE EXISTS (SELECT FROM gone)
 )
+SELECT count(*) FROM gone
 `
 
 type ForgetEventsParams struct {
@@ -144,11 +151,21 @@ type ForgetEventsParams struct {
 }
 
 func (q *Queries) ForgetEvents(ctx context.Context, arg ForgetEventsParams) (int64, error) {
-	result, err := q.db.Exec(ctx, forgetEvents, arg.Before, arg.Most)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected(), nil
+	row := q.db.QueryRow(ctx, forgetEvents, arg.Before, arg.Most)
+	var count int64
+	err := row.Scan(&count)
+	return count, err
+}
+
+const forgotten = `-- name: Forgotten :one
+SELECT forgotten FROM event_position
+`
+
+func (q *Queries) Forgotten(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, forgotten)
+	var forgotten int64
+	err := row.Scan(&forgotten)
+	return forgotten, err
 }
 
 const givePositions = `-- name: GivePositions :many

@@ -13,7 +13,7 @@ import (
 )
 
 const aPIKeyByHash = `-- name: APIKeyByHash :one
-SELECT id, name, scopes, last_used_at
+SELECT id, name, scopes, last_used_at, expires_at
 FROM api_keys
 WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2::timestamptz)
 `
@@ -28,6 +28,7 @@ type APIKeyByHashRow struct {
 	Name       string
 	Scopes     []string
 	LastUsedAt *time.Time
+	ExpiresAt  *time.Time
 }
 
 func (q *Queries) APIKeyByHash(ctx context.Context, arg APIKeyByHashParams) (APIKeyByHashRow, error) {
@@ -38,8 +39,93 @@ func (q *Queries) APIKeyByHash(ctx context.Context, arg APIKeyByHashParams) (API
 		&i.Name,
 		&i.Scopes,
 		&i.LastUsedAt,
+		&i.ExpiresAt,
 	)
 	return i, err
+}
+
+const aPIKeyByID = `-- name: APIKeyByID :one
+SELECT id, name, scopes, expires_at
+FROM api_keys
+WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2::timestamptz)
+`
+
+type APIKeyByIDParams struct {
+	ID  uuid.UUID
+	Now time.Time
+}
+
+type APIKeyByIDRow struct {
+	ID        uuid.UUID
+	Name      string
+	Scopes    []string
+	ExpiresAt *time.Time
+}
+
+func (q *Queries) APIKeyByID(ctx context.Context, arg APIKeyByIDParams) (APIKeyByIDRow, error) {
+	row := q.db.QueryRow(ctx, aPIKeyByID, arg.ID, arg.Now)
+	var i APIKeyByIDRow
+	err := row.Scan(
+		&i.ID,
+		&i.Name,
+		&i.Scopes,
+		&i.ExpiresAt,
+	)
+	return i, err
+}
+
+const forgetTickets = `-- name: ForgetTickets :execrows
+DELETE FROM socket_tickets WHERE expires_at < $1
+`
+
+func (q *Queries) ForgetTickets(ctx context.Context, now time.Time) (int64, error) {
+	result, err := q.db.Exec(ctx, forgetTickets, now)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const holding = `-- name: Holding :many
+SELECT s.id, c.role
+FROM sessions s JOIN customers c ON c.id = s.customer_id
+WHERE s.id = ANY($1::uuid[]) AND s.expires_at > $2::timestamptz AND NOT c.locked
+UNION ALL
+SELECT k.id, ''
+FROM api_keys k
+WHERE k.id = ANY($3::uuid[]) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2::timestamptz)
+`
+
+type HoldingParams struct {
+	SessionIds []uuid.UUID
+	Now        time.Time
+	KeyIds     []uuid.UUID
+}
+
+type HoldingRow struct {
+	ID   uuid.UUID
+	Role string
+}
+
+// Of sessions and keys, those that have not ended, and whose sessions they are.
+func (q *Queries) Holding(ctx context.Context, arg HoldingParams) ([]HoldingRow, error) {
+	rows, err := q.db.Query(ctx, holding, arg.SessionIds, arg.Now, arg.KeyIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []HoldingRow
+	for rows.Next() {
+		var i HoldingRow
+		if err := rows.Scan(&i.ID, &i.Role); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const insertAPIKey = `-- name: InsertAPIKey :exec
@@ -65,6 +151,32 @@ func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) erro
 		arg.Hint,
 		arg.Scopes,
 		arg.CreatedAt,
+		arg.ExpiresAt,
+	)
+	return err
+}
+
+const insertTicket = `-- name: InsertTicket :exec
+INSERT INTO socket_tickets (hash, session_id, customer_id, key_id, until, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6)
+`
+
+type InsertTicketParams struct {
+	Hash       []byte
+	SessionID  *uuid.UUID
+	CustomerID *uuid.UUID
+	KeyID      *uuid.UUID
+	Until      *time.Time
+	ExpiresAt  time.Time
+}
+
+func (q *Queries) InsertTicket(ctx context.Context, arg InsertTicketParams) error {
+	_, err := q.db.Exec(ctx, insertTicket,
+		arg.Hash,
+		arg.SessionID,
+		arg.CustomerID,
+		arg.KeyID,
+		arg.Until,
 		arg.ExpiresAt,
 	)
 	return err
@@ -158,6 +270,32 @@ func (q *Queries) SignedInAs(ctx context.Context, arg SignedInAsParams) (string,
 	var role string
 	err := row.Scan(&role)
 	return role, err
+}
+
+const takeTicket = `-- name: TakeTicket :one
+DELETE FROM socket_tickets WHERE hash = $1
+RETURNING session_id, customer_id, key_id, until, expires_at
+`
+
+type TakeTicketRow struct {
+	SessionID  *uuid.UUID
+	CustomerID *uuid.UUID
+	KeyID      *uuid.UUID
+	Until      *time.Time
+	ExpiresAt  time.Time
+}
+
+func (q *Queries) TakeTicket(ctx context.Context, hash []byte) (TakeTicketRow, error) {
+	row := q.db.QueryRow(ctx, takeTicket, hash)
+	var i TakeTicketRow
+	err := row.Scan(
+		&i.SessionID,
+		&i.CustomerID,
+		&i.KeyID,
+		&i.Until,
+		&i.ExpiresAt,
+	)
+	return i, err
 }
 
 const touchAPIKey = `-- name: TouchAPIKey :exec

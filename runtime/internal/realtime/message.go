@@ -1,0 +1,118 @@
+package realtime
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"gitee.com/captainjez/gocart/runtime/internal/events"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/internal/websocket"
+)
+
+// Protocol is the WebSocket subprotocol that this package speaks.
+const Protocol = "gocart.v1"
+
+// request is what a client says. Type says which of the rest there is.
+type request struct {
+	Type string `json:"type"`
+	// ID is the client's own, and comes back with the answer.
+	ID string `json:"id,omitempty"`
+
+	Token  string `json:"token,omitempty"`
+	Ticket string `json:"ticket,omitempty"`
+
+	Topic  string   `json:"topic,omitempty"`
+	Topics []string `json:"topics,omitempty"`
+	// After is the position of the last event that the client knows.
+	After   *int64 `json:"after,omitempty"`
+	Session string `json:"session,omitempty"`
+
+	Method         string          `json:"method,omitempty"`
+	Path           string          `json:"path,omitempty"`
+	IdempotencyKey string          `json:"idempotencyKey,omitempty"`
+	CartToken      string          `json:"cartToken,omitempty"`
+	Body           json.RawMessage `json:"body,omitempty"`
+}
+
+// response is what the store says, save for events.
+type response struct {
+	Type string `json:"type"`
+	ID   string `json:"id,omitempty"`
+
+	Session     string     `json:"session,omitempty"`
+	PingSeconds int        `json:"pingSeconds,omitempty"`
+	ExpiresAt   *time.Time `json:"expiresAt,omitempty"`
+	Topic       string     `json:"topic,omitempty"`
+	Topics      []string   `json:"topics,omitempty"`
+	Position    *int64     `json:"position,omitempty"`
+	AfterMillis *int64     `json:"afterMillis,omitempty"`
+
+	Status int             `json:"status,omitempty"`
+	Body   json.RawMessage `json:"body,omitempty"`
+
+	Code   string          `json:"code,omitempty"`
+	Detail string          `json:"detail,omitempty"`
+	Errors []problem.Field `json:"errors,omitempty"`
+}
+
+// told is an event as clients see it.
+type told struct {
+	Type     string          `json:"type"`
+	Topic    string          `json:"topic"`
+	Position int64           `json:"position"`
+	Event    string          `json:"event"`
+	Subject  uuid.UUID       `json:"subject"`
+	Product  uuid.UUID       `json:"productId,omitzero"`
+	At       time.Time       `json:"at"`
+	Data     json.RawMessage `json:"data"`
+}
+
+// event is one as the shards see it. It is never changed.
+type event struct {
+	position int64
+	topic    string
+	// object is what the topic's subscribers name.
+	object, owner uuid.UUID
+	public        bool
+	at            time.Time
+	frame         *websocket.Frame
+}
+
+func newEvent(e events.Published, product uuid.UUID) (*event, error) {
+	text, err := json.Marshal(told{
+		Type: "event", Topic: e.Topic, Position: e.Position, Event: e.Type, Subject: e.Subject, Product: product, At: e.At, Data: e.Data,
+	})
+	if err != nil {
+		return nil, err
+	}
+	made := &event{position: e.Position, topic: e.Topic, object: e.Subject, owner: e.Customer, public: e.Public, at: e.At}
+	if e.Topic != events.Inventory {
+		made.frame = websocket.Text(text)
+		return made, nil
+	}
+	// How much there is now is what counts: who reads slowly skips what was.
+	made.object = product
+	made.frame = websocket.Latest(e.Type+"/"+e.Subject.String(), text)
+	return made, nil
+}
+
+// frameOf encodes what the store says.
+func frameOf(r response) *websocket.Frame {
+	text, err := json.Marshal(r)
+	if err != nil { // strings and numbers always marshal; a body was JSON already
+		text = []byte(`{"type":"error","code":"internal"}`)
+	}
+	return websocket.Text(text)
+}
+
+// failure answers a request that could not be done.
+func failure(id string, err error) response {
+	p, ok := errors.AsType[*problem.Problem](err)
+	if !ok {
+		p = problem.New(503, "unavailable", "The store can not do this right now. Please try again.")
+	}
+	return response{Type: "error", ID: id, Code: p.Code, Detail: p.Detail, Errors: p.Errors}
+}
