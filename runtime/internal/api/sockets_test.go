@@ -582,3 +582,35 @@ func TestASocketIsSentElsewhereBeforeTheReplicaStops(t *testing.T) {
 		t.Errorf("a replica that stops takes a socket: %v", err)
 	}
 }
+
+func TestAJobThatFailsOrDiesIsTold(t *testing.T) {
+	t.Parallel()
+	l := newLive(t)
+	s := l.socket(t, admins())
+	s.subscribe("jobs")
+	job := admin[openapi.Job](l.store, "POST", "/jobs", `{"kind":"retention"}`, http.StatusCreated)
+	for _, step := range []struct{ sql, event string }{
+		{`UPDATE river_job SET state = 'running', attempt = 1, attempted_at = now() WHERE id = $1`, ""},
+		{`UPDATE river_job SET state = 'retryable', errors = array_append(errors, '{"error":"x"}') WHERE id = $1`, "job.failed"},
+		{`UPDATE river_job SET state = 'available' WHERE id = $1`, ""},
+		{`UPDATE river_job SET state = 'discarded', finalized_at = now(), errors = array_append(errors, '{"error":"x"}') WHERE id = $1`, "job.dead"},
+		{`UPDATE river_job SET state = 'completed' WHERE id = $1`, ""},
+	} {
+		if _, err := l.Pool.Exec(t.Context(), step.sql, job.Id); err != nil {
+			t.Fatal(err)
+		}
+		if step.event == "" {
+			continue
+		}
+		e := s.event(step.event)
+		var data struct {
+			ID      int64
+			Kind    string
+			Attempt int
+		}
+		if err := json.Unmarshal(e.Data, &data); err != nil || data.ID != job.Id || data.Kind != "retention" || data.Attempt != 1 {
+			t.Errorf("%s %v", e.Data, err)
+		}
+	}
+	s.silent()
+}
