@@ -120,6 +120,10 @@ bench-ratelimit: test-programs ## Measure the rate limiter beside a bare Redis s
 bench-jobs: test-programs ## Measure background jobs beside River used bare and asynq
 	@cd runtime/internal/jobs/jobsbench && go run .
 
+.PHONY: bench-ws
+bench-ws: test-programs ## Measure sockets beside bare servers of other libraries and centrifuge
+	@cd runtime/internal/realtime/socketbench && go run .
+
 .PHONY: bench-runtime
 bench-runtime: test-programs ## Measure the runtime's hot paths beside their floors
 	go test -run '^$$' -bench . -benchmem -count 3 ./runtime/...
