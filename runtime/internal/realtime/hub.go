@@ -33,7 +33,7 @@ const (
 	// maxSockets, maxPerAddress and maxPerUser bound the sockets of one process:
 	// of all, of one address (IPv6: of one /64) and of one person or key.
 	maxSockets    = 20_000
-	maxPerAddress = 200
+	maxPerAddress = 1_000
 	maxPerUser    = 100
 
 	pingEvery = 30 * time.Second
