@@ -24,6 +24,12 @@ func TestMain(m *testing.M) {
 	testbed.Main(m)
 }
 
+// one and two are answers of one kind, with a tag each and one in common.
+var (
+	one = cache.NewKey("kind", "one", "tag:one", "tags")
+	two = cache.NewKey("kind", "two", "tag:two", "tags")
+)
+
 // open gives a cache, of its own connection to the Redis at url.
 func open(t *testing.T, url string) (*cache.Cache, *redisdb.Redis) {
 	t.Helper()
@@ -68,9 +74,14 @@ func counted() (func(context.Context) ([]byte, error), *atomic.Int64) {
 	}, &n
 }
 
-func ask(t *testing.T, k *cache.Cache, make func(context.Context) ([]byte, error)) string {
+func ask(t *testing.T, k *cache.Cache, make cache.Make) string {
 	t.Helper()
-	got, err := k.Answer(t.Context(), "key", make)
+	return askFor(t, k, one, make)
+}
+
+func askFor(t *testing.T, k *cache.Cache, key cache.Key, make cache.Make) string {
+	t.Helper()
+	got, err := k.Answer(t.Context(), key, make)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,23 +99,23 @@ func body(t *testing.T, a *cache.Answer) string {
 func TestAnAnswerIsKeptUntilItIsInvalidatedByAnyReplica(t *testing.T) {
 	t.Parallel()
 	url := "redis://" + testbed.Redis(t).Addr
-	one, _ := inUse(t, url)
+	here, _ := inUse(t, url)
 	other, _ := inUse(t, url)
 	make, made := counted()
 	testbed.Eventually(t, "the answer is kept", func() bool { // until the second one's arrival has renewed the generation
 		before := made.Load()
-		return ask(t, one, make) == ask(t, other, make) && before == made.Load()
+		return ask(t, here, make) == ask(t, other, make) && before == made.Load()
 	})
 	before := made.Load()
-	other.Invalidate(t.Context())
-	testbed.Eventually(t, "the answer is made anew", func() bool { ask(t, one, make); return made.Load() == before+1 })
+	other.Invalidate(t.Context(), "tag:one")
+	testbed.Eventually(t, "the answer is made anew", func() bool { ask(t, here, make); return made.Load() == before+1 })
 }
 
 func TestAnAnswerThatWasReadBeforeAWriteIsNotGivenAfterIt(t *testing.T) {
 	t.Parallel()
 	k, _ := inUse(t, "redis://"+testbed.Redis(t).Addr)
 	slow := func(ctx context.Context) ([]byte, error) {
-		k.Invalidate(ctx) // somebody writes while we read
+		k.Invalidate(ctx, "tag:one") // somebody writes while we read
 		return []byte("old"), nil
 	}
 	ask(t, k, slow)
@@ -125,11 +136,11 @@ func TestOneMakesWhatManyWaitFor(t *testing.T) {
 			return []byte("x"), nil
 		}
 		for range 50 {
-			go func() { _, _ = k.Answer(t.Context(), "hot", read) }()
+			go func() { _, _ = k.Answer(t.Context(), one, read) }()
 		}
 		synctest.Wait()
-		k.Invalidate(t.Context())
-		go func() { _, _ = k.Answer(t.Context(), "hot", read) }() // asked after a write: must not get what was read before
+		k.Invalidate(t.Context(), "tags")
+		go func() { _, _ = k.Answer(t.Context(), one, read) }() // asked after a write: must not get what was read before
 		synctest.Wait()
 		close(release)
 		synctest.Wait()
@@ -143,7 +154,7 @@ func TestAnErrorIsNotKept(t *testing.T) {
 	t.Parallel()
 	k, _ := inUse(t, "redis://"+testbed.Redis(t).Addr)
 	broken := errors.New("broken")
-	if _, err := k.Answer(t.Context(), "key", func(context.Context) ([]byte, error) { return nil, broken }); !errors.Is(err, broken) {
+	if _, err := k.Answer(t.Context(), one, func(context.Context) ([]byte, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Fatal(err)
 	}
 	make, _ := counted()
@@ -158,10 +169,10 @@ func TestARedisThatNeverAnswersSlowsNobody(t *testing.T) {
 	make, made := counted()
 	start := time.Now()
 	for range 1000 {
-		if _, err := k.Answer(t.Context(), "key", make); err != nil {
+		if _, err := k.Answer(t.Context(), one, make); err != nil {
 			t.Fatal(err)
 		}
-		k.Invalidate(t.Context())
+		k.Invalidate(t.Context(), "tags")
 	}
 	if took := time.Since(start); took > time.Second || made.Load() != 1000 {
 		t.Fatalf("1000 answers took %v", took)

@@ -54,9 +54,9 @@ func (k *Cache) listen(ctx context.Context) {
 		}
 		switch message := message.(type) {
 		case *redis.Subscription: // what was published before is not known, nor between two lines
-			k.memory.nextEpoch()
+			k.memory.nextAll()
 		case *redis.Message:
-			k.memory.nextEpoch()
+			k.hear(message.Payload)
 		case *redis.Pong:
 			if sent, err := strconv.ParseInt(message.Payload, 10, 64); err == nil {
 				k.memory.heardAll(k.memory.begin.Add(time.Duration(sent)))

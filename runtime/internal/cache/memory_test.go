@@ -107,17 +107,17 @@ func TestAHotAnswerAsksRedisNothing(t *testing.T) {
 func TestAWriteEmptiesTheMemoryOfEveryReplica(t *testing.T) {
 	t.Parallel()
 	addr := testbed.Redis(t).Addr
-	one, other := replicaOf(t, addr, time.Minute), replicaOf(t, addr, time.Minute)
+	here, other := replicaOf(t, addr, time.Minute), replicaOf(t, addr, time.Minute)
 	for round := range 20 {
 		before, after := "before "+strconv.Itoa(round), "after "+strconv.Itoa(round)
-		one.Invalidate(t.Context())
+		here.Invalidate(t.Context(), "tags")
 		testbed.Eventually(t, "both have it in memory", func() bool {
-			return ask(t, one.Cache, says(before)) == before && ask(t, other.Cache, says(before)) == before
+			return ask(t, here.Cache, says(before)) == before && ask(t, other.Cache, says(before)) == before
 		})
-		one.remember(t, before)
+		here.remember(t, before)
 		other.remember(t, before)
-		one.Invalidate(t.Context())
-		if got := ask(t, one.Cache, says(after)); got != after {
+		here.Invalidate(t.Context(), "tags")
+		if got := ask(t, here.Cache, says(after)); got != after {
 			t.Fatalf("the writer itself is answered %q", got)
 		}
 		testbed.Eventually(t, "the other replica hears of the write", func() bool { return ask(t, other.Cache, says(after)) == after })
@@ -128,18 +128,18 @@ func TestWhatASlowReaderReadBeforeAWriteElsewhereIsNotGivenFromMemory(t *testing
 	t.Parallel()
 	addr := testbed.Redis(t).Addr
 	writer, reader := replicaOf(t, addr, time.Minute), replicaOf(t, addr, time.Minute)
-	heard := redis.NewClient(&redis.Options{Addr: addr}).Subscribe(t.Context(), "{ns/shop}:answers:generations")
+	heard := redis.NewClient(&redis.Options{Addr: addr}).Subscribe(t.Context(), "{ns/shop}:answers:writes")
 	defer func() { _ = heard.Close() }()
 	if _, err := heard.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for range 20 {
 		slow := func(ctx context.Context) ([]byte, error) {
-			writer.Invalidate(ctx) // somebody writes while we read
+			writer.Invalidate(ctx, "tag:one") // somebody writes while we read
 			_, err := heard.ReceiveMessage(ctx)
 			return []byte("old"), err
 		}
-		reader.Invalidate(t.Context())
+		reader.Invalidate(t.Context(), "tags")
 		if _, err := heard.ReceiveMessage(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +160,7 @@ func TestACutLineGivesNothingOlderThanTwoSeconds(t *testing.T) {
 	writer, reader := replicaOf(t, server.Addr, time.Hour), replicaOf(t, line.Addr, time.Hour)
 	reader.remember(t, "old")
 	line.Deaf.Store(true)
-	writer.Invalidate(t.Context())
+	writer.Invalidate(t.Context(), "tags")
 	written := time.Now()
 	var last time.Duration // at which it was still given
 	testbed.Eventually(t, "the old answer is gone", func() bool {
@@ -189,14 +189,14 @@ func TestWhatWasWrittenWhileTheLineWasDownIsKnownWhenItIsUp(t *testing.T) {
 	defer func() { _ = client.Close() }()
 	for round := range 3 {
 		answer := strconv.Itoa(round)
-		writer.Invalidate(t.Context())
+		writer.Invalidate(t.Context(), "tags")
 		testbed.Eventually(t, "the reader has it", func() bool { return ask(t, reader.Cache, says(answer)) == answer })
 		reader.remember(t, answer)
 		if err := client.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
 			t.Fatal(err)
 		}
 		testbed.Eventually(t, "the reader sees that the line is cut", func() bool { return reader.metric(t, "gocart_cache_memory_usable", "") == 0 })
-		writer.Invalidate(t.Context())
+		writer.Invalidate(t.Context(), "tags")
 		if got := ask(t, reader.Cache, says("new")); got != "new" {
 			t.Fatalf("got %q while the line is down", got)
 		}
@@ -228,9 +228,9 @@ func TestAnAnswerFromAnotherReplicaIsNotKeptLongerThanItHasLeft(t *testing.T) {
 	t.Parallel()
 	const ttl = 4 * time.Second
 	addr := testbed.Redis(t).Addr
-	one, other := replicaOf(t, addr, ttl), replicaOf(t, addr, ttl)
-	one.Invalidate(t.Context())
-	testbed.Eventually(t, "the first has heard of its own write", func() bool { return ask(t, one.Cache, says("old")) == "old" })
+	here, other := replicaOf(t, addr, ttl), replicaOf(t, addr, ttl)
+	here.Invalidate(t.Context(), "tags")
+	testbed.Eventually(t, "the first has heard of its own write", func() bool { return ask(t, here.Cache, says("old")) == "old" })
 	made := time.Now()
 	testbed.Eventually(t, "half of the TTL is over", func() bool { return time.Since(made) > ttl/2 })
 	if got := ask(t, other.Cache, says("new")); got != "old" {
@@ -248,12 +248,12 @@ func TestMemoryIsBounded(t *testing.T) {
 	k := replicaOf(t, testbed.Redis(t).Addr, time.Hour)
 	answer := says(string(bytes.Repeat([]byte("x"), size)))
 	for i := range many {
-		if _, err := k.Answer(t.Context(), strconv.Itoa(i), answer); err != nil {
+		if _, err := k.Answer(t.Context(), cache.NewKey("kind", strconv.Itoa(i), "tag:"+strconv.Itoa(i)), answer); err != nil {
 			t.Fatal(err)
 		}
 	}
 	testbed.Eventually(t, "as much is held as may be", func() bool {
-		held := k.metric(t, "gocart_cache_memory_bytes", "")
+		held := k.metric(t, "gocart_cache_memory_bytes", "kind")
 		return held > bound/2 && held <= bound && k.metric(t, "gocart_cache_memory_entries", "") <= bound/size
 	})
 }
@@ -292,12 +292,12 @@ func BenchmarkAHotAnswer(b *testing.B) {
 	make := func(context.Context) ([]byte, error) { made++; return []byte("x"), nil }
 	testbed.Eventually(b, "the answer is in memory", func() bool {
 		before := made
-		_, err := k.Answer(ctx, "key", make)
+		_, err := k.Answer(ctx, one, make)
 		return err == nil && made == before && r.Up()
 	})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := k.Answer(ctx, "key", make); err != nil {
+		if _, err := k.Answer(ctx, one, make); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -97,7 +97,10 @@ func (k *Catalog) currency(ctx context.Context) (string, error) {
 
 // Invalidate makes every answer given so far one of the past: after a commit
 // that changed what the catalogue shows.
-func (k *Catalog) Invalidate(ctx context.Context) { k.answers.Invalidate(ctx) }
+func (k *Catalog) Invalidate(ctx context.Context) { k.answers.Forget(ctx) }
+
+// InvalidateTax does so for answers that tell of tax.
+func (k *Catalog) InvalidateTax(ctx context.Context) { k.answers.Invalidate(ctx, taxTag) }
 
 // Empty reports whether there is no product at all.
 func (k *Catalog) Empty(ctx context.Context) (bool, error) {

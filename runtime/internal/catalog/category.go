@@ -100,31 +100,32 @@ func (k *Catalog) replaceCategory(ctx context.Context, tx pgx.Tx, idOrSlug strin
 	return c, err
 }
 
-// removeCategory takes the category off its products, which stay.
-func (k *Catalog) removeCategory(ctx context.Context, tx pgx.Tx, idOrSlug string) error {
+// removeCategory takes the category off its products, which stay. It returns
+// the tags of what that changes.
+func (k *Catalog) removeCategory(ctx context.Context, tx pgx.Tx, idOrSlug string) ([]string, error) {
 	q := catalogdb.New(tx)
 	if err := q.LockAlone(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	c, _, err := category(ctx, q, idOrSlug)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	parent, err := q.HasSubcategory(ctx, c.Id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if parent {
-		return problem.New(http.StatusConflict, "category_has_children", "The category %q has others below it; move or delete those first.", c.Slug)
+		return nil, problem.New(http.StatusConflict, "category_has_children", "The category %q has others below it; move or delete those first.", c.Slug)
 	}
 	documents, err := q.LockProductsInCategory(ctx, c.Id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	products, ids := make([]openapi.Product, len(documents)), make([]uuid.UUID, len(documents))
 	for i, document := range documents {
 		if err := json.Unmarshal([]byte(document), &products[i]); err != nil {
-			return err
+			return nil, err
 		}
 		ids[i] = products[i].Id
 	}
@@ -132,12 +133,16 @@ func (k *Catalog) removeCategory(ctx context.Context, tx pgx.Tx, idOrSlug string
 		p.CategoryIds = slices.DeleteFunc(p.CategoryIds, func(id uuid.UUID) bool { return id == c.Id })
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := q.DeleteCategory(ctx, c.Id); err != nil {
-		return err
+		return nil, err
 	}
-	return q.Relabel(ctx, ids)
+	tags := slices.Clone(categoryTags)
+	for _, p := range products {
+		tags = append(tags, productTags(p)...)
+	}
+	return tags, q.Relabel(ctx, ids)
 }
 
 func newCategory(in openapi.CategoryInput, id uuid.UUID, slug string) (openapi.Category, error) {
@@ -229,5 +234,3 @@ func (k *Catalog) listCategories(ctx context.Context, before uuid.UUID, size int
 	page.Categories, page.NextCursor = rest.Page(page.Categories, size, categoryList, func(c openapi.Category) uuid.UUID { return c.Id })
 	return page, nil
 }
-
-const categoryList = "categories"

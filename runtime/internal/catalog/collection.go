@@ -18,10 +18,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
-const (
-	collectionNotFound = "collection_not_found"
-	collectionList     = "collections"
-)
+const collectionNotFound = "collection_not_found"
 
 // CreateCollection stores a collection in the transaction. Call Invalidate
 // after the commit.

@@ -32,3 +32,19 @@ func CursorOf(t testing.TB, query, key string) string {
 	}
 	return rest.Cursor(l.name(), place{Key: key, ID: uuid.Max})
 }
+
+// CacheKeyOf is what a shopper's list is kept by.
+func CacheKeyOf(t testing.TB, params openapi.ListProductsParams) string {
+	t.Helper()
+	if asksForPrices(params) && params.Currency == nil {
+		params.Currency = new("EUR")
+	}
+	l, err := newListing(params, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l.cacheKey()
+}
+
+// NamedKey is of the answer to who asks for an id or a slug.
+var NamedKey = namedKey

@@ -3,15 +3,18 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/cache"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog/catalogdb"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -35,7 +38,11 @@ func (h Handlers) ListProducts(c *gin.Context, params openapi.ListProductsParams
 		rest.Fail(c, err)
 		return
 	}
-	h.answer(c, l.cacheKey(), l.stock || l.inStock, func(ctx context.Context) ([]byte, error) { return h.Catalog.list(ctx, l) })
+	tags := []string{productList}
+	if l.tax {
+		tags = append(tags, taxTag)
+	}
+	h.answer(c, cache.NewKey(productList, l.cacheKey(), tags...), l.stock || l.inStock, func(ctx context.Context) ([]byte, error) { return h.Catalog.list(ctx, l) })
 }
 
 // GetProduct answers GET /products/{idOrSlug}.
@@ -48,7 +55,9 @@ func (h Handlers) GetProduct(c *gin.Context, idOrSlug string, params openapi.Get
 		return
 	}
 	all := staff(c)
-	h.answer(c, "product:"+idOrSlug, in.stock, func(ctx context.Context) ([]byte, error) { return h.Catalog.get(ctx, idOrSlug, all, in.stock) })
+	h.named(c, productKind, productNotFound, idOrSlug, in.stock, func(ctx context.Context) ([]byte, error) {
+		return h.Catalog.get(ctx, idOrSlug, all, in.stock)
+	})
 }
 
 // staff reports whether the sender sees more than what is for sale.
@@ -57,29 +66,60 @@ func staff(c *gin.Context) bool { return identity.Of(c).Can("products:read") }
 // answer writes the JSON that read returns, from the cache where anybody may
 // see it and it may be a little old. Staff see more, and always what is there
 // now.
-func (h Handlers) answer(c *gin.Context, key string, fresh bool, read func(context.Context) ([]byte, error)) {
-	ctx := c.Request.Context()
-	if staff(c) {
-		fresh = true
-		c.Header("Cache-Control", "private, no-store")
-	} else {
-		c.Header("Cache-Control", "public, no-cache") // keep it, and ask whether it still holds
-		c.Writer.Header().Add("Vary", "Authorization")
-	}
-	answers := h.Catalog.answers
-	if fresh {
-		answers = nil
-	}
-	answer, err := answers.Answer(ctx, key, read)
+func (h Handlers) answer(c *gin.Context, key cache.Key, fresh bool, read cache.Make) {
+	found, err := h.kept(c, fresh).Answer(c.Request.Context(), key, read)
 	if err != nil {
 		rest.Fail(c, err)
 		return
 	}
-	answer.ServeHTTP(c.Writer, c.Request)
+	found.ServeHTTP(c.Writer, c.Request)
+}
+
+// named is answer for what a path's idOrSlug names. Also that nothing has the
+// name is kept, until something has it.
+func (h Handlers) named(c *gin.Context, kind, code, idOrSlug string, fresh bool, read cache.Make) {
+	fresh = fresh || !mayBeNamed(idOrSlug) // then nothing is asked
+	found, err := h.kept(c, fresh).Answer(c.Request.Context(), namedKey(kind, idOrSlug), func(ctx context.Context) ([]byte, error) {
+		body, err := read(ctx)
+		if missing, ok := errors.AsType[*problem.Problem](err); ok && missing.Code == code {
+			err = cache.ErrAbsent
+		}
+		return body, err
+	})
+	if errors.Is(err, cache.ErrAbsent) {
+		err = notFound(code, idOrSlug)
+	}
+	if err != nil {
+		rest.Fail(c, err)
+		return
+	}
+	found.ServeHTTP(c.Writer, c.Request)
+}
+
+var (
+	ownEyes = []string{"private, no-store"}
+	anybody = []string{"public, no-cache"} // keep it, and ask whether it still holds
+	byWhom  = []string{"Authorization"}
+)
+
+// kept are the answers that the sender may be given, and says so to those on
+// the way; nil where nothing that is kept will do.
+func (h Handlers) kept(c *gin.Context, fresh bool) *cache.Cache {
+	header := c.Writer.Header()
+	if staff(c) {
+		header["Cache-Control"] = ownEyes
+		return nil
+	}
+	header["Cache-Control"] = anybody
+	header["Vary"] = append(header["Vary"], byWhom...)
+	if fresh {
+		return nil
+	}
+	return h.Catalog.answers
 }
 
 // encoded makes JSON of what read returns.
-func encoded[T any](read func(context.Context) (T, error)) func(context.Context) ([]byte, error) {
+func encoded[T any](read func(context.Context) (T, error)) cache.Make {
 	return func(ctx context.Context) ([]byte, error) {
 		v, err := read(ctx)
 		if err != nil {
@@ -89,52 +129,60 @@ func encoded[T any](read func(context.Context) (T, error)) func(context.Context)
 	}
 }
 
-// create answers a POST.
-func create[In, T any](c *gin.Context, k *Catalog, key *string, effect func(context.Context, pgx.Tx, In) (T, error), location func(T) string) {
+// create answers a POST that changes answers with the tags.
+func create[In, T any](
+	c *gin.Context, k *Catalog, key *string, effect func(context.Context, pgx.Tx, In) (T, error), location func(T) string, tags func(T) []string,
+) {
 	rest.Create(c, k.pool, rest.Creation[In, T]{
 		Key: key, Effect: effect, Location: location,
-		After: func(ctx context.Context, _ T) { k.Invalidate(ctx) },
+		After: func(ctx context.Context, stored T) { k.answers.Invalidate(ctx, tags(stored)...) },
 	})
 }
 
 // replace answers a PUT.
-func replace[In, T any](c *gin.Context, k *Catalog, effect func(context.Context, pgx.Tx, In) (T, error)) {
+func replace[In, T any](c *gin.Context, k *Catalog, effect func(context.Context, pgx.Tx, In) (T, []string, error)) {
 	in, ok := rest.Read[In](c)
 	if !ok {
 		return
 	}
 	var stored T
-	err := k.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) (err error) {
-		stored, err = effect(ctx, tx, in)
-		return err
+	err := k.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) (tags []string, err error) {
+		stored, tags, err = effect(ctx, tx, in)
+		return tags, err
 	})
 	rest.JSON(c, http.StatusOK, stored, err)
 }
 
-// change is a write in a transaction of its own.
-func (k *Catalog) change(ctx context.Context, write func(context.Context, pgx.Tx) error) error {
-	err := db.WithTx(ctx, k.pool, func(tx pgx.Tx) error { return write(ctx, tx) })
+// change is a write in a transaction of its own. It returns the tags of the
+// answers that it changes.
+func (k *Catalog) change(ctx context.Context, write func(context.Context, pgx.Tx) (tags []string, err error)) error {
+	var tags []string
+	err := db.WithTx(ctx, k.pool, func(tx pgx.Tx) (err error) {
+		tags, err = write(ctx, tx)
+		return err
+	})
 	if err == nil {
-		k.Invalidate(ctx)
+		k.answers.Invalidate(ctx, tags...)
 	}
 	return err
 }
 
 // CreateProduct answers POST /products.
 func (h Handlers) CreateProduct(c *gin.Context, params openapi.CreateProductParams) {
-	create(c, h.Catalog, params.IdempotencyKey, h.Catalog.Create, func(p openapi.Product) string { return "/products/" + p.Id.String() })
+	create(c, h.Catalog, params.IdempotencyKey, h.Catalog.Create, func(p openapi.Product) string { return "/products/" + p.Id.String() },
+		func(p openapi.Product) []string { return productTags(p) })
 }
 
 // ReplaceProduct answers PUT /products/{idOrSlug}.
 func (h Handlers) ReplaceProduct(c *gin.Context, idOrSlug string, params openapi.ReplaceProductParams) {
-	replace(c, h.Catalog, func(ctx context.Context, tx pgx.Tx, in openapi.ProductInput) (openapi.Product, error) {
+	replace(c, h.Catalog, func(ctx context.Context, tx pgx.Tx, in openapi.ProductInput) (openapi.Product, []string, error) {
 		return h.Catalog.replace(ctx, tx, idOrSlug, params.IfMatch, in)
 	})
 }
 
 // DeleteProduct answers DELETE /products/{idOrSlug}.
 func (h Handlers) DeleteProduct(c *gin.Context, idOrSlug string) {
-	rest.NoContent(c, h.Catalog.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) error {
+	rest.NoContent(c, h.Catalog.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) ([]string, error) {
 		return h.Catalog.remove(ctx, tx, idOrSlug)
 	}))
 }
@@ -152,19 +200,20 @@ func (h Handlers) ListCategories(c *gin.Context, params openapi.ListCategoriesPa
 		rest.Fail(c, err)
 		return
 	}
-	h.answer(c, categoryList+before.String()+strconv.Itoa(int(size)), false, encoded(func(ctx context.Context) (openapi.CategoryPage, error) {
+	h.answer(c, cache.NewKey(categoryList, before.String()+strconv.Itoa(int(size)), categoryList), false, encoded(func(ctx context.Context) (openapi.CategoryPage, error) {
 		return h.Catalog.listCategories(ctx, before, size)
 	}))
 }
 
 // CreateCategory answers POST /categories.
 func (h Handlers) CreateCategory(c *gin.Context, params openapi.CreateCategoryParams) {
-	create(c, h.Catalog, params.IdempotencyKey, h.Catalog.CreateCategory, func(v openapi.Category) string { return "/categories/" + v.Id.String() })
+	create(c, h.Catalog, params.IdempotencyKey, h.Catalog.CreateCategory, func(v openapi.Category) string { return "/categories/" + v.Id.String() },
+		func(openapi.Category) []string { return categoryTags })
 }
 
 // GetCategory answers GET /categories/{idOrSlug}.
 func (h Handlers) GetCategory(c *gin.Context, idOrSlug string) {
-	h.answer(c, "category:"+idOrSlug, false, encoded(func(ctx context.Context) (openapi.Category, error) {
+	h.named(c, categoryKind, categoryNotFound, idOrSlug, false, encoded(func(ctx context.Context) (openapi.Category, error) {
 		found, _, err := category(ctx, catalogdb.New(h.Catalog.pool), idOrSlug)
 		return found, err
 	}))
@@ -172,14 +221,15 @@ func (h Handlers) GetCategory(c *gin.Context, idOrSlug string) {
 
 // ReplaceCategory answers PUT /categories/{idOrSlug}.
 func (h Handlers) ReplaceCategory(c *gin.Context, idOrSlug string) {
-	replace(c, h.Catalog, func(ctx context.Context, tx pgx.Tx, in openapi.CategoryInput) (openapi.Category, error) {
-		return h.Catalog.replaceCategory(ctx, tx, idOrSlug, in)
+	replace(c, h.Catalog, func(ctx context.Context, tx pgx.Tx, in openapi.CategoryInput) (openapi.Category, []string, error) {
+		stored, err := h.Catalog.replaceCategory(ctx, tx, idOrSlug, in)
+		return stored, categoryTags, err
 	})
 }
 
 // DeleteCategory answers DELETE /categories/{idOrSlug}.
 func (h Handlers) DeleteCategory(c *gin.Context, idOrSlug string) {
-	rest.NoContent(c, h.Catalog.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) error {
+	rest.NoContent(c, h.Catalog.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) ([]string, error) {
 		return h.Catalog.removeCategory(ctx, tx, idOrSlug)
 	}))
 }
@@ -191,33 +241,35 @@ func (h Handlers) ListCollections(c *gin.Context, params openapi.ListCollections
 		rest.Fail(c, err)
 		return
 	}
-	h.answer(c, collectionList+before.String()+strconv.Itoa(int(size)), false, encoded(func(ctx context.Context) (openapi.CollectionPage, error) {
+	h.answer(c, cache.NewKey(collectionList, before.String()+strconv.Itoa(int(size)), collectionList), false, encoded(func(ctx context.Context) (openapi.CollectionPage, error) {
 		return h.Catalog.listCollections(ctx, before, size)
 	}))
 }
 
 // CreateCollection answers POST /collections.
 func (h Handlers) CreateCollection(c *gin.Context, params openapi.CreateCollectionParams) {
-	create(c, h.Catalog, params.IdempotencyKey, h.Catalog.CreateCollection, func(v openapi.Collection) string { return "/collections/" + v.Id.String() })
+	create(c, h.Catalog, params.IdempotencyKey, h.Catalog.CreateCollection, func(v openapi.Collection) string { return "/collections/" + v.Id.String() },
+		func(openapi.Collection) []string { return collectionTags })
 }
 
 // GetCollection answers GET /collections/{idOrSlug}.
 func (h Handlers) GetCollection(c *gin.Context, idOrSlug string) {
-	h.answer(c, "collection:"+idOrSlug, false, encoded(func(ctx context.Context) (openapi.Collection, error) {
+	h.named(c, collectionKind, collectionNotFound, idOrSlug, false, encoded(func(ctx context.Context) (openapi.Collection, error) {
 		return collection(ctx, catalogdb.New(h.Catalog.pool), idOrSlug)
 	}))
 }
 
 // ReplaceCollection answers PUT /collections/{idOrSlug}.
 func (h Handlers) ReplaceCollection(c *gin.Context, idOrSlug string) {
-	replace(c, h.Catalog, func(ctx context.Context, tx pgx.Tx, in openapi.CollectionInput) (openapi.Collection, error) {
-		return h.Catalog.replaceCollection(ctx, tx, idOrSlug, in)
+	replace(c, h.Catalog, func(ctx context.Context, tx pgx.Tx, in openapi.CollectionInput) (openapi.Collection, []string, error) {
+		stored, err := h.Catalog.replaceCollection(ctx, tx, idOrSlug, in)
+		return stored, collectionTags, err
 	})
 }
 
 // DeleteCollection answers DELETE /collections/{idOrSlug}.
 func (h Handlers) DeleteCollection(c *gin.Context, idOrSlug string) {
-	rest.NoContent(c, h.Catalog.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) error {
-		return h.Catalog.removeCollection(ctx, tx, idOrSlug)
+	rest.NoContent(c, h.Catalog.change(c.Request.Context(), func(ctx context.Context, tx pgx.Tx) ([]string, error) {
+		return collectionTags, h.Catalog.removeCollection(ctx, tx, idOrSlug)
 	}))
 }

@@ -46,36 +46,37 @@ func (k *Catalog) Create(ctx context.Context, tx pgx.Tx, in openapi.ProductInput
 
 // replace makes a product what the input says, if it has the version that
 // ifMatch names in quotes; nil and * are any. Variants are matched by SKU.
-func (k *Catalog) replace(ctx context.Context, tx pgx.Tx, idOrSlug string, ifMatch *string, in openapi.ProductInput) (openapi.Product, error) {
+// It returns the tags of what that changes, too.
+func (k *Catalog) replace(ctx context.Context, tx pgx.Tx, idOrSlug string, ifMatch *string, in openapi.ProductInput) (openapi.Product, []string, error) {
 	q := catalogdb.New(tx)
 	old, err := lock(ctx, q, idOrSlug)
 	if err != nil {
-		return openapi.Product{}, err
+		return openapi.Product{}, nil, err
 	}
 	if ifMatch != nil && *ifMatch != "*" && *ifMatch != strconv.Quote(strconv.FormatInt(old.Version, 10)) {
-		return openapi.Product{}, problem.New(http.StatusPreconditionFailed, "version_mismatch", "The product has version %d by now.", old.Version)
+		return openapi.Product{}, nil, problem.New(http.StatusPreconditionFailed, "version_mismatch", "The product has version %d by now.", old.Version)
 	}
 	d, err := newDraft(in, old.Id, old.Slug)
 	if err != nil {
-		return openapi.Product{}, err
+		return openapi.Product{}, nil, err
 	}
 	d.Version, d.CreatedAt, d.UpdatedAt = old.Version+1, old.CreatedAt, now()
 	gone := keepIDs(old, &d.Product)
 	if err := k.mayGo(ctx, tx, gone); err != nil {
-		return openapi.Product{}, err
+		return openapi.Product{}, nil, err
 	}
 	if d.Type == openapi.ProductTypeBundle {
 		used, err := q.AreComponents(ctx, variantIDs(old))
 		if err != nil {
-			return openapi.Product{}, err
+			return openapi.Product{}, nil, err
 		}
 		if used {
-			return openapi.Product{}, problem.New(http.StatusConflict, "variant_in_use", "A bundle is made of this product, which so cannot be a bundle itself.")
+			return openapi.Product{}, nil, problem.New(http.StatusConflict, "variant_in_use", "A bundle is made of this product, which so cannot be a bundle itself.")
 		}
 	}
 	row, err := rowOf(d)
 	if err != nil {
-		return openapi.Product{}, err
+		return openapi.Product{}, nil, err
 	}
 	err = q.UpdateProduct(ctx, catalogdb.UpdateProductParams{
 		ID: row.ID, Version: row.Version, Slug: row.Slug, Title: row.Title, TitleKey: row.TitleKey, Type: row.Type,
@@ -88,7 +89,7 @@ func (k *Catalog) replace(ctx context.Context, tx pgx.Tx, idOrSlug string, ifMat
 	if err == nil {
 		err = store(ctx, q, d)
 	}
-	return d.Product, refused(err, d.Product)
+	return d.Product, productTags(d.Product, old.Slug), refused(err, d.Product)
 }
 
 // keepIDs gives the variants of p the ids that their SKUs had, and returns the
@@ -121,30 +122,30 @@ func (k *Catalog) mayGo(ctx context.Context, tx pgx.Tx, variants []uuid.UUID) er
 }
 
 // remove deletes a product, or archives one that was ever ordered or that has
-// reserved stock.
-func (k *Catalog) remove(ctx context.Context, tx pgx.Tx, idOrSlug string) error {
+// reserved stock. It returns the tags of what that changes.
+func (k *Catalog) remove(ctx context.Context, tx pgx.Tx, idOrSlug string) ([]string, error) {
 	q := catalogdb.New(tx)
 	p, err := lock(ctx, q, idOrSlug)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keep := false
 	if k.uses.Orders != nil {
 		if keep, err = k.uses.Orders.EverOrdered(ctx, tx, variantIDs(p)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if k.uses.Holds != nil && !keep {
 		held, err := k.uses.Holds.Held(ctx, tx, variantIDs(p))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		keep = len(held) > 0
 	}
 	if keep {
-		return rewrite(ctx, q, []openapi.Product{p}, func(p *openapi.Product) { p.Status = openapi.ProductStatusArchived })
+		return productTags(p), rewrite(ctx, q, []openapi.Product{p}, func(p *openapi.Product) { p.Status = openapi.ProductStatusArchived })
 	}
-	return refused(q.DeleteProduct(ctx, p.Id), p)
+	return append(productTags(p), collectionList), refused(q.DeleteProduct(ctx, p.Id), p)
 }
 
 // lock reads a product that nobody else changes until the transaction ends.

@@ -95,7 +95,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 			return current.Settings.Currency, nil
 		},
 	})
-	k.Rules.OnChange(k.Catalog.Invalidate) // answers may tell of tax
+	k.Rules.OnChange(k.Catalog.InvalidateTax)
 	if k.Kinds, err = k.kinds(c, log); err != nil {
 		return nil, err
 	}

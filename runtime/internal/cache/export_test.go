@@ -1,0 +1,4 @@
+package cache
+
+// NewKept is an answer as it is kept.
+func NewKept(body []byte) *Answer { return newKept(body) }
