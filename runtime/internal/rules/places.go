@@ -313,10 +313,11 @@ func (b *Book) Note(ctx context.Context, country string) (openapi.TaxNote, error
 	if !isCountry(country) {
 		return openapi.TaxNote{}, problem.Invalid(problem.Field{Pointer: "country", Detail: "must be a country's code of ISO 3166-1, such as DE"})
 	}
-	rules, err := b.Current(ctx)
+	present, err := b.read(ctx) // not the copy: what is kept must not be older than what invalidates it
 	if err != nil {
-		return openapi.TaxNote{}, err
+		return openapi.TaxNote{}, fmt.Errorf("reading the store's rules: %w", err)
 	}
+	rules := present.rules
 	note := openapi.TaxNote{Country: country, PricesIncludeTax: rules.Settings.PricesIncludeTax, Rates: map[string]string{}}
 	for category, ppm := range rules.PPMByCategory(country) {
 		note.Rates[category] = pricing.FormatPercent(ppm)
