@@ -156,10 +156,10 @@ func storeWith(t testing.TB, uri string, connections int32, changes ...func(*con
 		change(&c)
 	}
 	s.config = c
-	if s.Commerce, err = commerce.New(c, pool, nil, s.log.Logger(), s.clock.now); err != nil {
+	metrics := prometheus.NewRegistry()
+	if s.Commerce, err = commerce.New(c, pool, answersOf(t, c, metrics), s.log.Logger(), s.clock.now); err != nil {
 		t.Fatal(err)
 	}
-	metrics := prometheus.NewRegistry()
 	e, err := edge.Open(edge.Options{
 		File: testbed.File(t, "limits: {address: [], apiKey: [], protection: {mode: 'off'}}"), Caller: api.Caller, Log: s.log.Logger(), Metrics: metrics,
 	})
