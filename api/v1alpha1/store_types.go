@@ -758,7 +758,10 @@ type ManagedRedisSpec struct {
 
 // ExternalRedisSpec is a Redis of yours.
 type ExternalRedisSpec struct {
-	// urlSecretRef holds redis://user:password@host:6379/0, or rediss:// for TLS.
+	// urlSecretRef holds redis://user:password@host:6379/0, or rediss:// for TLS. For a Cluster it ends with ?cluster=true,
+	// and may name more nodes by &addr=host:6379. For Sentinels it is
+	// redis://host:26379/0?master_name=NAME&username=USER&password=PASSWORD, with more of them by &addr=host:26379; user and
+	// password before an @ are then those of the Sentinels.
 	// +required
 	URLSecretRef SecretKey `json:"urlSecretRef"`
 	// caSecretRef holds the PEM certificates that the server's certificate must chain to.

@@ -111,7 +111,8 @@ type Database struct {
 
 // Redis holds only what may be lost.
 type Redis struct {
-	// URLFile holds a redis:// or rediss:// URL with its password.
+	// URLFile holds a redis:// or rediss:// URL with its password, of a server,
+	// of a Cluster (?cluster=true) or of Sentinels (?master_name=NAME).
 	URLFile string `json:"urlFile"`
 	CAFile  string `json:"caFile,omitempty"`
 }

@@ -287,3 +287,21 @@ func TestWhatIsHeldIsCountedByKind(t *testing.T) {
 		return held("small") > 0 && held("small") < 1000 && held("large") > 100_000 && held("large") < 201_000
 	})
 }
+
+func TestAClusterKeepsAnswersAndTellsOfWrites(t *testing.T) {
+	t.Parallel()
+	nodes := testbed.Cluster(t, 3)
+	here, other := replicaOf(t, nodes[0].Addr+"?cluster=true", time.Hour), replicaOf(t, nodes[1].Addr+"?cluster=true", time.Hour)
+	for round := range 10 {
+		before, after := "before "+strconv.Itoa(round), "after "+strconv.Itoa(round)
+		here.Invalidate(t.Context(), "tag:one")
+		testbed.Eventually(t, "the other has what the first made", func() bool {
+			return ask(t, here.Cache, says(before)) == before && ask(t, other.Cache, says("not kept")) == before
+		})
+		other.Invalidate(t.Context(), "tag:one")
+		if got := ask(t, other.Cache, says(after)); got != after {
+			t.Fatalf("the writer itself is answered %q", got)
+		}
+		testbed.Eventually(t, "the first hears of the write", func() bool { return ask(t, here.Cache, says(after)) == after })
+	}
+}

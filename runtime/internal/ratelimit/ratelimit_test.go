@@ -533,3 +533,13 @@ func TestDecisionsAreCounted(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestAClusterCountsAsOneServerDoes(t *testing.T) {
+	t.Parallel()
+	replicas := inUse(t, 3, testbed.Cluster(t, 3)[0].Addr+"?cluster=true", strict)
+	for identity := range 5 {
+		if n := passed(replicas, 100, address(fmt.Sprint(identity)), counter("all", per(time.Hour, 1_000_000))); n != 60 {
+			t.Errorf("identity %d: %d passed, want 60", identity, n)
+		}
+	}
+}

@@ -6,19 +6,15 @@ package redisdb
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/status"
@@ -58,13 +54,13 @@ type Redis struct {
 
 // Open prepares the connection; it does not connect. Run looks after it.
 func Open(c config.Redis, store config.Store, log *slog.Logger, metrics prometheus.Registerer) (*Redis, error) {
-	options, err := clientOptions(c)
+	client, err := newClient(c)
 	if err != nil {
 		return nil, err
 	}
 	r := &Redis{
 		Timeout: Timeout,
-		client:  redis.NewClient(options),
+		client:  client,
 		prefix:  fmt.Sprintf("{%s/%s}:", store.Namespace, store.Name),
 		log:     log,
 		lost:    make(chan struct{}, 1),
@@ -88,39 +84,6 @@ func QuietClient() { redis.SetLogger(quiet{}) }
 type quiet struct{}
 
 func (quiet) Printf(context.Context, string, ...any) {}
-
-func clientOptions(c config.Redis) (*redis.Options, error) {
-	raw, err := os.ReadFile(c.URLFile)
-	if err != nil {
-		return nil, fmt.Errorf("redis.urlFile: %w", err)
-	}
-	o, err := redis.ParseURL(strings.TrimSpace(string(raw)))
-	if err != nil { // which would quote the password
-		return nil, fmt.Errorf("redis.urlFile: %s holds no URL of the form redis://user:password@host:6379/0", c.URLFile)
-	}
-	if c.CAFile != "" {
-		pem, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("redis.caFile: %w", err)
-		}
-		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("redis.caFile: %s holds no PEM certificate", c.CAFile)
-		}
-		if o.TLSConfig == nil {
-			return nil, errors.New("redis.caFile: needs a rediss:// URL")
-		}
-		o.TLSConfig.RootCAs = roots
-	}
-	if o.TLSConfig != nil {
-		o.TLSConfig.MinVersion = tls.VersionTLS12
-	}
-	o.ContextTimeoutEnabled = true
-	o.MaxRetries, o.DialerRetries = -1, 1 // the probe is the retry
-	o.DisableIdentity = true
-	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	return o, nil
-}
 
 // Client sends commands; it is used while Up.
 func (r *Redis) Client() redis.UniversalClient { return r.client }
