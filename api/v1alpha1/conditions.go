@@ -20,6 +20,10 @@ const (
 	RouteReadyCondition       = "RouteReady"
 	// WorkersScaledCondition is absent where the spec says how many workers there are.
 	WorkersScaledCondition = "WorkersScaled"
+	// ConnectionsScarceCondition exists, True, only while the pods may ask the
+	// database for more connections than it takes, or wait long for one. It is
+	// advice: the Store is Ready all the same.
+	ConnectionsScarceCondition = "ConnectionsScarce"
 )
 
 // Condition types of a RateLimitPolicy, besides Reconciling and Stalled.
@@ -109,5 +113,8 @@ const (
 	ReasonNotAccepted        = "NotAccepted"
 	ReasonWaiting            = "Waiting"
 	ReasonScaledByJobs       = "ScaledByJobs"
+	ReasonAboveTotal         = "AboveTotal"
+	ReasonAboveServer        = "AboveServer"
+	ReasonLongWaits          = "LongWaits"
 	ReasonAnotherAutoscaler  = "AnotherAutoscaler"
 )

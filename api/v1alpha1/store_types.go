@@ -675,7 +675,14 @@ type DatabaseSpec struct {
 	// cloudNativePG is a Cluster of the CloudNativePG operator in the Store's namespace.
 	// +optional
 	CloudNativePG *CloudNativePGSpec `json:"cloudNativePG,omitempty"`
-	// maxConnections bounds the pool of each pod. By default 10.
+	// totalConnections bounds the connections of all pods together, also of those that an autoscaler or a rolling update adds.
+	// By default 90: what PostgreSQL takes by itself is 100, of which it keeps some back.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=10000
+	TotalConnections *int32 `json:"totalConnections,omitempty"`
+	// maxConnections bounds the pool of each pod. By default what totalConnections leaves to each when there are as many pods
+	// as there may be; 2 to 10.
 	// +optional
 	// +kubebuilder:validation:Minimum=2
 	// +kubebuilder:validation:Maximum=1000

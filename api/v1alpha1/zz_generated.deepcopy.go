@@ -271,6 +271,11 @@ func (in *DatabaseSpec) DeepCopyInto(out *DatabaseSpec) {
 		*out = new(CloudNativePGSpec)
 		**out = **in
 	}
+	if in.TotalConnections != nil {
+		in, out := &in.TotalConnections, &out.TotalConnections
+		*out = new(int32)
+		**out = **in
+	}
 	if in.MaxConnections != nil {
 		in, out := &in.MaxConnections, &out.MaxConnections
 		*out = new(int32)

@@ -17,6 +17,7 @@ import (
 func (r *Reconciler) askPods(ctx context.Context, run *run) error {
 	seen, err := probe.Any(ctx, r.Client, client.ObjectKeyFromObject(run.store), r.Prober.Status)
 	if err != nil || seen == nil {
+		adviseConnections(run, nil)
 		// Of a store that is to have no pods, nobody ever tells.
 		if !run.conditions.Has(v1alpha1.RedisReadyCondition) && !scaledToZero(run.store) {
 			why := "no pod is ready to tell"
@@ -38,6 +39,7 @@ func (r *Reconciler) askPods(ctx context.Context, run *run) error {
 		run.conditions.False(v1alpha1.DatabaseReadyCondition, v1alpha1.ReasonUnreachable, "the pods can not reach the database: "+diagnosis.Clip(seen.Database.Error))
 		return outcome.Waiting(v1alpha1.ReasonUnreachable, 10*time.Second, "the pods can not reach the database")
 	}
+	adviseConnections(run, seen.Database.Connections)
 	if seen.Redis == nil {
 		return nil
 	}

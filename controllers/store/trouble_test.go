@@ -520,3 +520,31 @@ func TestAStoreWithoutPodsIsReadyThoughNobodyCanAskItsRedis(t *testing.T) {
 		t.Errorf("nobody knows of Redis, and yet %+v", c)
 	}
 }
+
+func TestAStoreThatMayAskForMoreConnectionsThanThereAreIsToldSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	told := func(connections status.Connections) status.Status {
+		seen := allIsWell
+		seen.Database.Connections = &connections
+		return seen
+	}
+	w.machines.see(t, told(status.Connections{Server: 40, Pool: 10}))
+	w.create("shop", withoutTLS+"database: {managed: {}, maxConnections: 10}")
+	s := w.until("shop", v1alpha1.ConnectionsScarceCondition, metav1.ConditionTrue, v1alpha1.ReasonAboveServer)
+	if c := meta.FindStatusCondition(s.Status.Conditions, v1alpha1.ConnectionsScarceCondition); !strings.Contains(c.Message, "up to 6 processes with 10 connections each may ask for 60, and the database takes 40") {
+		t.Error(c.Message)
+	}
+	w.untilReady("shop") // it is advice
+	w.machines.see(t, told(status.Connections{Server: 97, Pool: 10, Waited: .3, WaitMilliseconds: 50}))
+	w.nudge("shop")
+	w.until("shop", v1alpha1.ConnectionsScarceCondition, metav1.ConditionTrue, v1alpha1.ReasonLongWaits)
+	w.machines.see(t, told(status.Connections{Server: 97, Pool: 10, Waited: .3, WaitMilliseconds: 5}))
+	w.nudge("shop")
+	w.eventually("the advice to go", func() error {
+		if c := meta.FindStatusCondition(w.store("shop").Status.Conditions, v1alpha1.ConnectionsScarceCondition); c != nil {
+			return fmt.Errorf("it says %s", c.Message)
+		}
+		return nil
+	})
+}

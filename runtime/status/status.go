@@ -52,6 +52,21 @@ type Dependency struct {
 	Version string `json:"version,omitempty"`
 	// Error says why it is not reachable, with no secret in it.
 	Error string `json:"error,omitempty"`
+	// Connections are those to a database that is reachable.
+	Connections *Connections `json:"connections,omitempty"`
+}
+
+// Connections tell how a process gets on with those to its database.
+type Connections struct {
+	// Server is how many connections the server takes from all who are no
+	// superusers, Pool how many of them the process may hold.
+	Server int32 `json:"server"`
+	Pool   int32 `json:"pool"`
+	// Waited is the share, 0 to 1, of what asked for a connection within the
+	// last five to ten minutes that had to wait for one, and WaitMilliseconds
+	// for how long on average.
+	Waited           float64 `json:"waited"`
+	WaitMilliseconds float64 `json:"waitMilliseconds"`
 }
 
 // Certificate is the one being served.

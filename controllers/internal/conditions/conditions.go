@@ -4,6 +4,7 @@
 package conditions
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,9 @@ var order = []string{
 	v1alpha1.RouteReadyCondition,
 	v1alpha1.WorkersScaledCondition,
 }
+
+// advice exists only while there is something to advise, and has no part in Ready.
+var advice = []string{v1alpha1.ConnectionsScarceCondition}
 
 // Set gathers conditions during one reconcile.
 type Set struct {
@@ -105,7 +109,7 @@ func (s *Set) Write(conditions *[]metav1.Condition, generation int64, paused boo
 	}
 	// In the order in which a person reads them: how it is, what is wrong, the parts.
 	var found []metav1.Condition
-	for _, t := range append([]string{v1alpha1.ReadyCondition, v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition}, order...) {
+	for _, t := range slices.Concat([]string{v1alpha1.ReadyCondition, v1alpha1.StalledCondition, v1alpha1.ReconcilingCondition}, order, advice) {
 		if c, ok := s.found[t]; ok {
 			found = append(found, c)
 		}

@@ -73,7 +73,7 @@ func runtimeConfig(in Input) config.Config {
 			MinVersion: orElse(spec.TLS.MinVersion, "1.3"),
 		}
 	}
-	c.Database = config.Database{URIFile: databaseDir + "/" + uriKey, MaxConnections: orDefault(spec.Database.MaxConnections, c.Database.MaxConnections)}
+	c.Database = config.Database{URIFile: databaseDir + "/" + uriKey, MaxConnections: ConnectionsOf(in.Store).Pool}
 	if _, ca := databaseSecrets(in); ca != nil {
 		c.Database.CAFile = databaseDir + "/" + caKey
 	}

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"strconv"
+
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	batchv1 "k8s.io/api/batch/v1"
@@ -55,7 +57,7 @@ func deployment(in Input, component, configHash string, spec v1alpha1.WorkloadSp
 				Type: appsv1.RollingUpdateDeploymentStrategyType,
 				RollingUpdate: &appsv1.RollingUpdateDeployment{
 					MaxUnavailable: ptr(intstr.FromInt32(0)),
-					MaxSurge:       ptr(intstr.FromString("25%")),
+					MaxSurge:       ptr(intstr.FromString(strconv.Itoa(surge) + "%")),
 				},
 			},
 			ProgressDeadlineSeconds: ptr(int32(600)),

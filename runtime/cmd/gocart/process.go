@@ -148,6 +148,8 @@ func (p *process) status(ctx context.Context) status.Status {
 	s.Database = status.Dependency{Reachable: err == nil, Version: h.ServerVersion}
 	if err != nil {
 		s.Database.Error = db.Explain(err).Message
+	} else {
+		s.Database.Connections = p.pools.Connections(h)
 	}
 	return s
 }

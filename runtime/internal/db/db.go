@@ -37,6 +37,8 @@ type Pools struct {
 	// Probe is one connection for health checks, so that a busy process is not
 	// taken for a broken one.
 	Probe *pgxpool.Pool
+
+	waits waits
 }
 
 // Open prepares connections, MaxConnections in all; it does not connect, and
@@ -186,6 +188,8 @@ type Health struct {
 	ServerVersion string
 	// SchemaVersion is the schema's number, 0 before the first migration.
 	SchemaVersion int64
+	// MaxConnections is how many the server takes of those who are no superusers.
+	MaxConnections int32
 }
 
 // Check asks the database how it is, on the probe's connection.
@@ -193,8 +197,9 @@ func (p *Pools) Check(ctx context.Context) (Health, error) {
 	var h Health
 	var version string
 	var migrated bool
-	err := p.Probe.QueryRow(ctx, `SELECT current_setting('server_version'), to_regclass('goose_db_version') IS NOT NULL`).
-		Scan(&version, &migrated)
+	err := p.Probe.QueryRow(ctx, `SELECT current_setting('server_version'), to_regclass('goose_db_version') IS NOT NULL,
+		current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int - coalesce(current_setting('reserved_connections', true), '0')::int`).
+		Scan(&version, &migrated, &h.MaxConnections)
 	if err != nil {
 		return h, err
 	}

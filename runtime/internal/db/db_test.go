@@ -210,3 +210,34 @@ func TestATransactionThatADeadlockEndedIsRunAgain(t *testing.T) {
 		t.Errorf("sum %d after %d runs, %v; want 4 after 3 or more", sum, runs.Load(), err)
 	}
 }
+
+func TestAProcessTellsHowItGetsOnWithItsConnections(t *testing.T) {
+	t.Parallel()
+	pools, err := db.Open(config.Database{URIFile: testbed.File(t, testbed.Database(t)), MaxConnections: 2}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pools.Close()
+	h, err := pools.Check(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := pools.Connections(h); c.Server < 20 || c.Pool != 2 || c.Waited != 0 {
+		t.Errorf("before anything was asked: %+v", c)
+	}
+	held, err := pools.Main.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { _, err := pools.Main.Exec(context.WithoutCancel(t.Context()), "SELECT"); done <- err }()
+	testbed.Within(t, 10*time.Second, "one waits", func() bool { return pools.Main.Stat().EmptyAcquireCount() > 0 || pools.Main.Stat().AcquiredConns() == 1 })
+	<-time.After(50 * time.Millisecond) // for which it waits at least
+	held.Release()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if c := pools.Connections(h); c.Waited < .5 || c.WaitMilliseconds < 10 {
+		t.Errorf("after a wait of 50 ms: %+v", c)
+	}
+}

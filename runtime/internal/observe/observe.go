@@ -71,6 +71,8 @@ func Pool(r prometheus.Registerer, pool *pgxpool.Pool) {
 			func(s *pgxpool.Stat) float64 { return float64(s.AcquireCount()) }},
 		{"gocart_db_acquires_waited_total", "Connections that had to be waited for.", prometheus.CounterValue,
 			func(s *pgxpool.Stat) float64 { return float64(s.EmptyAcquireCount()) }},
+		{"gocart_db_acquire_wait_seconds_total", "Time spent waiting for a connection where none was free.", prometheus.CounterValue,
+			func(s *pgxpool.Stat) float64 { return s.EmptyAcquireWaitTime().Seconds() }},
 		{"gocart_db_acquires_canceled_total", "Waits for a connection that were given up.", prometheus.CounterValue,
 			func(s *pgxpool.Stat) float64 { return float64(s.CanceledAcquireCount()) }},
 		{"gocart_db_acquire_seconds_total", "Time spent taking connections.", prometheus.CounterValue,
