@@ -108,6 +108,10 @@ bench-operator: ## Measure planning and a steady reconcile
 bench-api: test-programs ## Measure catalogue, cart and checkout over HTTP beside bare Gin and the same SQL
 	@go run ./runtime/internal/api/apibench
 
+.PHONY: bench-cache
+bench-cache: test-programs ## Measure a cache hit beside bare Gin, and what the cache spares the database
+	@go run ./runtime/internal/api/apibench -cache
+
 .PHONY: bench-overload
 bench-overload: test-programs ## Ask a store for ten times what it can do, with protection and without
 	@go run ./runtime/internal/overload/overloadbench

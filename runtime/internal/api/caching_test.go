@@ -260,11 +260,15 @@ func TestAWriteToOneProductLeavesTheAnswersOfOthers(t *testing.T) {
 			"/products/a /products/b /collections /collections/new ",
 		},
 		"a collection": {
-			func() { admin[openapi.Collection](s, "PUT", "/collections/"+collection.Id.String(), `{"name":"New"}`, http.StatusOK) },
+			func() {
+				admin[openapi.Collection](s, "PUT", "/collections/"+collection.Id.String(), `{"name":"New"}`, http.StatusOK)
+			},
 			"/products/a /products/b /categories /categories/mugs ",
 		},
 		"a rule of tax": {
-			func() { admin[openapi.Zone](s, "POST", "/zones", `{"name":"`+time.Now().String()+`","areas":["AT"]}`, http.StatusCreated) },
+			func() {
+				admin[openapi.Zone](s, "POST", "/zones", `{"name":"`+time.Now().String()+`","areas":["AT"]}`, http.StatusCreated)
+			},
 			"/products/a /products/b /products /categories /categories/mugs /collections /collections/new ",
 		},
 	} {

@@ -178,6 +178,12 @@ func Post(path, body, token string) []byte {
 		path, token, len(body), body)
 }
 
+// Put is a request with a JSON body and an API key.
+func Put(path, body, key string) []byte {
+	return fmt.Appendf(nil, "PUT %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s",
+		path, key, len(body), body)
+}
+
 // After is the string that stands behind a key, such as "id":", in a body.
 func After(body []byte, key string) string {
 	_, rest, _ := bytes.Cut(body, []byte(key))

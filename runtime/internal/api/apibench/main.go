@@ -3,8 +3,9 @@
 // handler that writes the same bytes, and the same SQL through pgbench. A
 // second process of the same store keeps answers, with a real Redis. Client,
 // server and database share the machine. Last it measures a store of 300
-// products, for which others' figures are known. The last line is one JSON
-// object.
+// products, for which others' figures are known. With -cache it measures the
+// cache instead: a hit beside the bare handler, and a mix of reads and writes
+// with and without it. The last line is one JSON object.
 package main
 
 import (
@@ -33,16 +34,26 @@ const (
 
 func main() {
 	seconds := flag.Int("seconds", 3, "how long each figure is measured, in `SECONDS`")
+	cache := flag.Bool("cache", false, "measure the cache")
+	bare := flag.Bool("bare", false, "be the bare handler of what standard input holds, for another apibench")
 	flag.Parse()
+	if *bare {
+		fmt.Fprintln(os.Stderr, "apibench:", serveBare())
+		os.Exit(1)
+	}
+	measure := (*bench).api
+	if *cache {
+		measure = (*bench).cache
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, time.Duration(*seconds)*time.Second); err != nil {
+	if err := run(ctx, time.Duration(*seconds)*time.Second, measure); err != nil {
 		fmt.Fprintln(os.Stderr, "apibench:", err)
 		os.Exit(1) //nolint:gocritic // the signals end with the process
 	}
 }
 
-func run(ctx context.Context, each time.Duration) error {
+func run(ctx context.Context, each time.Duration, measure func(*bench, context.Context) error) error {
 	dir, err := os.MkdirTemp("", "gocart-bench-")
 	if err != nil {
 		return err
@@ -67,6 +78,11 @@ func run(ctx context.Context, each time.Duration) error {
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building gocart: %w", err)
 	}
+	return measure(b, ctx)
+}
+
+// api measures catalogue, cart and checkout.
+func (b *bench) api(ctx context.Context) error {
 	results := map[string]result{}
 	if err := b.large(ctx, results); err != nil {
 		return err

@@ -120,15 +120,8 @@ func (s *store) cached(ctx context.Context, r *results, list, single string) err
 		return err
 	}
 	defer cached.stop()
-	c, err := rawhttp.Dial(cached.addr, nil)
-	if err != nil {
+	if err := cached.readEach(); err != nil {
 		return err
-	}
-	defer func() { _ = c.Close() }()
-	for n := range s.products { // each once, as in a shop that has been open for a while
-		if err := expect(c, rawhttp.Get(productPath(n)), http.StatusOK); err != nil {
-			return err
-		}
 	}
 	r.add(list)(cached.both(ctx, cached.read(listPath)))
 	r.add(single)(cached.both(ctx, cached.readAny()))
