@@ -8,11 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	_ "time/tzdata" // the image has no files but this program
 
-	"github.com/KimMachineGun/automemlimit/memlimit"
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -65,12 +63,7 @@ func roleCommand(name, short string, r roles) *cobra.Command {
 				return err
 			}
 			log := newLog(c)
-			if _, err := memlimit.Set(memlimit.WithRatio(0.9)); err != nil {
-				log.Debug("no memory limit to follow", "error", err)
-			}
-			// A store's live heap is small, and collecting it again and again costs
-			// more than the room; the limit above still holds.
-			debug.SetGCPercent(300)
+			limitMemory(log)
 			p, err := newProcess(c, name, r, log)
 			if err != nil {
 				return err
