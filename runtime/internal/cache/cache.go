@@ -108,9 +108,12 @@ var (
 	lookScript string
 	//go:embed keep.lua
 	keepScript string
+	//go:embed write.lua
+	writeScript string
 
-	look = redis.NewScript(lookScript)
-	keep = redis.NewScript(keepScript)
+	look  = redis.NewScript(lookScript)
+	keep  = redis.NewScript(keepScript)
+	write = redis.NewScript(writeScript)
 )
 
 // Make makes the body of an answer. An error that is ErrAbsent is kept too, for
@@ -169,13 +172,16 @@ func (k *Cache) remembered(key *Key, epoch int64) (found *entry, renew bool) {
 // does not must ask Redis first, by himself; and without Redis company is short.
 func (k *Cache) find(ctx context.Context, key Key, epoch int64, make Make) (*Answer, error) {
 	moment := "at " + strconv.FormatInt(k.memory.now()/int64(company), 36)
-	if k.redis.Up() {
+	switch {
+	case !k.redis.Up():
+	case k.memory.usable():
 		moment = ""
-		if !k.memory.usable() {
-			seen, err := k.look(ctx, &key, false)
-			if err == nil && seen.found {
-				return given(seen.answer)
-			}
+	default:
+		seen, err := k.look(ctx, &key, false)
+		if seen.found {
+			return given(seen.answer)
+		}
+		if err == nil {
 			moment = seen.version
 		}
 	}
@@ -356,7 +362,7 @@ func (k *Cache) keep(ctx context.Context, key *Key, seen seen, kept []byte, ttl 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.redis.Timeout)
 	defer cancel()
 	keys := []string{k.redis.Key(key.entry()), k.redis.Key("making:" + key.entry())}
-	if err := keep.Run(ctx, k.redis.Client(), keys, kept, max(ttl.Milliseconds(), 1), seen.token).Err(); err != nil {
+	if err := keep.Run(ctx, k.redis.Client(), keys, kept, max(ttl.Milliseconds(), 1), seen.version+seen.token).Err(); err != nil {
 		k.redis.Failed(ctx, err)
 	}
 }
@@ -404,32 +410,24 @@ func (k *Cache) tell(ctx context.Context, do func(context.Context) error) {
 	}
 }
 
-// write replaces the versions of places, and tells everybody: in this order, so
-// that who hears of it finds it.
-func (k *Cache) write(ctx context.Context, places []uint16) error {
-	version, commands := newVersion(), k.redis.Client().Pipeline()
-	versions := make([]any, 0, 2*len(places))
-	var message []byte
-	for _, slot := range places {
-		versions = append(versions, slot, version)
-		message = append(strconv.AppendUint(message, uint64(slot), 10), ' ')
-	}
-	commands.HSet(ctx, k.versionsKey(), versions...)
-	commands.Publish(ctx, k.channel(), message)
-	_, err := commands.Exec(ctx)
-	return err
-}
-
 // everything is what is told where all versions are gone.
 const everything = "all"
 
+// write replaces the versions of places, and tells everybody.
+func (k *Cache) write(ctx context.Context, places []uint16) error {
+	args := append(make([]any, 0, 3+len(places)), k.channel(), "", newVersion())
+	var message []byte
+	for _, slot := range places {
+		args = append(args, slot)
+		message = append(strconv.AppendUint(message, uint64(slot), 10), ' ')
+	}
+	args[1] = message
+	return write.Run(ctx, k.redis.Client(), []string{k.versionsKey()}, args...).Err()
+}
+
 // forget does so for all places.
 func (k *Cache) forget(ctx context.Context) error {
-	commands := k.redis.Client().Pipeline()
-	commands.Del(ctx, k.versionsKey())
-	commands.Publish(ctx, k.channel(), everything)
-	_, err := commands.Exec(ctx)
-	return err
+	return write.Run(ctx, k.redis.Client(), []string{k.versionsKey()}, k.channel(), everything, "").Err()
 }
 
 // hear ends the epochs that a message of write or forget is about.

@@ -28,11 +28,11 @@ type id struct{ kind, name string }
 // NewKey names the answer of a kind, which metrics are labelled with, by a name
 // that holds everything that changes the answer. Tags are what the answer
 // tells of; Invalidate with one of them makes it one of the past. An answer has
-// four at most, and must have those of all that it is read from: also of what
+// one to four, and must have those of all that it is read from: also of what
 // is not there yet.
 func NewKey(kind, name string, tags ...string) Key {
 	k := Key{id: id{kind, name}, tags: len(tags)}
-	if len(tags) > maxTags {
+	if len(tags) == 0 || len(tags) > maxTags {
 		panic(fmt.Sprintf("cache: an answer with %d tags", len(tags)))
 	}
 	for i, tag := range tags {

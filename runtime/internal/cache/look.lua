@@ -27,7 +27,11 @@ if kept and string.sub(kept, 1, #version) == version then
   end
 end
 local mine = 0
-if ARGV[2] ~= '' and redis.call('SET', KEYS[3], ARGV[2], 'NX', 'PX', ARGV[3]) then
-  mine = 1
+if ARGV[2] ~= '' then
+  local maker = redis.call('GET', KEYS[3])
+  if not maker or string.sub(maker, 1, #version) ~= version then -- or he makes one of the past
+    redis.call('SET', KEYS[3], version .. ARGV[2], 'PX', ARGV[3])
+    mine = 1
+  end
 end
 return { version, answer, left, mine }

@@ -65,8 +65,10 @@ func TestAWriteForgetsTheAnswersWithItsTagAndNoOther(t *testing.T) {
 func TestWhatRedisLosesBringsNothingBack(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(context.Context, *redis.Client) error{
-		"the versions": func(ctx context.Context, c *redis.Client) error { return c.Del(ctx, "{ns/shop}:answers:versions").Err() },
-		"everything":   func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() },
+		"the versions": func(ctx context.Context, c *redis.Client) error {
+			return c.Del(ctx, "{ns/shop}:answers:versions").Err()
+		},
+		"everything": func(ctx context.Context, c *redis.Client) error { return c.FlushAll(ctx).Err() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -174,11 +176,28 @@ func TestOneReplicaMakesWhatAllWaitFor(t *testing.T) {
 	}
 }
 
+// versions are those of the first answer's tags now.
+func versions(t *testing.T, addr string) string {
+	t.Helper()
+	places := cache.Places(one)
+	found, err := clientOf(t, addr).HMGet(t.Context(), "{ns/shop}:answers:versions", places...).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for _, version := range found {
+		all = append(all, version.(string))
+	}
+	return strings.Join(all, " ")
+}
+
 func TestWhoCrashesOverAnAnswerDelaysNobodyForLong(t *testing.T) {
 	t.Parallel()
 	addr := testbed.Redis(t).Addr
 	k := replicaOf(t, addr, time.Hour)
-	if err := clientOf(t, addr).Set(t.Context(), "{ns/shop}:making:answer:kind:one", "the crashed one", 0).Err(); err != nil {
+	ask(t, k.Cache, says("w"))
+	k.Invalidate(t.Context(), "tag:one")
+	if err := clientOf(t, addr).Set(t.Context(), "{ns/shop}:making:answer:kind:one", versions(t, addr)+"\nthe crashed one", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
@@ -240,8 +259,12 @@ func TestAWriteWhileAnAnswerIsMadeAgainIsNotForgotten(t *testing.T) {
 	}
 	testbed.Eventually(t, "somebody makes it again", func() bool { ask(t, k.Cache, slow); return began.Load() })
 	k.Invalidate(t.Context(), "tag:one")
+	asked := time.Now()
 	if got := ask(t, k.Cache, slow); got != "new" {
 		t.Fatalf("got %q after the write", got)
+	}
+	if took := time.Since(asked); took > 200*time.Millisecond {
+		t.Errorf("who asks after the write waited %s for an answer of before it", took)
 	}
 	close(release)
 	<-done
