@@ -231,7 +231,9 @@ func TestAProcessTellsHowItGetsOnWithItsConnections(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() { _, err := pools.Main.Exec(context.WithoutCancel(t.Context()), "SELECT"); done <- err }()
-	testbed.Within(t, 10*time.Second, "one waits", func() bool { return pools.Main.Stat().EmptyAcquireCount() > 0 || pools.Main.Stat().AcquiredConns() == 1 })
+	testbed.Within(t, 10*time.Second, "one waits", func() bool {
+		return pools.Main.Stat().EmptyAcquireCount() > 0 || pools.Main.Stat().AcquiredConns() == 1
+	})
 	<-time.After(50 * time.Millisecond) // for which it waits at least
 	held.Release()
 	if err := <-done; err != nil {
