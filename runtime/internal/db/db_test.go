@@ -225,21 +225,16 @@ func TestAProcessTellsHowItGetsOnWithItsConnections(t *testing.T) {
 	if c := pools.Connections(h); c.Server < 20 || c.Pool != 2 || c.Waited != 0 {
 		t.Errorf("before anything was asked: %+v", c)
 	}
-	held, err := pools.Main.Acquire(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error)
-	go func() { _, err := pools.Main.Exec(context.WithoutCancel(t.Context()), "SELECT"); done <- err }()
-	testbed.Within(t, 10*time.Second, "one waits", func() bool {
-		return pools.Main.Stat().EmptyAcquireCount() > 0 || pools.Main.Stat().AcquiredConns() == 1
+	testbed.Eventually(t, "a wait is told of", func() bool {
+		held, err := pools.Main.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.AfterFunc(50*time.Millisecond, held.Release)
+		if _, err := pools.Main.Exec(t.Context(), "SELECT"); err != nil {
+			t.Fatal(err)
+		}
+		c := pools.Connections(h)
+		return c.Waited >= .25 && c.WaitMilliseconds > 10
 	})
-	<-time.After(50 * time.Millisecond) // for which it waits at least
-	held.Release()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if c := pools.Connections(h); c.Waited < .5 || c.WaitMilliseconds < 10 {
-		t.Errorf("after a wait of 50 ms: %+v", c)
-	}
 }
