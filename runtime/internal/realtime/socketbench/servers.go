@@ -172,6 +172,7 @@ func store(ctx context.Context) (backend, func(), error) {
 	if err := os.WriteFile(file, []byte(postgres.URL("postgres")), 0o600); err != nil {
 		return fail(err)
 	}
+	redisdb.QuietClient()
 	log := slog.New(slog.DiscardHandler)
 	c := config.Database{URIFile: file, MaxConnections: 10}
 	if _, err := db.Migrate(ctx, c, 30*time.Second, log); err != nil {
