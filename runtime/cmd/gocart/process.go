@@ -65,7 +65,7 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 			return nil, err
 		}
 	}
-	if r.api && p.redis != nil && c.Cache.Enabled {
+	if p.redis != nil && c.Cache.Enabled {
 		p.answers = cache.New(p.redis, time.Duration(c.Cache.TTL), metrics)
 	}
 	if p.commerce, err = commerce.New(c, p.pools.Main, p.answers, log, commerce.Now); err != nil {
@@ -73,6 +73,7 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	}
 	p.commerce.Register(metrics)
 	p.relay = events.NewRelay(p.commerce.Events, p.redis, log, metrics)
+	p.relay.Also(p.commerce.Catalog.Forget)
 	var public *httpserver.Public
 	if r.api {
 		if p.edge, err = edge.Open(edge.Options{File: c.EdgeFile, Redis: p.redis, Caller: api.Caller, Log: log, Metrics: metrics}); err != nil {

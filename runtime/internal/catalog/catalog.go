@@ -6,9 +6,11 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -16,6 +18,7 @@ import (
 
 	"gitee.com/captainjez/gocart/runtime/internal/cache"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog/catalogdb"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -42,6 +45,8 @@ type Dependencies struct {
 	Tax    Tax
 	// Currency is the store's own; nil is EUR.
 	Currency func(context.Context) (string, error)
+	// Events may be nil: then only Invalidate tells of changes.
+	Events *events.Log
 }
 
 // Stock knows what can be bought.
@@ -98,6 +103,34 @@ func (k *Catalog) currency(ctx context.Context) (string, error) {
 // Invalidate makes every answer given so far one of the past: after a commit
 // that changed what the catalogue shows.
 func (k *Catalog) Invalidate(ctx context.Context) { k.answers.Forget(ctx) }
+
+// changed is what an event of the catalogue tells.
+type changed struct {
+	Tags []string `json:"tags"`
+}
+
+// record has the answers with the tags forgotten also where the process dies
+// between its commit and the Invalidate that follows: by whoever publishes the
+// event.
+func (k *Catalog) record(ctx context.Context, tx pgx.Tx, tags []string) error {
+	if k.uses.Events == nil || len(tags) == 0 {
+		return nil
+	}
+	return k.uses.Events.Append(ctx, tx, events.Event{
+		Type: "catalog.changed", Topic: events.Catalog, Actor: "store", Data: changed{tags}, At: time.Now(),
+	})
+}
+
+// Forget makes answers ones of the past that published events of the catalogue
+// are about.
+func (k *Catalog) Forget(ctx context.Context, published []events.Published) {
+	for _, e := range published {
+		var c changed
+		if e.Topic == events.Catalog && json.Unmarshal(e.Data, &c) == nil {
+			k.answers.Invalidate(ctx, c.Tags...)
+		}
+	}
+}
 
 // InvalidateTax does so for answers that tell of tax.
 func (k *Catalog) InvalidateTax(ctx context.Context) { k.answers.Invalidate(ctx, taxTag) }

@@ -134,7 +134,14 @@ func create[In, T any](
 	c *gin.Context, k *Catalog, key *string, effect func(context.Context, pgx.Tx, In) (T, error), location func(T) string, tags func(T) []string,
 ) {
 	rest.Create(c, k.pool, rest.Creation[In, T]{
-		Key: key, Effect: effect, Location: location,
+		Key: key, Location: location,
+		Effect: func(ctx context.Context, tx pgx.Tx, in In) (T, error) {
+			stored, err := effect(ctx, tx, in)
+			if err != nil {
+				return stored, err
+			}
+			return stored, k.record(ctx, tx, tags(stored))
+		},
 		After: func(ctx context.Context, stored T) { k.answers.Invalidate(ctx, tags(stored)...) },
 	})
 }
@@ -158,8 +165,10 @@ func replace[In, T any](c *gin.Context, k *Catalog, effect func(context.Context,
 func (k *Catalog) change(ctx context.Context, write func(context.Context, pgx.Tx) (tags []string, err error)) error {
 	var tags []string
 	err := db.WithTx(ctx, k.pool, func(tx pgx.Tx) (err error) {
-		tags, err = write(ctx, tx)
-		return err
+		if tags, err = write(ctx, tx); err != nil {
+			return err
+		}
+		return k.record(ctx, tx, tags)
 	})
 	if err == nil {
 		k.answers.Invalidate(ctx, tags...)

@@ -86,7 +86,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	k.Alerts = inventory.NewAlerts(k.Stock, k.Rules, outbox, staff(c.Mail))
 	k.Reports = report.New(c.Reports, report.Sources{Orders: k.Orders, Stock: k.Stock, Statistics: k.Statistics}, log, now)
 	k.Catalog.Connect(catalog.Dependencies{
-		Stock: k.Stock, Holds: k.Stock, Orders: k.Orders, Tax: k.Rules,
+		Stock: k.Stock, Holds: k.Stock, Orders: k.Orders, Tax: k.Rules, Events: k.Events,
 		Currency: func(ctx context.Context) (string, error) {
 			current, err := k.Rules.Current(ctx)
 			if err != nil {

@@ -253,3 +253,35 @@ func TestOnlyWhatIsNobodysHistoryIsForgotten(t *testing.T) {
 		t.Errorf("of the order are left %v: %v", all, err)
 	}
 }
+
+func TestOneProcessIsToldOfEachEventThatItPublished(t *testing.T) {
+	t.Parallel()
+	p := pool(t)
+	var mu sync.Mutex
+	told := map[uuid.UUID]int{}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	t.Cleanup(func() { cancel(); running.Wait() })
+	log := events.NewLog(p)
+	for range 3 {
+		relay := events.NewRelay(log, nil, (&testbed.Log{}).Logger(), prometheus.NewRegistry())
+		relay.Also(func(_ context.Context, all []events.Published) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, e := range all {
+				told[e.ID]++
+			}
+		})
+		running.Go(func() { relay.Run(ctx) })
+	}
+	const n = 100
+	for i := range n {
+		happens(t, log, p, event(uuid.New(), i))
+	}
+	testbed.Eventually(t, "all are told", func() bool { mu.Lock(); defer mu.Unlock(); return len(told) == n })
+	for id, times := range told {
+		if times != 1 {
+			t.Errorf("event %s was told %d times", id, times)
+		}
+	}
+}

@@ -30,6 +30,8 @@ const (
 	Inventory = "inventory"
 	Payments  = "payments"
 	Jobs      = "jobs"
+	// Catalog is for the store itself, which forgets what it keeps of answers.
+	Catalog = "catalog"
 )
 
 // Event is something that happened.

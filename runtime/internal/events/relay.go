@@ -57,7 +57,9 @@ type Relay struct {
 	redis *redisdb.Redis
 	say   *slog.Logger
 	// given has a Feed of this process look at once.
-	given     chan struct{}
+	given chan struct{}
+	// also is told of what this process published; see Also.
+	also      func(context.Context, []Published)
 	published prometheus.Counter
 	delay     prometheus.Histogram
 }
@@ -77,6 +79,11 @@ func NewRelay(l *Log, r *redisdb.Redis, log *slog.Logger, metrics prometheus.Reg
 	metrics.MustRegister(relay.published, relay.delay)
 	return relay
 }
+
+// Also has do told of each event once, by the process that published it: of
+// all processes one, or after a crash at that moment none. It is said before
+// Run.
+func (r *Relay) Also(do func(context.Context, []Published)) { r.also = do }
 
 // Run publishes until ctx ends.
 func (r *Relay) Run(ctx context.Context) {
@@ -130,6 +137,9 @@ func (r *Relay) publish(ctx context.Context) (int, error) {
 	}
 	r.published.Add(float64(len(all)))
 	r.send(ctx, all)
+	if r.also != nil {
+		r.also(ctx, all)
+	}
 	select {
 	case r.given <- struct{}{}:
 	default:

@@ -124,6 +124,9 @@ func (h *Hub) Take(published []events.Published) {
 	products := h.productsOf(published)
 	made := make([]*event, 0, len(published))
 	for _, p := range published {
+		if _, ok := readers[p.Topic]; !ok {
+			continue // the store's own
+		}
 		e, err := newEvent(p, products[p.Subject])
 		if err != nil {
 			h.log.Error("an event can not be encoded", "event", p.ID, "error", err)
@@ -343,13 +346,13 @@ func (h *Hub) Drain(within time.Duration) {
 	if len(sessions) == 0 {
 		return
 	}
-	rand.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] })
+	rand.Shuffle(len(sessions), func(i, j int) { sessions[i], sessions[j] = sessions[j], sessions[i] }) //nolint:gosec // nobody gains by guessing it
 	const steps = 50
 	tick := time.NewTicker(max(within/steps, time.Millisecond))
 	defer tick.Stop()
 	for part := range slices.Chunk(sessions, (len(sessions)+steps-1)/steps) {
 		for _, s := range part {
-			pause := rand.N(maxReconnect).Milliseconds()
+			pause := rand.N(maxReconnect).Milliseconds() //nolint:gosec // nor this
 			s.conn.Send(frameOf(response{Type: "reconnect", AfterMillis: &pause}))
 			s.conn.Close(statusRestart, "the store is updated: come back")
 		}

@@ -60,7 +60,7 @@ func dial(t *testing.T, url string) *coder.Conn {
 	t.Helper()
 	c, _, err := coder.Dial(t.Context(), url, &coder.DialOptions{
 		Subprotocols: []string{"other", "echo"},
-		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}, //nolint:gosec // of this test
+		HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +303,7 @@ func TestAListenerThatIsNotWrappedIsAnError(t *testing.T) {
 	defer s.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	go func() { //nolint:errcheck // the server hangs up
+	go func() {
 		c, _, err := coder.Dial(ctx, "ws"+strings.TrimPrefix(s.URL, "http"), nil)
 		if err == nil {
 			_ = c.CloseNow()

@@ -1,0 +1,60 @@
+package api_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/cache"
+	"gitee.com/captainjez/gocart/runtime/internal/catalog"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
+	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
+	"gitee.com/captainjez/gocart/runtime/internal/testbed"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+// TestAWriteIsForgottenEverywhereThoughItsWriterDied has a process without a
+// cache write, which so tells nobody, and one that only publishes events.
+func TestAWriteIsForgottenEverywhereThoughItsWriterDied(t *testing.T) {
+	t.Parallel()
+	uri, addr := testbed.Database(t), testbed.Redis(t).Addr
+	writer := storeOver(t, uri)
+	p := admin[openapi.Product](writer, "POST", "/products", product("Mug", "MUG", "active"), http.StatusCreated)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	t.Cleanup(func() { cancel(); running.Wait() })
+	metrics := prometheus.NewRegistry()
+	r, err := redisdb.Open(config.Redis{URLFile: testbed.File(t, "redis://"+addr)}, writer.config.Store, writer.log.Logger(), metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := cache.New(r, time.Hour, metrics)
+	running.Go(func() { r.Run(ctx) })
+	running.Go(func() { answers.Run(ctx) })
+	testbed.Eventually(t, "Redis is in use", r.Up)
+	relay := events.NewRelay(writer.Events, r, writer.log.Logger(), metrics)
+	relay.Also(catalog.New(writer.Pool, answers).Forget)
+	running.Go(func() { relay.Run(ctx) })
+
+	key := cache.NewKey("product", "mug", "product:"+p.Id.String())
+	ask := func(says string) string {
+		answer, err := answers.Answer(t.Context(), key, func(context.Context) ([]byte, error) { return []byte(says), nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		answer.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		return w.Body.String()
+	}
+	testbed.Eventually(t, "the answer is kept", func() bool { return ask("old") == "old" && ask("other") == "old" })
+	body := `{"title":"Another mug","slug":"mug","type":"simple","status":"active","variants":[{"sku":"MUG","prices":[{"amount":"9.90","currency":"EUR"}]}]}`
+	admin[openapi.Product](writer, "PUT", "/products/"+p.Id.String(), body, http.StatusOK)
+	testbed.Eventually(t, "it is forgotten", func() bool { return ask("new") == "new" })
+}
