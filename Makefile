@@ -36,7 +36,7 @@ demo-down: ## Remove the demo store, the operator and the cluster
 ##@ To test it
 
 .PHONY: test
-test: test-programs ## Run unit, golden, API server, PostgreSQL and Redis tests
+test: test-programs test-browser ## Run unit, golden, API server, PostgreSQL and Redis tests
 	@mkdir -p $(DIST)
 	KUBEBUILDER_ASSETS="$$(hack/test/assets.sh)" $(call tool,gotestsum) --format pkgname --hide-summary skipped --jsonfile $(DIST)/test.json -- \
 		-timeout 10m $(TESTFLAGS) $$(go list ./... | grep -v /test/e2e)
@@ -44,6 +44,10 @@ test: test-programs ## Run unit, golden, API server, PostgreSQL and Redis tests
 .PHONY: test-programs
 test-programs: # The servers that tests talk to, from Debian's packages
 	@hack/test/programs.sh
+
+.PHONY: test-browser
+test-browser: # What the JavaScript client is tested in, from Debian's packages
+	@go run ./hack/build apt node=nodejs chromium=chromium
 
 .PHONY: e2e
 e2e: ## Run the end-to-end suite on a real cluster
