@@ -26,6 +26,9 @@ import (
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
+// described is what docs/reference/asyncapi.yaml says of messages.
+var described = sync.OnceValues(testbed.SocketMessages)
+
 // live is a replica that serves sockets.
 type live struct {
 	*store
@@ -151,6 +154,11 @@ func (s *socket) next() (m said, err error) {
 	}
 	if err := json.Unmarshal(text, &m); err != nil {
 		s.t.Fatalf("%s: %v", text, err)
+	}
+	if all, err := described(); err != nil {
+		s.t.Error(err)
+	} else {
+		all.Check(s.t, text)
 	}
 	if m.Type == "event" {
 		if m.Position <= s.position {
