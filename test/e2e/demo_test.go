@@ -11,7 +11,9 @@ import (
 // They share its limits for this machine's address: one goes after the other.
 func TestDemonstrationsPass(t *testing.T) {
 	t.Parallel()
-	for _, script := range []string{"test_complete_system.sh", "test_rate_limit.sh", "test_jobs.sh", "test_caching.sh"} {
+	for _, script := range []string{
+		"test_complete_system.sh", "test_rate_limit.sh", "test_websocket.sh", "test_jobs.sh", "test_caching.sh", "test_order_flow.sh",
+	} {
 		out, err := exec.CommandContext(t.Context(), "../../hack/demo/"+script).CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", script, err, out)
