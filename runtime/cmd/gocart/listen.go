@@ -110,13 +110,15 @@ func (l *listening) run(ctx context.Context, in io.Reader, out io.Writer) error 
 
 // ended says whether the end of the connection is an error.
 func (l *listening) ended(ctx context.Context, err error, events int, s *speech) error {
-	switch {
-	case l.count == 0 && (ctx.Err() != nil || s.over()):
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("of %d events %d have come", l.count, events)
+	switch late := ctx.Err() != nil; {
+	case l.count == 0 && (late || s.over()):
+		err = nil
+	case late:
+		err = fmt.Errorf("of %d events %d have come", l.count, events)
+	default:
+		err = fmt.Errorf("the connection was lost: %w", err)
 	}
-	return fmt.Errorf("the connection was lost: %w", err)
+	return err
 }
 
 func (l *listening) dial(ctx context.Context) (*websocket.Conn, error) {
@@ -152,7 +154,7 @@ func (l *listening) dial(ctx context.Context) (*websocket.Conn, error) {
 		}
 	}
 	options.HTTPClient = &http.Client{Transport: transport}
-	conn, response, err := websocket.Dial(ctx, l.url, options)
+	conn, response, err := websocket.Dial(ctx, l.url, options) //nolint:bodyclose // what there is of it is in memory
 	if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
 		var p struct{ Detail string }
 		if json.NewDecoder(response.Body).Decode(&p) == nil && p.Detail != "" {
