@@ -36,7 +36,7 @@ func lint(ctx context.Context, root string) error {
 	if err != nil {
 		return err
 	}
-	_, err = output(ctx, root, golangci, "run", "--timeout=30m", "./...")
+	_, err = output(ctx, root, golangci, "run", "--timeout=30m", "--allow-parallel-runners", "./...")
 	return err
 }
 
