@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,7 +54,10 @@ func TestRenewedCertificateIsServedUnderLoadWithoutARestartOrAFailedHandshake(t 
 	})
 	c := read(t, ns, "shop-tls", &certmanagerv1.Certificate{})
 	before := c.DeepCopy()
-	c.Status.Conditions = append(c.Status.Conditions, certmanagerv1.CertificateCondition{
+	issuing := func(c certmanagerv1.CertificateCondition) bool {
+		return c.Type == certmanagerv1.CertificateConditionIssuing
+	} // of the first time
+	c.Status.Conditions = append(slices.DeleteFunc(c.Status.Conditions, issuing), certmanagerv1.CertificateCondition{
 		Type: certmanagerv1.CertificateConditionIssuing, Status: cmmeta.ConditionTrue, Reason: "ManuallyTriggered",
 		Message: "renewal asked for by a test", LastTransitionTime: ptr(metav1.Now()), ObservedGeneration: c.Generation,
 	})
