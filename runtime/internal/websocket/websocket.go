@@ -31,6 +31,9 @@ const (
 	maxQueuedBytes = 1 << 20
 	// readSize is what is read at once, of a buffer that connections share.
 	readSize = 4 << 10
+	// maxSmall is how many frames that are no whole message a client may send
+	// between two calls of Quiet.
+	maxSmall = 1_000
 	// closeWait is how long a client may take to answer a close.
 	closeWait = 5 * time.Second
 )
@@ -154,8 +157,10 @@ type Conn struct {
 	closed bool
 	// closing is set once a close frame was sent.
 	closing bool
-	// heard is set by what comes in, and taken back by Quiet.
+	// heard is set by what comes in, and small counts frames that are no whole
+	// message; Quiet takes both back.
 	heard bool
+	small int32
 
 	// Of who reads: what is not a whole frame yet, and of a message in parts.
 	partial []byte
@@ -253,7 +258,7 @@ func (c *Conn) Quiet() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	quiet := !c.heard
-	c.heard = false
+	c.heard, c.small = false, 0
 	return quiet
 }
 
@@ -391,8 +396,19 @@ func (c *Conn) take(in []byte) bool {
 	return true
 }
 
+// floods counts a frame that is no whole message, and reports one too many.
+func (c *Conn) floods() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.small++
+	return c.small > maxSmall
+}
+
 // frame takes one frame.
 func (c *Conn) frame(header ws.Header, payload []byte) bool {
+	if (header.OpCode.IsControl() || !header.Fin) && c.floods() {
+		return c.refuse(ws.StatusPolicyViolation, "too many pings or parts of messages")
+	}
 	switch header.OpCode {
 	case ws.OpPing:
 		c.control(ws.MustCompileFrame(ws.NewPongFrame(payload)))

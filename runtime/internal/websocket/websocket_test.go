@@ -161,6 +161,30 @@ func TestWhatBreaksTheProtocolIsClosedWithAReason(t *testing.T) {
 	})
 }
 
+func TestAFloodOfPingsIsClosed(t *testing.T) {
+	t.Parallel()
+	e, url := serve(t, false)
+	c := dial(t, url)
+	ctx := c.CloseRead(t.Context())
+	for range 1100 {
+		if c.Ping(ctx) != nil {
+			break
+		}
+	}
+	testbed.Eventually(t, "it is closed", func() bool { return e.closed.Load() == 1 })
+	// Who pings now and then is heard.
+	c = dial(t, url)
+	<-e.conns
+	conn := <-e.conns
+	ctx = c.CloseRead(t.Context())
+	for range 1100 {
+		conn.Quiet()
+		if err := c.Ping(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestACloseIsAnswered(t *testing.T) {
 	t.Parallel()
 	bothWays(t, func(t *testing.T, secure bool) {
