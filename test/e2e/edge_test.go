@@ -76,7 +76,12 @@ func ownAddress(t *testing.T) string {
 func (e *edge) trust(t *testing.T) {
 	t.Helper()
 	begun := time.Now()
-	patchStore(t, e.ns, "shop", func(s *v1alpha1.Store) { s.Spec.Security.TrustedProxies = []string{ownAddress(t)} })
+	patchStore(t, e.ns, "shop", func(s *v1alpha1.Store) {
+		if s.Spec.Security == nil {
+			s.Spec.Security = &v1alpha1.SecuritySpec{}
+		}
+		s.Spec.Security.TrustedProxies = []string{ownAddress(t)}
+	})
 	e.everywhere(t, begun, "this machine's word is taken", func(h http.Header) error {
 		if left := h.Get("X-RateLimit-Remaining"); left != "59" {
 			return fmt.Errorf("somebody new has %s requests left", left)

@@ -87,6 +87,7 @@ func TestSocketsOfThreeReplicas(t *testing.T) {
 	create(t, newStore(ns, "shop", development, func(s *v1alpha1.Store) { s.Spec.API.Replicas = ptr(int32(3)) }))
 	ready(t, ns, "shop")
 	t.Run("show an order of one to those of the others, and to no stranger", func(t *testing.T) { showAnOrder(t, ns) })
+	t.Run("and its answers are kept, and never too old, while Redis is killed", func(t *testing.T) { keepAnswers(t, ns) })
 	t.Run("lose nothing when replicas are killed and replaced", func(t *testing.T) { loseNothing(t, ns) })
 }
 
