@@ -87,7 +87,7 @@ func keepAnswers(t *testing.T, ns string) {
 	defer pace.Stop()
 	for range 8 {
 		working.Go(func() {
-			popular := rand.NewZipf(rand.New(rand.NewPCG(rand.Uint64(), 1)), 1.1, 1, shelfSize-1) //nolint:gosec // of a test
+			popular := rand.NewZipf(rand.New(rand.NewPCG(rand.Uint64(), 1)), 1.1, 1, shelfSize-1)
 			for n := 0; time.Since(begun) < readFor && ctx.Err() == nil && !t.Failed(); n++ {
 				<-pace.C
 				i, replica := int(popular.Uint64()), e.replicas[rand.IntN(len(e.replicas))]
