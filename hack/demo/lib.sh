@@ -79,3 +79,23 @@ shop() {
 # call is curl with the store's address, CA and certificate check.
 # It waits for its turn where the store says that it asks too often.
 call() { curl --retry 2 --retry-max-time 150 --silent --show-error --max-time 20 ${ca:+--cacert "$ca"} --resolve "$resolve" "$@"; }
+
+# expect NAME WANT GOT prints whether a figure is what it should be, and counts in failed those that are not.
+failed=0
+expect() {
+	if [ "$2" = "$3" ]; then
+		printf 'ok    %-46s %s\n' "$1" "$3"
+	else
+		printf 'FAIL  %-46s %s, not %s\n' "$1" "$3" "$2"
+		failed=$((failed + 1))
+	fi
+}
+
+# hear TEXT reads lines of the descriptor $heard until one has the text, and keeps that as $message.
+hear() {
+	while read -r -t 20 -u "$heard" message; do
+		[[ $message == *"$1"* ]] && return
+	done
+	echo "the store does not tell of $1; it told: $message" >&2
+	exit 1
+}

@@ -15,17 +15,6 @@ printf 'header = "Authorization: Bearer %s"\n' "$key" >"$work/key"
 api() { call --fail --config "$work/key" "$@"; }
 product=$url/api/v1/products/cache-demo-$run
 trap 'api -X DELETE -o /dev/null "$product" || true; rm -rf "$work"' EXIT
-failed=0
-
-# expect NAME WANT GOT
-expect() {
-	if [ "$2" = "$3" ]; then
-		printf 'ok    %-46s %s\n' "$1" "$3"
-	else
-		printf 'FAIL  %-46s %s, not %s\n' "$1" "$3" "$2"
-		failed=$((failed + 1))
-	fi
-}
 
 # body TITLE
 body() {

@@ -14,17 +14,6 @@ printf 'header = "Authorization: Bearer %s"\n' "$key" >"$work/key"
 api() { call --fail --config "$work/key" "$@"; }
 mailbox() { "$kubectl" get --raw "/api/v1/namespaces/$namespace/services/mailbox:http/proxy/$1"; }
 gocart() { "$kubectl" -n "$namespace" exec -i "deployment/$store-worker" -- /gocart "$@" --config /etc/gocart/config/config.yaml; }
-failed=0
-
-# expect NAME WANT GOT
-expect() {
-	if [ "$2" = "$3" ]; then
-		printf 'ok    %-46s %s\n' "$1" "$3"
-	else
-		printf 'FAIL  %-46s %s, not %s\n' "$1" "$3" "$2"
-		failed=$((failed + 1))
-	fi
-}
 
 run=$(date +%s)
 echo "workers: $("$kubectl" -n "$namespace" get store "$store" -o 'jsonpath={.status.worker.ready}') pods of 10 x 5 jobs of each queue"

@@ -18,17 +18,6 @@ api() { call --fail --config "$work/key" "$@"; }
 go build -o "$work/gocart" ./runtime/cmd/gocart
 product=$url/api/v1/products/flow-demo-$run
 trap 'api -X DELETE -o /dev/null "$product" || true; rm -rf "$work"' EXIT
-failed=0
-
-# expect NAME WANT GOT
-expect() {
-	if [ "$2" = "$3" ]; then
-		printf 'ok    %-46s %s\n' "$1" "$3"
-	else
-		printf 'FAIL  %-46s %s, not %s\n' "$1" "$3" "$2"
-		failed=$((failed + 1))
-	fi
-}
 
 # ensure PATH LIST NAME BODY makes what is not there yet, and prints its id.
 ensure() {
@@ -44,15 +33,7 @@ body() {
 		'.title = "Ordered" | .slug = "flow-demo-" + $run | .variants[0].sku = "FLOW-" + $run | .variants[0].prices[0].amount = $amount' hack/demo/product.json
 }
 
-# say MESSAGE, and hear TEXT reads until a message that has it, kept as $message.
 say() { printf '%s\n' "$1" >&"${live[1]}"; }
-hear() {
-	while read -r -t 20 -u "$heard" message; do
-		[[ $message == *"$1"* ]] && return
-	done
-	echo "the store does not tell of $1; it told: $message" >&2
-	exit 1
-}
 
 # step NAME notes how long it is since the last one.
 step() {

@@ -12,7 +12,6 @@ trap 'rm -rf "$work"' EXIT
 printf 'header = "Authorization: Bearer %s"\n' "$key" >"$work/valid"
 printf 'header = "Authorization: Bearer sk_live_%s"\n' MADEUPMADEUPMADEUPMADEUPMADEUPMA >"$work/made-up"
 touch "$work/nobody"
-failed=0
 
 # ask FILE [CURL OPTION...] prints status, limit, remaining, reset and Retry-After of one request over a connection of its own.
 ask() {
@@ -27,16 +26,6 @@ ask() {
 		name == "x-ratelimit-reset" {reset = $2}
 		name == "retry-after" {retry = $2}
 		END {print status, limit, remaining, reset, retry}'
-}
-
-# expect NAME WANT GOT
-expect() {
-	if [ "$2" = "$3" ]; then
-		printf 'ok    %-46s %s\n' "$1" "$3"
-	else
-		printf 'FAIL  %-46s %s, not %s\n' "$1" "$3" "$2"
-		failed=$((failed + 1))
-	fi
 }
 
 echo "pods: $("$kubectl" -n "$namespace" get store "$store" -o 'jsonpath={.status.api.ready}')"

@@ -22,17 +22,6 @@ clean() {
 	rm -rf "$work"
 }
 trap clean EXIT
-failed=0
-
-# expect NAME WANT GOT
-expect() {
-	if [ "$2" = "$3" ]; then
-		printf 'ok    %-46s %s\n' "$1" "$3"
-	else
-		printf 'FAIL  %-46s %s, not %s\n' "$1" "$3" "$2"
-		failed=$((failed + 1))
-	fi
-}
 
 # refused COMMAND... prints how it fails, in a word.
 refused() {
@@ -63,15 +52,6 @@ location=$(api "$url/api/v1/locations" | jq -r '.locations[0].id')
 begin=${EPOCHREALTIME/[.,]/}
 coproc live { listen --key-file "$work/admin-key" --count "$changes" --topic "inventory/$(jq -r .id "$work/product")"; }
 exec {heard}<&"${live[0]}" # which stays when it has ended
-
-# hear TEXT reads until a message that has it, and keeps that as $message.
-hear() {
-	while read -r -t 20 -u "$heard" message; do
-		[[ $message == *"$1"* ]] && return
-	done
-	echo "the store does not tell of $1" >&2
-	exit 1
-}
 
 hear '"type":"hello"'
 hear '"type":"subscribed"'
