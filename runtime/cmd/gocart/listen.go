@@ -18,6 +18,8 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/spf13/cobra"
+
+	"gitee.com/captainjez/gocart/runtime/internal/realtime"
 )
 
 // listening are the flags of listen.
@@ -122,7 +124,7 @@ func (l *listening) ended(ctx context.Context, err error, events int, s *speech)
 }
 
 func (l *listening) dial(ctx context.Context) (*websocket.Conn, error) {
-	options := &websocket.DialOptions{Subprotocols: []string{"gocart.v1"}, HTTPHeader: http.Header{}}
+	options := &websocket.DialOptions{Subprotocols: []string{realtime.Protocol}, HTTPHeader: http.Header{}}
 	if l.keyFile != "" {
 		key, err := os.ReadFile(l.keyFile)
 		if err != nil {

@@ -89,7 +89,7 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 		if p.sockets, err = api.Sockets(engine, p.commerce, p.redis, log, metrics); err != nil {
 			return nil, err
 		}
-		p.feed = events.NewFeed(p.pools.Main, p.redis, p.relay, log, p.sockets.Take)
+		p.feed = events.NewFeed(p.commerce.Events, p.redis, p.relay, log, p.sockets.Take)
 		public = &httpserver.Public{Engine: engine, Settings: p.edge.Secure, Certificate: p.certificate, Drain: p.sockets.Drain}
 	}
 	work := jobs.NewUpkeep

@@ -14,7 +14,6 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/cache"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/events"
-	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -23,25 +22,18 @@ import (
 // cache write, which so tells nobody, and one that only publishes events.
 func TestAWriteIsForgottenEverywhereThoughItsWriterDied(t *testing.T) {
 	t.Parallel()
-	uri, addr := testbed.Database(t), testbed.Redis(t).Addr
-	writer := storeOver(t, uri)
+	writer := newStore(t)
 	p := admin[openapi.Product](writer, "POST", "/products", product("Mug", "MUG", "active"), http.StatusCreated)
 
+	metrics, c := prometheus.NewRegistry(), writer.config
+	c.Redis, c.Cache.TTL = &config.Redis{URLFile: testbed.File(t, "redis://"+testbed.Redis(t).Addr)}, config.Duration(time.Hour)
+	answers := answersOf(t, c, metrics)
+	relay := events.NewRelay(writer.Events, nil, writer.log.Logger(), metrics)
+	relay.Also(catalog.New(writer.Pool, answers).Forget)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	t.Cleanup(func() { cancel(); running.Wait() })
-	metrics := prometheus.NewRegistry()
-	r, err := redisdb.Open(config.Redis{URLFile: testbed.File(t, "redis://"+addr)}, writer.config.Store, writer.log.Logger(), metrics)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answers := cache.New(r, time.Hour, metrics)
-	running.Go(func() { r.Run(ctx) })
-	running.Go(func() { answers.Run(ctx) })
-	testbed.Eventually(t, "Redis is in use", r.Up)
-	relay := events.NewRelay(writer.Events, r, writer.log.Logger(), metrics)
-	relay.Also(catalog.New(writer.Pool, answers).Forget)
 	running.Go(func() { relay.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
 
 	key := cache.NewKey("product", "mug", "product:"+p.Id.String())
 	ask := func(says string) string {

@@ -41,6 +41,13 @@ type live struct {
 // liveOver is a replica over a database, and a Redis where there is one.
 func liveOver(t *testing.T, uri, addr string) *live {
 	t.Helper()
+	return liveSince(t, uri, addr, nil)
+}
+
+// liveSince is one that remembers so many events of before it began; nil is as
+// many as a hub does.
+func liveSince(t *testing.T, uri, addr string, past *int64) *live {
+	t.Helper()
 	s := storeOver(t, uri)
 	l := &live{store: s}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -62,9 +69,12 @@ func liveOver(t *testing.T, uri, addr string) *live {
 	}
 	l.hub = hub
 	relay := events.NewRelay(s.Events, l.redis, s.log.Logger(), metrics)
-	feed := events.NewFeed(s.Pool, l.redis, relay, s.log.Logger(), hub.Take)
+	feed := events.NewFeed(s.Events, l.redis, relay, s.log.Logger(), hub.Take)
 	running.Go(func() { relay.Run(ctx) })
-	running.Go(func() { feed.Run(ctx, hub.Remembered()) })
+	if past == nil {
+		past = new(hub.Remembered())
+	}
+	running.Go(func() { feed.Run(ctx, *past) })
 	running.Go(func() { hub.Run(ctx) })
 	server := httptest.NewUnstartedServer(s.engine)
 	server.Listener = sockets.Listen(server.Listener)
@@ -495,21 +505,7 @@ func TestWhatIsNotRememberedIsReadFromTheDatabaseOrToBeReloaded(t *testing.T) {
 		a.scan("SELECT count(*) FROM events WHERE position IS NULL AND topic <> ''", &missing)
 		return missing == 0
 	})
-	// A replica that begins with the last three.
-	b := storeOver(t, uri)
-	hub, err := api.Sockets(b.engine.(*gin.Engine), b.Commerce, nil, b.log.Logger(), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { hub.Run(ctx) })
-	running.Go(func() { events.NewFeed(b.Pool, nil, nil, b.log.Logger(), hub.Take).Run(ctx, 3) })
-	server := httptest.NewUnstartedServer(b.engine)
-	server.Listener = sockets.Listen(server.Listener)
-	server.Start()
-	t.Cleanup(func() { cancel(); running.Wait(); server.Close() })
-	l := &live{store: b, url: "ws" + strings.TrimPrefix(server.URL, "http") + "/ws"}
+	l := liveSince(t, uri, "", new(int64(3)))
 	var s *socket
 	testbed.Eventually(t, "the replica knows the present", func() bool { s = l.socket(t, admins()); return s.hello.Position >= 12 })
 	s.say(`{"type":"subscribe","topic":"inventory","after":0}`)
@@ -519,7 +515,7 @@ func TestWhatIsNotRememberedIsReadFromTheDatabaseOrToBeReloaded(t *testing.T) {
 	if m := s.read(); m.Type != "subscribed" {
 		t.Errorf("%+v", m)
 	}
-	if _, err := b.Events.Forget(t.Context(), time.Now().Add(8*24*time.Hour)); err != nil {
+	if _, err := l.Events.Forget(t.Context(), time.Now().Add(8*24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	s = l.socket(t, admins())

@@ -148,12 +148,12 @@ func (k *Catalog) VariantRefs(ctx context.Context, over catalogdb.DBTX, ids []uu
 // ProductsOf tells which products variants are of; one that is not there has no
 // entry.
 func (k *Catalog) ProductsOf(ctx context.Context, variantIDs []uuid.UUID) (map[uuid.UUID]uuid.UUID, error) {
-	list, err := refs(catalogdb.New(k.pool).VariantsByID(ctx, variantIDs))
-	found := make(map[uuid.UUID]uuid.UUID, len(list))
-	for _, v := range list {
-		found[v.ID] = v.ProductID
+	variants, err := k.VariantRefs(ctx, k.pool, variantIDs)
+	products := make(map[uuid.UUID]uuid.UUID, len(variants))
+	for id, v := range variants {
+		products[id] = v.ProductID
 	}
-	return found, err
+	return products, err
 }
 
 // ProductVariants reads a product's variants in their order.

@@ -57,7 +57,7 @@ func start(t *testing.T, pool *pgxpool.Pool, addr string, past int64) *replica {
 		testbed.Eventually(t, "Redis is in use", r.redis.Up)
 	}
 	relay := events.NewRelay(r.log, r.redis, say, prometheus.NewRegistry())
-	feed := events.NewFeed(pool, r.redis, relay, say, func(all []events.Published) {
+	feed := events.NewFeed(r.log, r.redis, relay, say, func(all []events.Published) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.heard = append(r.heard, all...)

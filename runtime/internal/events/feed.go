@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
 	"gitee.com/captainjez/gocart/runtime/internal/db"
@@ -29,7 +28,7 @@ const (
 
 // Feed hears of every event with a position, in order, each once.
 type Feed struct {
-	pool  *pgxpool.Pool
+	past  *Log
 	redis *redisdb.Redis
 	log   *slog.Logger
 	// given wakes it for what this process published.
@@ -41,8 +40,8 @@ type Feed struct {
 
 // NewFeed makes a feed that gives what it hears to take, in order; take must
 // not block. Relay is that of the same process, or nil; one feed may have it.
-func NewFeed(pool *pgxpool.Pool, r *redisdb.Redis, relay *Relay, log *slog.Logger, take func([]Published)) *Feed {
-	f := &Feed{pool: pool, redis: r, log: log, take: take}
+func NewFeed(l *Log, r *redisdb.Redis, relay *Relay, log *slog.Logger, take func([]Published)) *Feed {
+	f := &Feed{past: l, redis: r, log: log, take: take}
 	if relay != nil {
 		f.given = relay.given
 	}
@@ -91,9 +90,9 @@ func (f *Feed) wait(ctx context.Context, d time.Duration) {
 }
 
 func (f *Feed) begin(ctx context.Context, past int64) error {
-	head, err := eventsdb.New(f.pool).Position(ctx)
+	head, err := f.past.Head(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the events' position: %w", err)
+		return err
 	}
 	f.position = max(0, head-past)
 	return f.catchUp(ctx)
@@ -102,7 +101,7 @@ func (f *Feed) begin(ctx context.Context, past int64) error {
 // catchUp takes from PostgreSQL all that there is.
 func (f *Feed) catchUp(ctx context.Context) error {
 	for {
-		all, err := after(ctx, f.pool, f.position, page)
+		all, err := f.past.after(ctx, f.position, page)
 		if err != nil {
 			return err
 		}
@@ -128,7 +127,7 @@ var ErrForgotten = errors.New("events: some of them were forgotten")
 // Past reads up to so many events after a position, in order; fewer are all
 // that there are.
 func (l *Log) Past(ctx context.Context, position int64, most int) ([]Published, error) {
-	all, err := after(ctx, l.pool, position, most)
+	all, err := l.after(ctx, position, most)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
@@ -213,8 +212,8 @@ func (r *Relay) send(ctx context.Context, all []Published) {
 const streamName = "events"
 
 // after reads events that have a position beyond one.
-func after(ctx context.Context, pool *pgxpool.Pool, position int64, most int) ([]Published, error) {
-	rows, err := eventsdb.New(pool).EventsAfter(ctx, eventsdb.EventsAfterParams{After: position, Most: int32(most)})
+func (l *Log) after(ctx context.Context, position int64, most int) ([]Published, error) {
+	rows, err := eventsdb.New(l.pool).EventsAfter(ctx, eventsdb.EventsAfterParams{After: position, Most: int32(most)})
 	if err != nil {
 		return nil, fmt.Errorf("reading events: %w", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -123,7 +124,7 @@ func (a *Authenticator) principal(ctx context.Context, header string) (*Principa
 		a.log.ErrorContext(ctx, "the first API key opens nothing", "error", err)
 	}
 	if first {
-		return &Principal{KeyName: firstKeyName, Scopes: []string{Everything}}, nil
+		return firstPrincipal(), nil
 	}
 	if strings.HasPrefix(token, testKey) && !a.development {
 		return nil, errRefused
@@ -140,6 +141,12 @@ func (a *Authenticator) signedIn(ctx context.Context, token string) (*Principal,
 		}
 		return nil, errRefused
 	}
+	return a.inSession(ctx, customerID, sessionID, expires, now)
+}
+
+// inSession is who holds a session, by credentials that end by themselves then,
+// unless it has ended.
+func (a *Authenticator) inSession(ctx context.Context, customerID, sessionID uuid.UUID, expires, now time.Time) (*Principal, error) {
 	role, err := identitydb.New(a.pool).SignedInAs(ctx, identitydb.SignedInAsParams{SessionID: sessionID, CustomerID: customerID, Now: now})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, errRefused

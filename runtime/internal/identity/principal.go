@@ -48,6 +48,11 @@ func Set(c *gin.Context, p *Principal) { c.Set(principalKey, p) }
 // Anonymous reports whether the sender showed no credentials.
 func (p *Principal) Anonymous() bool { return p.CustomerID == uuid.Nil && p.KeyName == "" }
 
+// firstPrincipal is who shows the store's first key.
+func firstPrincipal() *Principal {
+	return &Principal{KeyName: firstKeyName, Scopes: []string{Everything}}
+}
+
 // SignedIn reports whether a person sends the request.
 func (p *Principal) SignedIn() bool { return p.CustomerID != uuid.Nil }
 

@@ -28,7 +28,7 @@ LIMIT @page_size;
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, @now::timestamptz) WHERE id = @id;
 
 -- name: APIKeyByID :one
-SELECT id, name, scopes, expires_at
+SELECT id, name, scopes
 FROM api_keys
 WHERE id = @id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > @now::timestamptz);
 

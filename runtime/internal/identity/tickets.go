@@ -61,21 +61,10 @@ func (a *Authenticator) Redeem(ctx context.Context, ticket string) (*Principal, 
 	if err != nil {
 		return nil, fmt.Errorf("taking a ticket: %w", err)
 	}
-	p := &Principal{}
-	if row.Until != nil {
-		p.Expires = row.Until.UTC()
-	}
+	expires := optional.Value(row.Until).UTC()
 	switch {
 	case row.SessionID != nil && row.CustomerID != nil:
-		role, err := q.SignedInAs(ctx, identitydb.SignedInAsParams{SessionID: *row.SessionID, CustomerID: *row.CustomerID, Now: now})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil, errRefused
-		}
-		if err != nil {
-			return nil, fmt.Errorf("looking up a session: %w", err)
-		}
-		p.CustomerID, p.SessionID, p.Role = *row.CustomerID, *row.SessionID, openapi.Role(role)
-		p.Scopes = scopesOf(p.Role)
+		return a.inSession(ctx, *row.CustomerID, *row.SessionID, expires, now)
 	case row.KeyID != nil:
 		key, err := q.APIKeyByID(ctx, identitydb.APIKeyByIDParams{ID: *row.KeyID, Now: now})
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -84,11 +73,9 @@ func (a *Authenticator) Redeem(ctx context.Context, ticket string) (*Principal, 
 		if err != nil {
 			return nil, fmt.Errorf("looking up an API key: %w", err)
 		}
-		p.KeyID, p.KeyName, p.Scopes = key.ID, key.Name, key.Scopes
-	default:
-		p.KeyName, p.Scopes = firstKeyName, []string{Everything}
+		return &Principal{KeyID: key.ID, KeyName: key.Name, Scopes: key.Scopes, Expires: expires}, nil
 	}
-	return p, nil
+	return firstPrincipal(), nil
 }
 
 // ForgetTickets removes those that nobody used, and returns how many.

@@ -338,14 +338,7 @@ func (s *Orders) Get(ctx context.Context, id uuid.UUID, who Who) (*Order, error)
 
 // MaySee returns an error where an order is not there for who shows credentials.
 func (s *Orders) MaySee(ctx context.Context, id uuid.UUID, who *identity.Principal) error {
-	r, err := orderdb.New(s.pool).OrderByID(ctx, id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return notFound(id)
-	}
-	if err != nil {
-		return fmt.Errorf("reading an order: %w", err)
-	}
-	o, err := orderOf(r)
+	o, err := s.byID(ctx, id)
 	if err == nil && !s.may(Who{Principal: who}, o) {
 		return notFound(id)
 	}
@@ -354,6 +347,15 @@ func (s *Orders) MaySee(ctx context.Context, id uuid.UUID, who *identity.Princip
 
 // Find reads an order for the store itself.
 func (s *Orders) Find(ctx context.Context, id uuid.UUID) (*Order, error) {
+	o, err := s.byID(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return o, s.complete(ctx, s.pool, o)
+}
+
+// byID reads an order without its lines and payments.
+func (s *Orders) byID(ctx context.Context, id uuid.UUID) (*Order, error) {
 	r, err := orderdb.New(s.pool).OrderByID(ctx, id)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, notFound(id)
@@ -361,11 +363,7 @@ func (s *Orders) Find(ctx context.Context, id uuid.UUID) (*Order, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading an order: %w", err)
 	}
-	o, err := orderOf(r)
-	if err != nil {
-		return nil, err
-	}
-	return o, s.complete(ctx, s.pool, o)
+	return orderOf(r)
 }
 
 // change is what an event of an order tells.

@@ -121,19 +121,7 @@ func (h *Hub) Remembered() int64 { return remembered }
 
 // Take takes events, in order, from one feed.
 func (h *Hub) Take(published []events.Published) {
-	products := h.productsOf(published)
-	made := make([]*event, 0, len(published))
-	for _, p := range published {
-		if _, ok := readers[p.Topic]; !ok {
-			continue // the store's own
-		}
-		e, err := newEvent(p, products[p.Subject])
-		if err != nil {
-			h.log.Error("an event can not be encoded", "event", p.ID, "error", err)
-			continue
-		}
-		made = append(made, e)
-	}
+	made := h.encode(published, h.productsOf(published))
 	h.mu.Lock()
 	if h.from < 0 {
 		h.from = published[0].Position - 1
@@ -156,6 +144,23 @@ func (h *Hub) Take(published []events.Published) {
 		default:
 		}
 	}
+}
+
+// encode makes of events what clients are told, of which the store's own are none.
+func (h *Hub) encode(published []events.Published, products map[uuid.UUID]uuid.UUID) []*event {
+	made := make([]*event, 0, len(published))
+	for _, p := range published {
+		if _, ok := readers[p.Topic]; !ok {
+			continue
+		}
+		e, err := newEvent(p, products[p.Subject])
+		if err != nil {
+			h.log.Error("an event can not be encoded", "event", p.ID, "error", err)
+			continue
+		}
+		made = append(made, e)
+	}
+	return made
 }
 
 // productsOf tells which product the variants of events are of. Where that can
@@ -231,19 +236,11 @@ func (h *Hub) missed(ctx context.Context, position int64) ([]*event, error) {
 				return nil, err
 			}
 		}
-		made := make([]*event, 0, len(published))
-		for _, p := range published {
-			e, err := newEvent(p, products[p.Subject])
-			if err != nil {
-				return nil, err
-			}
-			made = append(made, e)
-		}
 		h.mu.RLock()
 		same := h.from == from
 		h.mu.RUnlock()
 		if same {
-			return made, nil
+			return h.encode(published, products), nil
 		}
 	}
 }
@@ -455,6 +452,3 @@ func newMetrics(r prometheus.Registerer, h *Hub) *metrics {
 	}, func() float64 { return float64(h.counts.total()) }))
 	return m
 }
-
-// user names who a socket is counted as.
-func user(p *identity.Principal) string { return p.Actor() }

@@ -63,9 +63,16 @@ type session struct {
 
 	// Of who reads.
 	topics []topic
-	user   string
 	window int64 // in Unix minutes
 	count  int
+}
+
+// user is as whose the socket counts, empty until the client has said who it is.
+func (s *session) user() string {
+	if p := s.who.Load(); p != nil {
+		return p.Actor()
+	}
+	return ""
 }
 
 func (s *session) subscribe(k key) {
@@ -114,15 +121,14 @@ func (h *Hub) open(c *gin.Context) error {
 		return err
 	}
 	if p != nil {
-		if err := h.counts.login(user(p)); err != nil {
+		if err := h.counts.login(p.Actor()); err != nil {
 			h.counts.close(from, "")
 			return err
 		}
-		s.user = user(p)
 		s.who.Store(p)
 	}
 	if s.conn, err = h.sockets.Upgrade(c.Writer, c.Request, func(p string) bool { return p == Protocol }); err != nil {
-		h.counts.close(from, s.user)
+		h.counts.close(from, s.user())
 		h.log.Debug("a socket was not opened", "client", s.client, "error", err)
 		return nil // answered
 	}
@@ -202,7 +208,7 @@ func (h *Hub) principal(ctx context.Context, token, ticket string) (p *identity.
 // Closed is called when the socket is no more.
 func (s *session) Closed(*websocket.Conn) {
 	s.shard.forget(s)
-	s.hub.counts.close(network(s.client), s.user)
+	s.hub.counts.close(network(s.client), s.user())
 }
 
 // Message takes what the client says.
@@ -274,15 +280,14 @@ func (s *session) auth(ctx context.Context, r request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	before := s.who.Load()
-	if before != nil && user(before) != user(p) {
+	before := s.user()
+	if before != "" && before != p.Actor() {
 		return response{}, problem.New(http.StatusConflict, "somebody_else", "The socket is somebody else's: open another one.")
 	}
-	if before == nil {
-		if err := s.hub.counts.login(user(p)); err != nil {
+	if before == "" {
+		if err := s.hub.counts.login(p.Actor()); err != nil {
 			return response{}, err
 		}
-		s.user = user(p)
 	}
 	s.who.Store(p)
 	return response{Type: "authenticated", ExpiresAt: expiry(p)}, nil
@@ -408,7 +413,7 @@ func (s *session) keep(ctx context.Context) {
 	if !r.Up() {
 		return
 	}
-	value, err := json.Marshal(memory{User: s.user, Topics: names(s.topics)})
+	value, err := json.Marshal(memory{User: s.user(), Topics: names(s.topics)})
 	if err != nil {
 		return
 	}
@@ -436,7 +441,7 @@ func (s *session) kept(ctx context.Context, id string) []string {
 		return nil
 	}
 	var m memory
-	if json.Unmarshal(value, &m) != nil || m.User != s.user {
+	if json.Unmarshal(value, &m) != nil || m.User != s.user() {
 		return nil
 	}
 	return m.Topics

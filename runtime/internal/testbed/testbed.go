@@ -145,14 +145,9 @@ type RedisServer struct {
 // arguments, such as "--requirepass", "secret".
 func Redis(t testing.TB, args ...string) *RedisServer {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	s := &RedisServer{Addr: l.Addr().String(), args: append([]string{"--port", port, "--bind", "127.0.0.1",
+	port := freePort(t)
+	s := &RedisServer{Addr: "127.0.0.1:" + port, args: append([]string{"--port", port, "--bind", "127.0.0.1",
 		"--save", "", "--appendonly", "no", "--dir", t.TempDir()}, args...)}
-	_ = l.Close()
 	s.Start(t)
 	t.Cleanup(s.Kill)
 	return s

@@ -8,6 +8,7 @@
 package websocket
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -99,12 +100,8 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, protocol func(s
 		_ = conn.Close()
 		return nil, ErrNotWrapped
 	}
-	var early []byte
-	if n := rw.Reader.Buffered(); n > 0 {
-		early, _ = rw.Reader.Peek(n)
-		early = append([]byte(nil), early...)
-	}
-	c.partial = early
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	c.partial = bytes.Clone(early)
 	return c, nil
 }
 
@@ -391,7 +388,7 @@ func (c *Conn) take(in []byte) bool {
 		in = in[end:]
 	}
 	if len(in) > 0 {
-		c.partial = append([]byte(nil), in...)
+		c.partial = bytes.Clone(in)
 	}
 	return true
 }

@@ -45,7 +45,7 @@ func (q *Queries) APIKeyByHash(ctx context.Context, arg APIKeyByHashParams) (API
 }
 
 const aPIKeyByID = `-- name: APIKeyByID :one
-SELECT id, name, scopes, expires_at
+SELECT id, name, scopes
 FROM api_keys
 WHERE id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2::timestamptz)
 `
@@ -56,21 +56,15 @@ type APIKeyByIDParams struct {
 }
 
 type APIKeyByIDRow struct {
-	ID        uuid.UUID
-	Name      string
-	Scopes    []string
-	ExpiresAt *time.Time
+	ID     uuid.UUID
+	Name   string
+	Scopes []string
 }
 
 func (q *Queries) APIKeyByID(ctx context.Context, arg APIKeyByIDParams) (APIKeyByIDRow, error) {
 	row := q.db.QueryRow(ctx, aPIKeyByID, arg.ID, arg.Now)
 	var i APIKeyByIDRow
-	err := row.Scan(
-		&i.ID,
-		&i.Name,
-		&i.Scopes,
-		&i.ExpiresAt,
-	)
+	err := row.Scan(&i.ID, &i.Name, &i.Scopes)
 	return i, err
 }
 

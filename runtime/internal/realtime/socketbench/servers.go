@@ -209,7 +209,7 @@ func store(ctx context.Context) (backend, func(), error) {
 		return fail(err)
 	}
 	relay := events.NewRelay(happened, r, log, metrics)
-	feed := events.NewFeed(pools.Main, r, relay, log, hub.Take)
+	feed := events.NewFeed(happened, r, relay, log, hub.Take)
 	go r.Run(ctx)
 	go relay.Run(ctx)
 	go feed.Run(ctx, 0)
