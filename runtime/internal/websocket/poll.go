@@ -80,12 +80,8 @@ func (p *poller) close() {
 	_ = unix.Close(p.fd)
 }
 
-// add detaches a connection and waits for what it says. What it said already
-// is read.
+// add waits for what a connection says. What it said already is read.
 func (p *poller) add(c *Conn) error {
-	if err := c.transport.detach(); err != nil {
-		return err
-	}
 	fd := int32(c.transport.fd)
 	p.mu.Lock()
 	p.next++
@@ -104,15 +100,17 @@ func (p *poller) add(c *Conn) error {
 	return nil
 }
 
+// remove ends a connection, as far as it is ours.
 func (p *poller) remove(c *Conn) {
-	fd := c.transport.fd
+	c.mu.Lock()
+	_ = c.transport.flush() // a close frame, perhaps
+	c.closed = true
+	c.queue, c.queued = nil, 0
+	c.mu.Unlock()
 	p.mu.Lock()
-	delete(p.conns, int32(fd))
+	delete(p.conns, int32(c.transport.fd))
 	p.mu.Unlock()
-	c.transport.mu.Lock()
-	defer c.transport.mu.Unlock()
-	_ = unix.Close(fd)
-	c.transport.fd = -1
+	c.transport.end()
 }
 
 func (p *poller) run() {
@@ -160,12 +158,6 @@ func (p *poller) read(c *Conn) {
 }
 
 func (p *poller) end(c *Conn) {
-	c.mu.Lock()
-	_ = c.transport.flush() // a close frame, perhaps
-	c.closed = true
-	c.queue, c.queued = nil, 0
-	c.mu.Unlock()
-	c.transport.hangUp()
 	p.remove(c)
 	c.handler.Closed(c)
 }

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -91,6 +92,12 @@ func (t *transport) Read(p []byte) (int, error) {
 	}
 }
 
+// maxOut bounds what is kept for the kernel, in bytes. A frame or two is there
+// at most, unless a client under TLS asks for new keys and reads no answer.
+const maxOut = 4 << 20
+
+var errTooSlow = errors.New("websocket: too much is waiting to be read")
+
 // Write takes everything: what the kernel has no room for is kept for flush.
 func (t *transport) Write(p []byte) (int, error) {
 	if t.Conn != nil {
@@ -98,6 +105,10 @@ func (t *transport) Write(p []byte) (int, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if len(t.out)+len(p) > maxOut {
+		t.hangUp()
+		return 0, errTooSlow
+	}
 	if len(t.out) > 0 {
 		t.out = append(t.out, p...)
 		return len(p), nil
@@ -152,6 +163,15 @@ func (t *transport) flush() error {
 // reads has seen it.
 func (t *transport) hangUp() { _ = unix.Shutdown(t.fd, unix.SHUT_RDWR) }
 
+// end gives the descriptor back; nobody reads any more.
+func (t *transport) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hangUp()
+	_ = unix.Close(t.fd)
+	t.fd = -1
+}
+
 // RemoteAddr is where the other side is.
 func (t *transport) RemoteAddr() net.Addr { return t.remote }
 
@@ -164,7 +184,8 @@ func (t *transport) SetWriteDeadline(at time.Time) error {
 	return nil
 }
 
-// Close is what net/http calls before the connection is detached.
+// Close is what net/http calls before the connection is detached, and crypto/tls
+// whenever.
 func (t *transport) Close() error {
 	if t.Conn != nil {
 		return t.Conn.Close()

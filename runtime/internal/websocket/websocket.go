@@ -77,9 +77,9 @@ func IsUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
-// Upgrade answers the handshake, by one of the protocols. Nothing is read before
-// Start. What is wrong with the handshake is answered; the error then tells
-// what it was.
+// Upgrade answers the handshake, by one of the protocols. The connection is for
+// Start, before which it can be sent to, and nothing is read. What is wrong with
+// the handshake is answered; the error then tells what it was.
 func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, protocol func(string) bool) (*Conn, error) {
 	conn, rw, _, err := ws.HTTPUpgrader{Protocol: protocol, Timeout: closeWait}.Upgrade(r, w)
 	if err != nil {
@@ -102,17 +102,18 @@ func (s *Server) Upgrade(w http.ResponseWriter, r *http.Request, protocol func(s
 	}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
 	c.partial = bytes.Clone(early)
+	if err := c.transport.detach(); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
 	return c, nil
 }
 
-// Start hands the connection to h and begins to read.
+// Start hands the connection to h and begins to read. After its error the
+// connection is no more, and h is told nothing.
 func (s *Server) Start(c *Conn, h Handler) error {
 	c.handler = h
-	if err := s.poll.add(c); err != nil {
-		_ = c.transport.Close()
-		return err
-	}
-	return nil
+	return s.poll.add(c)
 }
 
 // Frame is a message for many: encoded once.
@@ -159,9 +160,11 @@ type Conn struct {
 	heard bool
 	small int32
 
-	// Of who reads: what is not a whole frame yet, and of a message in parts.
+	// Of who reads: what is not a whole frame yet, at first what came with the
+	// handshake, and of a message in parts.
 	partial []byte
 	message []byte
+	begun   bool
 	inParts bool
 	// deaf: the client broke the protocol, and is not listened to any more.
 	deaf bool
@@ -281,6 +284,13 @@ func (c *Conn) closeWith(code ws.StatusCode, reason string) {
 	time.AfterFunc(closeWait, c.drop)
 }
 
+// Closing reports whether nothing is sent any more, nor anything heard.
+func (c *Conn) Closing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed || c.closing
+}
+
 // drop ends the connection without a word.
 func (c *Conn) drop() {
 	c.mu.Lock()
@@ -307,8 +317,10 @@ var buffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 func (c *Conn) serve() bool {
 	buffer := buffers.Get().(*[readSize]byte)
 	defer buffers.Put(buffer)
-	if len(c.partial) > 0 {
-		if !c.take(nil) {
+	if !c.begun {
+		early := c.partial
+		c.begun, c.partial = true, nil
+		if !c.take(early) {
 			return false
 		}
 	}
@@ -348,36 +360,15 @@ func (c *Conn) take(in []byte) bool {
 	c.mu.Lock()
 	c.heard = true
 	c.mu.Unlock()
-	if len(c.partial) > 0 {
-		in = append(c.partial, in...)
-		c.partial = nil
-	}
 	for len(in) > 0 {
-		header, size, err := readHeader(in)
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			break
+		header, payload, rest, err := c.next(in)
+		var refusal refusal
+		switch {
+		case errors.As(err, &refusal):
+			return c.refuse(refusal.code, refusal.reason)
+		case err != nil: // the rest of the frame is still to come
+			return true
 		}
-		state := ws.StateServerSide
-		if c.inParts {
-			state = state.Set(ws.StateFragmented)
-		}
-		if err == nil {
-			err = ws.CheckHeader(header, state)
-		}
-		if err == nil && !header.Masked {
-			err = ws.ErrProtocolMaskRequired
-		}
-		if err != nil {
-			return c.refuse(ws.StatusProtocolError, err.Error())
-		}
-		if header.Length+int64(len(c.message)) > MaxMessage {
-			return c.refuse(ws.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes", MaxMessage))
-		}
-		end := size + int(header.Length)
-		if len(in) < end {
-			break
-		}
-		payload := in[size:end]
 		ws.Cipher(payload, header.Mask, 0)
 		if !c.frame(header, payload) {
 			return false
@@ -385,13 +376,73 @@ func (c *Conn) take(in []byte) bool {
 		if c.deaf {
 			return true
 		}
-		in = in[end:]
-	}
-	if len(in) > 0 {
-		c.partial = bytes.Clone(in)
+		in = rest
 	}
 	return true
 }
+
+// next cuts off the frame that in ends or begins with; what came of it before is
+// in c.partial. The error is io.ErrUnexpectedEOF where it is not all there, and
+// was kept. A long frame is copied once or twice, however small its pieces are.
+func (c *Conn) next(in []byte) (header ws.Header, payload, rest []byte, err error) {
+	for {
+		known := in
+		if len(c.partial) > 0 {
+			known = c.partial
+		}
+		header, size, err := readHeader(known)
+		switch {
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			if len(in) == 0 {
+				return header, nil, nil, err
+			}
+			c.partial, in = append(c.partial, in[0]), in[1:]
+			continue
+		case err == nil:
+			err = c.check(header)
+		}
+		if err != nil {
+			return header, nil, nil, refusal{ws.StatusProtocolError, err.Error()}
+		}
+		if long := header.Length + int64(len(c.message)); long > MaxMessage && !header.OpCode.IsControl() {
+			return header, nil, nil, refusal{ws.StatusMessageTooBig, fmt.Sprintf("a message may have %d bytes", MaxMessage)}
+		}
+		end := size + int(header.Length)
+		if len(c.partial) == 0 && len(in) >= end {
+			return header, in[size:end], in[end:], nil
+		}
+		n := min(end-len(c.partial), len(in))
+		c.partial, in = append(c.partial, in[:n]...), in[n:]
+		if len(c.partial) < end {
+			return header, nil, nil, io.ErrUnexpectedEOF
+		}
+		payload, c.partial = c.partial[size:], nil
+		return header, payload, in, nil
+	}
+}
+
+// check reports what is wrong with a frame that comes next.
+func (c *Conn) check(header ws.Header) error {
+	state := ws.StateServerSide
+	if c.inParts {
+		state = state.Set(ws.StateFragmented)
+	}
+	if err := ws.CheckHeader(header, state); err != nil {
+		return err
+	}
+	if !header.Masked {
+		return ws.ErrProtocolMaskRequired
+	}
+	return nil
+}
+
+// refusal is why a frame is not taken.
+type refusal struct {
+	code   ws.StatusCode
+	reason string
+}
+
+func (r refusal) Error() string { return r.reason }
 
 // floods counts a frame that is no whole message, and reports one too many.
 func (c *Conn) floods() bool {
@@ -426,7 +477,9 @@ func (c *Conn) frame(header ws.Header, payload []byte) bool {
 		if !utf8.Valid(text) {
 			return c.refuse(ws.StatusInvalidFramePayloadData, "a text has to be UTF-8")
 		}
-		c.handler.Message(c, text)
+		if !c.Closing() {
+			c.handler.Message(c, text)
+		}
 	}
 	return true
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	coder "github.com/coder/websocket"
+	"github.com/gobwas/ws"
 
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/internal/websocket"
@@ -22,11 +23,14 @@ import (
 
 // echo says what it hears.
 type echo struct {
-	conns  chan *websocket.Conn
-	closed atomic.Int32
+	conns         chan *websocket.Conn
+	heard, closed atomic.Int32
 }
 
-func (e *echo) Message(c *websocket.Conn, text []byte) { c.Send(websocket.Text(text)) }
+func (e *echo) Message(c *websocket.Conn, text []byte) {
+	e.heard.Add(1)
+	c.Send(websocket.Text(text))
+}
 
 func (e *echo) Closed(*websocket.Conn) { e.closed.Add(1) }
 
@@ -159,6 +163,82 @@ func TestWhatBreaksTheProtocolIsClosedWithAReason(t *testing.T) {
 			testbed.Eventually(t, "it is known to be closed", func() bool { return e.closed.Load() == int32(i+1) })
 		}
 	})
+}
+
+// raw opens a connection on which frames are written as they are.
+func raw(t *testing.T, url string) net.Conn {
+	t.Helper()
+	conn, _, _, err := ws.Dialer{Protocols: []string{"echo"}}.Dial(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func write(t *testing.T, conn net.Conn, frames ...ws.Frame) {
+	t.Helper()
+	var all []byte
+	for _, f := range frames {
+		all = append(all, ws.MustCompileFrame(ws.MaskFrame(f))...)
+	}
+	if _, err := conn.Write(all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAPingAmidALongMessageIsAnswered(t *testing.T) {
+	t.Parallel()
+	_, url := serve(t, false)
+	conn := raw(t, url)
+	begin := ws.NewFrame(ws.OpText, false, []byte(strings.Repeat("x", websocket.MaxMessage-1)))
+	end := ws.NewFrame(ws.OpContinuation, true, []byte("x"))
+	write(t, conn, begin, ws.NewPingFrame([]byte("are you there")), end)
+	for _, want := range []ws.OpCode{ws.OpPong, ws.OpText} {
+		if f, err := ws.ReadFrame(conn); err != nil || f.Header.OpCode != want {
+			t.Fatalf("got %+v, %v; want %v", f.Header, err, want)
+		}
+	}
+}
+
+func TestNothingIsDoneAfterAClose(t *testing.T) {
+	t.Parallel()
+	e, url := serve(t, false)
+	conn := raw(t, url)
+	(<-e.conns).Close(1012, "come back")
+	write(t, conn, ws.NewTextFrame([]byte("one more")), ws.NewCloseFrame(nil))
+	testbed.Eventually(t, "it is known to be closed", func() bool { return e.closed.Load() == 1 })
+	if heard := e.heard.Load(); heard != 0 {
+		t.Errorf("%d texts were taken after the close", heard)
+	}
+}
+
+func TestWhoDoesNotReadBlocksNobodyAlsoBeforeTheStart(t *testing.T) {
+	t.Parallel()
+	server, err := websocket.NewServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, sent := &echo{}, make(chan struct{})
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := server.Upgrade(w, r, func(string) bool { return true })
+		if err != nil {
+			return
+		}
+		big := websocket.Text([]byte(strings.Repeat("b", 60_000)))
+		for range 1000 {
+			c.Send(big)
+		}
+		_ = server.Start(c, e)
+		close(sent)
+	}))
+	s.Listener = websocket.Listen(s.Listener)
+	s.Start()
+	t.Cleanup(func() { s.Close(); server.Close() })
+	conn := raw(t, "ws://"+s.Listener.Addr().String())
+	<-sent
+	_ = conn.Close()
+	testbed.Eventually(t, "it is known to be closed", func() bool { return e.closed.Load() == 1 })
 }
 
 func TestAFloodOfPingsIsClosed(t *testing.T) {
