@@ -89,8 +89,12 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 		if p.sockets, err = api.Sockets(engine, p.commerce, p.redis, log, metrics); err != nil {
 			return nil, err
 		}
-		p.feed = events.NewFeed(p.commerce.Events, p.redis, p.relay, log, p.sockets.Take)
+		p.feed = events.NewFeed(p.commerce.Events, p.redis, p.relay, log, p.sockets)
 		public = &httpserver.Public{Engine: engine, Settings: p.edge.Secure, Certificate: p.certificate, Drain: p.sockets.Drain}
+	}
+	ready := []func(context.Context) error{p.pools.Ready, p.certificate.Ready}
+	if p.sockets != nil {
+		ready = append(ready, p.sockets.Ready)
 	}
 	work := jobs.NewUpkeep
 	if r.worker {
@@ -100,7 +104,7 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 		Pool: p.pools.Main, Kinds: p.commerce.Kinds, Queue: p.commerce.Queue, Log: log, Metrics: metrics, Now: commerce.Now,
 	})
 	internal := &httpserver.Internal{
-		Ready:   []func(context.Context) error{p.pools.Ready, p.certificate.Ready},
+		Ready:   ready,
 		Status:  p.status,
 		Jobs:    p.commerce.Jobs,
 		Metrics: metrics,

@@ -98,7 +98,7 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 }
 
 // Sockets opens WebSockets at /ws for those whom the API knows. The hub hears of
-// what happens by a feed that is given its Take.
+// what happens by a feed that has it for its Listener.
 func Sockets(engine *gin.Engine, k *commerce.Commerce, r *redisdb.Redis, log *slog.Logger, metrics prometheus.Registerer) (*realtime.Hub, error) {
 	hub, err := realtime.NewHub(realtime.Options{
 		Callers: k.Callers, Orders: k.Orders, Products: k.Catalog, Past: k.Events, Redis: r, Log: log, Metrics: metrics, Now: commerce.Now,

@@ -69,12 +69,13 @@ func liveSince(t *testing.T, uri, addr string, past *int64) *live {
 	}
 	l.hub = hub
 	relay := events.NewRelay(s.Events, l.redis, s.log.Logger(), metrics)
-	feed := events.NewFeed(s.Events, l.redis, relay, s.log.Logger(), hub.Take)
+	feed := events.NewFeed(s.Events, l.redis, relay, s.log.Logger(), hub)
 	running.Go(func() { relay.Run(ctx) })
 	if past == nil {
 		past = new(hub.Remembered())
 	}
 	running.Go(func() { feed.Run(ctx, *past) })
+	testbed.Eventually(t, "sockets are served", func() bool { return hub.Ready(ctx) == nil })
 	running.Go(func() { hub.Run(ctx) })
 	server := httptest.NewUnstartedServer(s.engine)
 	server.Listener = sockets.Listen(server.Listener)

@@ -35,6 +35,27 @@ type replica struct {
 
 	mu    sync.Mutex
 	heard []events.Published
+	begun int
+	// deaf replicas take nothing.
+	deaf bool
+}
+
+// Begin is of a replica that knows nothing of what was told before.
+func (r *replica) Begin(_ int64, past []events.Published) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.heard, r.begun = slices.Clone(past), r.begun+1
+	return nil
+}
+
+func (r *replica) Take(next []events.Published) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.deaf {
+		return errors.New("deaf")
+	}
+	r.heard = append(r.heard, next...)
+	return nil
 }
 
 // start runs a replica that begins with the last events there are; addr is
@@ -57,11 +78,7 @@ func start(t *testing.T, pool *pgxpool.Pool, addr string, past int64) *replica {
 		testbed.Eventually(t, "Redis is in use", r.redis.Up)
 	}
 	relay := events.NewRelay(r.log, r.redis, say, prometheus.NewRegistry())
-	feed := events.NewFeed(r.log, r.redis, relay, say, func(all []events.Published) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.heard = append(r.heard, all...)
-	})
+	feed := events.NewFeed(r.log, r.redis, relay, say, r)
 	running.Go(func() { relay.Run(ctx) })
 	running.Go(func() { feed.Run(ctx, past) })
 	return r
@@ -283,5 +300,62 @@ func TestOneProcessIsToldOfEachEventThatItPublished(t *testing.T) {
 		if times != 1 {
 			t.Errorf("event %s was told %d times", id, times)
 		}
+	}
+}
+
+func TestWhatAListenerCouldNotTakeIsToldAgain(t *testing.T) {
+	t.Parallel()
+	p := pool(t)
+	r := start(t, p, "", 1000)
+	happens(t, r.log, p, event(uuid.New(), 0))
+	r.await(t, 1)
+	r.mu.Lock()
+	r.deaf = true
+	r.mu.Unlock()
+	happens(t, r.log, p, event(uuid.New(), 1), event(uuid.New(), 2))
+	other := start(t, p, "", 1000)
+	other.await(t, 3)
+	if n := len(r.all()); n != 1 {
+		t.Errorf("who is deaf heard %d", n)
+	}
+	r.mu.Lock()
+	r.deaf = false
+	r.mu.Unlock()
+	r.await(t, 3)
+}
+
+// A failover to a server that has not all of the past gives positions anew.
+func TestWhereTheDatabaseLostItsTailListenersBeginAnew(t *testing.T) {
+	t.Parallel()
+	for name, withRedis := range map[string]bool{"with Redis": true, "without Redis": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, addr := pool(t), ""
+			if withRedis {
+				addr = testbed.Redis(t).Addr
+			}
+			r := start(t, p, addr, 1000)
+			for n := range 10 {
+				happens(t, r.log, p, event(uuid.New(), n))
+			}
+			before := r.await(t, 10)
+			for _, statement := range []string{"DELETE FROM events WHERE position > 6", "UPDATE event_position SET position = 6"} {
+				if _, err := p.Exec(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			begun := func() int { r.mu.Lock(); defer r.mu.Unlock(); return r.begun }
+			testbed.Eventually(t, "it begins anew", func() bool { return begun() == 2 })
+			late := start(t, p, addr, 1000)
+			for n := range 10 {
+				happens(t, r.log, p, event(uuid.New(), 10+n))
+			}
+			first := r.await(t, 16)
+			for i, e := range late.await(t, 16) {
+				if e.ID != first[i].ID || i < 6 && e.ID != before[i].ID || i >= 6 && i < 10 && e.ID == before[i].ID {
+					t.Errorf("position %d is %s for one, %s for another, and was %s", e.Position, e.ID, first[i].ID, before[min(i, 9)].ID)
+				}
+			}
+		})
 	}
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"gitee.com/captainjez/gocart/runtime/internal/db"
@@ -26,6 +28,18 @@ const (
 	page = 1000
 )
 
+// Listener is told of events by a Feed, by one call after another. After an
+// error it is told of the same again, later.
+type Listener interface {
+	// Begin gives the last events that there are, in order: all that the store
+	// still has of those after a position. It is called first, and once more
+	// where the database has lost some of what was told: then nothing that was
+	// said before counts.
+	Begin(after int64, past []Published) error
+	// Take gives the next events.
+	Take(next []Published) error
+}
+
 // Feed hears of every event with a position, in order, each once.
 type Feed struct {
 	past  *Log
@@ -33,15 +47,20 @@ type Feed struct {
 	log   *slog.Logger
 	// given wakes it for what this process published.
 	given <-chan struct{}
-	take  func([]Published)
-	// position of the last event that was taken.
+	to    Listener
+	begun bool
+	// position and last are those of the last event that was taken; last is
+	// uuid.Nil where there was none.
 	position int64
+	last     uuid.UUID
+	// verified is when what was told last was still so in the database.
+	verified time.Time
 }
 
-// NewFeed makes a feed that gives what it hears to take, in order; take must
-// not block. Relay is that of the same process, or nil; one feed may have it.
-func NewFeed(l *Log, r *redisdb.Redis, relay *Relay, log *slog.Logger, take func([]Published)) *Feed {
-	f := &Feed{past: l, redis: r, log: log, take: take}
+// NewFeed makes a feed that tells a listener. Relay is that of the same
+// process, or nil; one feed may have it.
+func NewFeed(l *Log, r *redisdb.Redis, relay *Relay, log *slog.Logger, to Listener) *Feed {
+	f := &Feed{past: l, redis: r, log: log, to: to}
 	if relay != nil {
 		f.given = relay.given
 	}
@@ -51,20 +70,9 @@ func NewFeed(l *Log, r *redisdb.Redis, relay *Relay, log *slog.Logger, take func
 // Run begins with the last events that there are, up to so many, and goes on
 // until ctx ends.
 func (f *Feed) Run(ctx context.Context, past int64) {
-	begun, healthy := false, true
+	healthy := true
 	for ctx.Err() == nil {
-		var err error
-		switch {
-		case !begun:
-			if err = f.begin(ctx, past); err == nil {
-				begun = true
-			}
-		case f.redis.Up():
-			err = f.listen(ctx)
-		default:
-			f.wait(ctx, withoutRedis)
-			err = f.catchUp(ctx)
-		}
+		err := f.step(ctx, past)
 		if ok := err == nil; ok != healthy && ctx.Err() == nil {
 			healthy = ok
 			if !ok {
@@ -79,6 +87,68 @@ func (f *Feed) Run(ctx context.Context, past int64) {
 	}
 }
 
+func (f *Feed) step(ctx context.Context, past int64) error {
+	if time.Since(f.verified) >= lookEvery {
+		if err := f.verify(ctx); err != nil {
+			return err
+		}
+		f.verified = time.Now()
+	}
+	switch {
+	case !f.begun:
+		return f.begin(ctx, past)
+	case f.redis.Up():
+		return f.listen(ctx)
+	}
+	f.wait(ctx, withoutRedis)
+	return f.catchUp(ctx)
+}
+
+// verify finds out whether the database has lost positions that it had given,
+// as after a failover to a server that had not all of them yet. Redis then
+// forgets what is of before, and the feed begins anew.
+func (f *Feed) verify(ctx context.Context) error {
+	ahead := f.inRedis(ctx) // first: a position is given before Redis hears of it
+	is, err := eventsdb.New(f.past.pool).Standing(ctx, f.position)
+	if err != nil {
+		return fmt.Errorf("reading the events' position: %w", err)
+	}
+	if ahead > is.Position {
+		f.log.Warn("the database has lost events that Redis has; they are forgotten", "position", is.Position, "inRedis", ahead)
+		if err := f.redis.Client().Del(ctx, f.redis.Key(streamName)).Err(); err != nil {
+			f.redis.Failed(ctx, err)
+			return fmt.Errorf("forgetting events in Redis: %w", err)
+		}
+	}
+	if f.begun && (is.Position < f.position || is.ID != nil && f.last != uuid.Nil && *is.ID != f.last) {
+		f.log.Warn("the database has lost events that were told; who listens begins anew", "position", is.Position, "told", f.position)
+		f.begun = false
+	}
+	return nil
+}
+
+// inRedis is the last position that Redis knows, 0 for none.
+func (f *Feed) inRedis(ctx context.Context) int64 {
+	if !f.redis.Up() {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.redis.Timeout)
+	defer cancel()
+	last, err := f.redis.Client().XRevRangeN(ctx, f.redis.Key(streamName), "+", "-", 1).Result()
+	if err != nil {
+		f.redis.Failed(ctx, err)
+	}
+	if err != nil || len(last) == 0 {
+		return 0
+	}
+	position, _, _ := strings.Cut(last[0].ID, "-")
+	n, err := strconv.ParseInt(position, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 func (f *Feed) wait(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -90,24 +160,38 @@ func (f *Feed) wait(ctx context.Context, d time.Duration) {
 }
 
 func (f *Feed) begin(ctx context.Context, past int64) error {
-	head, err := f.past.Head(ctx)
+	is, err := eventsdb.New(f.past.pool).Standing(ctx, 0)
 	if err != nil {
+		return fmt.Errorf("reading the events' position: %w", err)
+	}
+	var all []Published
+	after := max(0, is.Position-past, is.Forgotten)
+	for next := after; ; next = all[len(all)-1].Position {
+		more, err := f.past.after(ctx, next, page)
+		if err != nil {
+			return err
+		}
+		if all = append(all, more...); len(more) < page {
+			break
+		}
+	}
+	if err := f.to.Begin(after, all); err != nil {
 		return err
 	}
-	f.position = max(0, head-past)
-	return f.catchUp(ctx)
+	f.begun, f.position, f.last = true, after, uuid.Nil
+	f.told(all)
+	return nil
 }
 
 // catchUp takes from PostgreSQL all that there is.
 func (f *Feed) catchUp(ctx context.Context) error {
 	for {
 		all, err := f.past.after(ctx, f.position, page)
-		if err != nil {
-			return err
+		if err == nil {
+			err = f.accept(all)
 		}
-		f.accept(all)
-		if len(all) < page {
-			return nil
+		if err != nil || len(all) < page {
+			return err
 		}
 	}
 }
@@ -141,10 +225,20 @@ func (l *Log) Past(ctx context.Context, position int64, most int) ([]Published, 
 	return all, nil
 }
 
-func (f *Feed) accept(all []Published) {
-	if len(all) > 0 {
-		f.position = all[len(all)-1].Position
-		f.take(all)
+func (f *Feed) accept(all []Published) error {
+	if len(all) == 0 {
+		return nil
+	}
+	if err := f.to.Take(all); err != nil {
+		return fmt.Errorf("telling of events: %w", err)
+	}
+	f.told(all)
+	return nil
+}
+
+func (f *Feed) told(all []Published) {
+	if n := len(all); n > 0 {
+		f.position, f.last = all[n-1].Position, all[n-1].ID
 	}
 }
 
@@ -173,8 +267,15 @@ func (f *Feed) listen(ctx context.Context) error {
 		all = append(all, e)
 		next++
 	}
-	if f.accept(all); len(all) == len(streams[0].Messages) {
-		return nil
+	if err := f.accept(all); err != nil || len(all) == len(streams[0].Messages) {
+		return err
 	}
-	return f.catchUp(ctx)
+	before := f.position
+	if err := f.catchUp(ctx); err != nil {
+		return err
+	}
+	if f.position == before { // Redis knows of what PostgreSQL does not
+		f.verified = time.Time{}
+	}
+	return nil
 }

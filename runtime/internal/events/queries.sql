@@ -38,6 +38,11 @@ RETURNING e.position::bigint AS position, e.id, e.type, e.topic, e.subject_id, e
 -- name: Position :one
 SELECT position FROM event_position;
 
+-- The id is that of the event that has a position now.
+-- name: Standing :one
+SELECT p.position, p.forgotten, e.id
+FROM event_position p LEFT JOIN events e ON e.position = @position::bigint;
+
 -- name: EventsAfter :many
 SELECT position::bigint AS position, id, type, topic, subject_id, customer_id, public, actor, data, created_at
 FROM events

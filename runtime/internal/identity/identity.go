@@ -119,12 +119,9 @@ func (a *Authenticator) principal(ctx context.Context, header string) (*Principa
 	if strings.HasPrefix(token, "eyJ") { // every JWT begins with {"
 		return a.signedIn(ctx, token)
 	}
-	first, err := a.isFirstKey(token)
-	if err != nil {
-		a.log.ErrorContext(ctx, "the first API key opens nothing", "error", err)
-	}
-	if first {
-		return firstPrincipal(), nil
+	shown := sha256.Sum256([]byte(token))
+	if a.isFirstKey(ctx, shown) {
+		return firstPrincipal(shown), nil
 	}
 	if strings.HasPrefix(token, testKey) && !a.development {
 		return nil, errRefused
@@ -161,20 +158,28 @@ func (a *Authenticator) inSession(ctx context.Context, customerID, sessionID uui
 
 // isFirstKey compares with the key that the deployment made. It is read anew
 // each time, so that a changed one counts at once.
-func (a *Authenticator) isFirstKey(token string) (bool, error) {
+func (a *Authenticator) isFirstKey(ctx context.Context, shown keyHash) bool {
+	is, err := a.readFirstKey()
+	if err != nil {
+		a.log.ErrorContext(ctx, "the first API key opens nothing", "error", err)
+		return false
+	}
+	return subtle.ConstantTimeCompare(shown[:], is[:]) == 1
+}
+
+func (a *Authenticator) readFirstKey() (is keyHash, err error) {
 	if a.firstKeyFile == "" {
-		return false, errors.New("auth.adminKeyFile is not set")
+		return is, errors.New("auth.adminKeyFile is not set")
 	}
 	raw, err := os.ReadFile(a.firstKeyFile)
 	if err != nil {
-		return false, err
+		return is, err
 	}
 	key := strings.TrimSpace(string(raw))
 	if len(key) < shortestKey {
-		return false, fmt.Errorf("%s holds no key of %d characters or more", a.firstKeyFile, shortestKey)
+		return is, fmt.Errorf("%s holds no key of %d characters or more", a.firstKeyFile, shortestKey)
 	}
-	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(key))
-	return subtle.ConstantTimeCompare(got[:], want[:]) == 1, nil
+	return sha256.Sum256([]byte(key)), nil
 }
 
 func unauthorized(detail string) error {

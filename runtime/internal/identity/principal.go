@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/sha256"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +28,11 @@ type Principal struct {
 	Scopes []string
 	// Expires is when the credentials end by themselves, zero for never.
 	Expires time.Time
+	// firstKey is the hash of the first key that was shown.
+	firstKey keyHash
 }
+
+type keyHash = [sha256.Size]byte
 
 const (
 	principalKey = "identity.principal"
@@ -49,9 +54,12 @@ func Set(c *gin.Context, p *Principal) { c.Set(principalKey, p) }
 func (p *Principal) Anonymous() bool { return p.CustomerID == uuid.Nil && p.KeyName == "" }
 
 // firstPrincipal is who shows the store's first key.
-func firstPrincipal() *Principal {
-	return &Principal{KeyName: firstKeyName, Scopes: []string{Everything}}
+func firstPrincipal(key keyHash) *Principal {
+	return &Principal{KeyName: firstKeyName, Scopes: []string{Everything}, firstKey: key}
 }
+
+// byFirstKey reports whether the sender showed the store's first key.
+func (p *Principal) byFirstKey() bool { return p.KeyName == firstKeyName && p.KeyID == uuid.Nil }
 
 // SignedIn reports whether a person sends the request.
 func (p *Principal) SignedIn() bool { return p.CustomerID != uuid.Nil }

@@ -43,12 +43,12 @@ FROM api_keys k
 WHERE k.id = ANY(@key_ids::uuid[]) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > @now::timestamptz);
 
 -- name: InsertTicket :exec
-INSERT INTO socket_tickets (hash, session_id, customer_id, key_id, until, expires_at)
-VALUES (@hash, sqlc.narg('session_id'), sqlc.narg('customer_id'), sqlc.narg('key_id'), sqlc.narg('until'), @expires_at);
+INSERT INTO socket_tickets (hash, session_id, customer_id, key_id, first_key, until, expires_at)
+VALUES (@hash, sqlc.narg('session_id'), sqlc.narg('customer_id'), sqlc.narg('key_id'), sqlc.narg('first_key'), sqlc.narg('until'), @expires_at);
 
 -- name: TakeTicket :one
 DELETE FROM socket_tickets WHERE hash = @hash
-RETURNING session_id, customer_id, key_id, until, expires_at;
+RETURNING session_id, customer_id, key_id, first_key, until, expires_at;
 
 -- name: ForgetTickets :execrows
 DELETE FROM socket_tickets WHERE expires_at < @now;

@@ -37,10 +37,14 @@ func (a *Authenticator) Ticket(ctx context.Context, p *Principal) (ticket string
 	}
 	ticket, expires = rand.Text(), a.now().Add(TicketLifetime)
 	hash := sha256.Sum256([]byte(ticket))
-	err = identitydb.New(a.pool).InsertTicket(ctx, identitydb.InsertTicketParams{
+	row := identitydb.InsertTicketParams{
 		Hash: hash[:], SessionID: optional.Of(p.SessionID), CustomerID: optional.Of(p.CustomerID), KeyID: optional.Of(p.KeyID),
 		Until: optional.Of(p.Expires), ExpiresAt: expires,
-	})
+	}
+	if p.byFirstKey() {
+		row.FirstKey = p.firstKey[:]
+	}
+	err = identitydb.New(a.pool).InsertTicket(ctx, row)
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("storing a ticket: %w", err)
 	}
@@ -74,8 +78,10 @@ func (a *Authenticator) Redeem(ctx context.Context, ticket string) (*Principal, 
 			return nil, fmt.Errorf("looking up an API key: %w", err)
 		}
 		return &Principal{KeyID: key.ID, KeyName: key.Name, Scopes: key.Scopes, Expires: expires}, nil
+	case len(row.FirstKey) == len(keyHash{}) && a.isFirstKey(ctx, keyHash(row.FirstKey)):
+		return firstPrincipal(keyHash(row.FirstKey)), nil
 	}
-	return firstPrincipal(), nil
+	return nil, errRefused
 }
 
 // ForgetTickets removes those that nobody used, and returns how many.
@@ -88,7 +94,8 @@ func (a *Authenticator) ForgetTickets(ctx context.Context) (int64, error) {
 }
 
 // StillHold returns those of the principals whose credentials hold now as they
-// did: whose session or key has not ended, and who has the same role.
+// did: whose session or key has not ended or been replaced, and who has the same
+// role.
 func (a *Authenticator) StillHold(ctx context.Context, all []*Principal) (map[*Principal]bool, error) {
 	var asked identitydb.HoldingParams
 	asked.Now = a.now()
@@ -120,8 +127,8 @@ func (a *Authenticator) StillHold(ctx context.Context, all []*Principal) (map[*P
 			hold[p] = known && openapi.Role(role) == p.Role
 		case p.KeyID != uuid.Nil:
 			hold[p] = key
-		default: // the first key, which has no end
-			hold[p] = p.KeyName == firstKeyName
+		case p.byFirstKey():
+			hold[p] = a.isFirstKey(ctx, p.firstKey)
 		}
 	}
 	return hold, nil

@@ -2,7 +2,10 @@ package realtime
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
@@ -27,8 +30,16 @@ const (
 	// remembered is how many events are kept in memory for clients who come
 	// back; PostgreSQL is asked for older ones.
 	remembered = 10_000
-	// most is how many missed events a client is sent; who missed more reloads.
-	most = 2_000
+	// most and mostBytes are how many missed events a client is sent; who missed
+	// more reloads. They fit into what may wait for one who reads slowly.
+	most      = 2_000
+	mostBytes = 512 << 10
+	// mostRead is how many events PostgreSQL is asked for, to find those that a
+	// client missed; maxReads is how often one socket may have it asked in a
+	// minute, and maxReplays how many search at once.
+	mostRead   = 5 * most
+	maxReads   = 10
+	maxReplays = 4
 
 	// maxSockets, maxPerAddress and maxPerUser bound the sockets of one process:
 	// of all, of one address (IPv6: of one /64) and of one person or key.
@@ -88,13 +99,18 @@ type Hub struct {
 
 	counts counts
 
+	// replays is held by those who search what a client missed.
+	replays chan struct{}
+
 	mu sync.RWMutex
 	// recent events, in order. Elements are never changed.
 	recent []*event
-	// from is a position after which all events are in recent.
+	// from is a position after which all events are in recent, -1 before Begin.
 	from int64
+	// newest is the last position that is known.
+	newest int64
 
-	productOf map[uuid.UUID]uuid.UUID // of variants; only Take uses it
+	productOf map[uuid.UUID]uuid.UUID // of variants; only Begin and Take use it
 }
 
 // NewHub makes a hub without sockets. Serve has to be given the API before the
@@ -107,7 +123,8 @@ func NewHub(o Options) (*Hub, error) {
 	h := &Hub{
 		callers: o.Callers, orders: o.Orders, products: o.Products, past: o.Past, redis: o.Redis, log: o.Log, now: o.Now,
 		sockets: sockets, from: -1, productOf: map[uuid.UUID]uuid.UUID{},
-		counts: counts{address: map[netip.Prefix]int{}, user: map[string]int{}},
+		counts:  counts{address: map[netip.Prefix]int{}, user: map[string]int{}},
+		replays: make(chan struct{}, maxReplays),
 	}
 	h.metrics = newMetrics(o.Metrics, h)
 	for range max(2, runtime.GOMAXPROCS(0)) {
@@ -119,18 +136,46 @@ func NewHub(o Options) (*Hub, error) {
 // Remembered is with how many events of the past a feed for the hub begins.
 func (h *Hub) Remembered() int64 { return remembered }
 
-// Take takes events, in order, from one feed.
-func (h *Hub) Take(published []events.Published) {
-	made := h.encode(published, h.productsOf(published))
-	h.mu.Lock()
-	if h.from < 0 {
-		h.from = published[0].Position - 1
-		for _, sh := range h.shards { // nobody waits for what was before
-			sh.mu.Lock()
-			sh.cursor = h.from
-			sh.mu.Unlock()
-		}
+// errStarting is why no socket is opened yet.
+var errStarting = errors.New("the replica has not read the last events yet")
+
+// Ready returns an error until the hub knows the last events, and with them
+// where a new client begins.
+func (h *Hub) Ready(context.Context) error {
+	if _, from := h.after(0); from < 0 {
+		return errStarting
 	}
+	return nil
+}
+
+// Begin takes the last events there are from the hub's feed. Clients who
+// are there already know of others, and are told to come back.
+func (h *Hub) Begin(after int64, past []events.Published) error {
+	made, err := h.encode(past)
+	if err != nil {
+		return err
+	}
+	newest := after
+	if n := len(past); n > 0 {
+		newest = past[n-1].Position
+	}
+	h.mu.Lock()
+	h.recent, h.from, h.newest = made, after, newest
+	h.mu.Unlock()
+	for _, sh := range h.shards {
+		sh.begin(newest, "the store has lost what it told: come back")
+	}
+	return nil
+}
+
+// Take takes the next events from the hub's feed.
+func (h *Hub) Take(next []events.Published) error {
+	made, err := h.encode(next)
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	h.newest = next[len(next)-1].Position
 	h.recent = append(h.recent, made...)
 	if over := len(h.recent) - 2*remembered; over > 0 {
 		cut := len(h.recent) - remembered
@@ -144,105 +189,128 @@ func (h *Hub) Take(published []events.Published) {
 		default:
 		}
 	}
+	return nil
 }
 
 // encode makes of events what clients are told, of which the store's own are none.
-func (h *Hub) encode(published []events.Published, products map[uuid.UUID]uuid.UUID) []*event {
-	made := make([]*event, 0, len(published))
-	for _, p := range published {
-		if _, ok := readers[p.Topic]; !ok {
-			continue
-		}
-		e, err := newEvent(p, products[p.Subject])
-		if err != nil {
-			h.log.Error("an event can not be encoded", "event", p.ID, "error", err)
-			continue
-		}
-		made = append(made, e)
-	}
-	return made
-}
-
-// productsOf tells which product the variants of events are of. Where that can
-// not be found out, who follows one product misses the event, and those who
-// follow all do not.
-func (h *Hub) productsOf(published []events.Published) map[uuid.UUID]uuid.UUID {
-	var unknown []uuid.UUID
-	for _, p := range published {
-		if _, ok := h.productOf[p.Subject]; p.Topic == events.Inventory && !ok {
-			unknown = append(unknown, p.Subject)
-		}
-	}
-	if len(unknown) == 0 {
-		return h.productOf
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	found, err := h.products.ProductsOf(ctx, unknown)
-	if err != nil {
-		h.log.Warn("events of stock do not say which product they are about", "error", err)
-	}
+func (h *Hub) encode(all []events.Published) ([]*event, error) {
 	const bound = 100_000
 	if len(h.productOf) > bound {
 		clear(h.productOf)
 	}
-	for variant, product := range found {
-		h.productOf[variant] = product
+	if err := h.learnProducts(context.Background(), all, h.productOf); err != nil {
+		return nil, err
 	}
-	return h.productOf
+	made := make([]*event, 0, len(all))
+	for _, p := range all {
+		if e := outline(p, h.productOf[p.Subject]); e != nil {
+			e.encode(p)
+			made = append(made, e)
+		}
+	}
+	return made, nil
 }
 
-// after are the recent events after a position.
-func (h *Hub) after(position int64) []*event {
+// learnProducts adds to known of which products the variants of events are.
+func (h *Hub) learnProducts(ctx context.Context, all []events.Published, known map[uuid.UUID]uuid.UUID) error {
+	var unknown []uuid.UUID
+	for _, p := range all {
+		if _, ok := known[p.Subject]; p.Topic == events.Inventory && !ok {
+			unknown = append(unknown, p.Subject)
+		}
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	found, err := h.products.ProductsOf(ctx, unknown)
+	if err != nil {
+		return fmt.Errorf("finding the products of events: %w", err)
+	}
+	maps.Copy(known, found)
+	return nil
+}
+
+// after are the recent events after a position, all of them where it is not
+// before from.
+func (h *Hub) after(position int64) (recent []*event, from int64) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	i := sort.Search(len(h.recent), func(i int) bool { return h.recent[i].position > position })
-	return h.recent[i:]
+	return h.recent[i:], h.from
 }
 
-// missed reads the events after a position that are not in memory any more.
-// The error is events.ErrForgotten also where they are too many.
-func (h *Hub) missed(ctx context.Context, position int64) ([]*event, error) {
-	if position > h.shards[0].position() { // of another replica that was faster, or of another life of the store
+func (h *Hub) position() int64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.newest
+}
+
+// missed finds the events after a position that somebody wants, and up to which
+// position they are all. The error is events.ErrForgotten also where they are
+// too many; mayRead is whether PostgreSQL may be asked.
+func (h *Hub) missed(ctx context.Context, after int64, wants func(*event) bool, mayRead func() bool) (found []*event, upTo int64, err error) {
+	select {
+	case h.replays <- struct{}{}:
+		defer func() { <-h.replays }()
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+	upTo = h.position()
+	if after > upTo { // of another replica that was faster, or of another life of the store
 		head, err := h.past.Head(ctx)
-		if err == nil && position > head {
+		if err == nil && after > head {
 			err = events.ErrForgotten
 		}
+		return nil, after, err
+	}
+	recent, from := h.after(after)
+	if after < from {
+		if !mayRead() || from-after > mostRead {
+			return nil, 0, events.ErrForgotten
+		}
+		if found, err = h.read(ctx, after, from, wants); err != nil {
+			return nil, 0, err
+		}
+	}
+	bytes := 0
+	for _, e := range recent {
+		upTo = max(upTo, e.position)
+		if wants(e) {
+			found = append(found, e)
+		}
+	}
+	for _, e := range found {
+		bytes += e.frame.Len()
+	}
+	if len(found) > most || bytes > mostBytes {
+		return nil, 0, events.ErrForgotten
+	}
+	return found, upTo, nil
+}
+
+// read asks PostgreSQL for the events between two positions that somebody wants.
+func (h *Hub) read(ctx context.Context, after, to int64, wants func(*event) bool) ([]*event, error) {
+	all, err := h.past.Past(ctx, after, int(to-after))
+	if err != nil {
 		return nil, err
 	}
-	for {
-		h.mu.RLock()
-		from := h.from
-		h.mu.RUnlock()
-		if position >= from {
-			return nil, nil
-		}
-		if from-position > most*5 { // of which some are for this client
-			return nil, events.ErrForgotten
-		}
-		published, err := h.past.Past(ctx, position, int(from-position))
-		if err != nil {
-			return nil, err
-		}
-		var variants []uuid.UUID
-		for _, p := range published {
-			if p.Topic == events.Inventory {
-				variants = append(variants, p.Subject)
+	products := map[uuid.UUID]uuid.UUID{}
+	if err := h.learnProducts(ctx, all, products); err != nil {
+		return nil, err
+	}
+	var found []*event
+	for _, p := range all {
+		if e := outline(p, products[p.Subject]); p.Position <= to && e != nil && wants(e) {
+			if len(found) == most {
+				return nil, events.ErrForgotten
 			}
-		}
-		var products map[uuid.UUID]uuid.UUID
-		if len(variants) > 0 {
-			if products, err = h.products.ProductsOf(ctx, variants); err != nil {
-				return nil, err
-			}
-		}
-		h.mu.RLock()
-		same := h.from == from
-		h.mu.RUnlock()
-		if same {
-			return h.encode(published, products), nil
+			e.encode(p)
+			found = append(found, e)
 		}
 	}
+	return found, nil
 }
 
 // Run looks after the sockets until ctx ends.
@@ -327,7 +395,7 @@ func (h *Hub) recheck(ctx context.Context) {
 	}
 	for _, s := range sessions {
 		if p := s.who.Load(); p != nil && seen[p] && !hold[p] {
-			s.conn.Close(websocket.CodeUnauthorized, "the credentials hold no more: sign in again")
+			s.expel()
 		}
 	}
 }

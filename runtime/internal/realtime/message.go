@@ -81,22 +81,34 @@ type event struct {
 	frame         *websocket.Frame
 }
 
-func newEvent(e events.Published, product uuid.UUID) (*event, error) {
-	text, err := json.Marshal(told{
-		Type: "event", Topic: e.Topic, Position: e.Position, Event: e.Type, Subject: e.Subject, Product: product, At: e.At, Data: e.Data,
-	})
-	if err != nil {
-		return nil, err
+// outline makes an event without its frame, nil of one that is the store's own.
+// Product is that of the variant that an event of stock is about.
+func outline(p events.Published, product uuid.UUID) *event {
+	if _, ok := readers[p.Topic]; !ok {
+		return nil
 	}
-	made := &event{position: e.Position, topic: e.Topic, object: e.Subject, owner: e.Customer, public: e.Public, at: e.At}
-	if e.Topic != events.Inventory {
-		made.frame = websocket.Text(text)
-		return made, nil
+	e := &event{position: p.Position, topic: p.Topic, object: p.Subject, owner: p.Customer, public: p.Public, at: p.At}
+	if p.Topic == events.Inventory {
+		e.object = product
 	}
-	// How much there is now is what counts: who reads slowly skips what was.
-	made.object = product
-	made.frame = websocket.Latest(e.Type+"/"+e.Subject.String(), text)
-	return made, nil
+	return e
+}
+
+// encode makes the frame of p's outline.
+func (e *event) encode(p events.Published) {
+	t := told{Type: "event", Topic: p.Topic, Position: p.Position, Event: p.Type, Subject: p.Subject, At: p.At, Data: p.Data}
+	if p.Topic == events.Inventory {
+		t.Product = e.object
+	}
+	text, err := json.Marshal(t)
+	if err != nil { // the database's JSON always marshals
+		text = []byte(`{"type":"error","code":"internal"}`)
+	}
+	if p.Topic == events.Inventory { // how much there is now is what counts: who reads slowly skips what was
+		e.frame = websocket.Latest(p.Type+"/"+p.Subject.String(), text)
+	} else {
+		e.frame = websocket.Text(text)
+	}
 }
 
 // frameOf encodes what the store says.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -58,13 +59,14 @@ type session struct {
 
 	// Of the shard.
 	keys []key
-	last int64
+	last int64 // the position of the event that was sent last
 	gone bool
 
 	// Of who reads.
 	topics []topic
 	window int64 // in Unix minutes
-	count  int
+	count  int   // of messages in the window
+	reads  int   // and of how often it had PostgreSQL asked
 }
 
 // user is as whose the socket counts, empty until the client has said who it is.
@@ -104,6 +106,11 @@ func (h *Hub) open(c *gin.Context) error {
 	}
 	if h.draining.Load() {
 		p := problem.New(http.StatusServiceUnavailable, "stopping", "This replica stops. Please try again.")
+		p.RetryAfter = time.Second
+		return p
+	}
+	if h.Ready(c) != nil {
+		p := problem.New(http.StatusServiceUnavailable, "starting", "This replica has just started. Please try again.")
 		p.RetryAfter = time.Second
 		return p
 	}
@@ -215,7 +222,7 @@ func (s *session) Closed(*websocket.Conn) {
 func (s *session) Message(_ *websocket.Conn, text []byte) {
 	s.hub.metrics.received.Inc()
 	if minute := s.hub.now().Unix() / 60; minute != s.window {
-		s.window, s.count = minute, 0
+		s.window, s.count, s.reads = minute, 0, 0
 	}
 	if s.count++; s.count > maxPerMinute {
 		s.conn.Close(websocket.CodeTooMany, "more than 100 messages in a minute")
@@ -228,6 +235,12 @@ func (s *session) Message(_ *websocket.Conn, text []byte) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
+	defer func() {
+		if broken := recover(); broken != nil {
+			s.hub.log.Error("a message broke the store's code", "type", r.Type, "error", broken, "stack", string(debug.Stack()))
+			s.conn.Close(ws.StatusInternalServerError, "the store made a mistake: come back")
+		}
+	}()
 	if r.Type != "auth" && r.Type != "ping" && s.who.Load() == nil {
 		s.answer(failure(r.ID, problem.New(http.StatusUnauthorized, "unauthorized", `Say first who you are: {"type":"auth","token":"..."} or with a "ticket".`)))
 		return
@@ -280,11 +293,11 @@ func (s *session) auth(ctx context.Context, r request) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	before := s.user()
-	if before != "" && before != p.Actor() {
-		return response{}, problem.New(http.StatusConflict, "somebody_else", "The socket is somebody else's: open another one.")
+	before := s.who.Load()
+	if before != nil && (before.Actor() != p.Actor() || before.Role != p.Role) {
+		return response{}, problem.New(http.StatusConflict, "somebody_else", "The socket is somebody else's, or theirs with other rights: open another one.")
 	}
-	if before == "" {
+	if before == nil {
 		if err := s.hub.counts.login(p.Actor()); err != nil {
 			return response{}, err
 		}
@@ -310,36 +323,72 @@ func (s *session) subscribeTo(ctx context.Context, r request) (response, error) 
 // position.
 func (s *session) enter(ctx context.Context, topics []topic, after *int64) (position int64, err error) {
 	total := s.topics
-	var keys []key
 	for _, t := range topics {
-		k, err := s.hub.authorize(ctx, t, s.who.Load())
-		if err != nil {
-			return 0, err
-		}
-		keys = append(keys, k)
 		if !slices.Contains(total, t) {
 			total = append(slices.Clip(total), t)
 		}
-	}
-	if len(total) > maxTopics {
-		return 0, problem.New(http.StatusBadRequest, "too_many_topics", "A socket may subscribe to %d topics.", maxTopics)
-	}
-	var missed []*event
-	from, replay := int64(0), after != nil
-	if replay {
-		if from = *after; from < 0 {
-			return 0, problem.New(http.StatusBadRequest, "invalid_request", `"after" is a position, or left out.`)
+		if len(total) > maxTopics {
+			return 0, tooManyTopics()
 		}
-		missed, err = s.hub.missed(ctx, from)
-		if errors.Is(err, events.ErrForgotten) {
-			s.answer(response{Type: "reload", Topics: names(topics)})
-			missed, replay = nil, false
-		} else if err != nil {
+	}
+	keys := make([]key, len(topics))
+	for i, t := range topics {
+		if keys[i], err = s.hub.authorize(ctx, t, s.who.Load()); err != nil {
 			return 0, err
 		}
 	}
-	s.topics = total
-	return s.shard.add(s, keys, missed, from, replay), nil
+	switch {
+	case after == nil:
+		position = s.shard.addNew(s, keys)
+	case *after < 0:
+		return 0, problem.New(http.StatusBadRequest, "invalid_request", `"after" is a position, or left out.`)
+	default:
+		position, err = s.replay(ctx, keys, *after)
+		if errors.Is(err, events.ErrForgotten) {
+			s.answer(response{Type: "reload", Topics: names(topics)})
+			position, err = s.shard.addNew(s, keys), nil
+		}
+	}
+	if err == nil {
+		s.topics = total
+	}
+	return position, err
+}
+
+func tooManyTopics() error {
+	return problem.New(http.StatusBadRequest, "too_many_topics", "A socket may subscribe to %d topics.", maxTopics)
+}
+
+// replay sends what the client missed since a position, and subscribes it to
+// what comes after. While it is sent that, more may happen.
+func (s *session) replay(ctx context.Context, keys []key, known int64) (position int64, err error) {
+	wants := s.wants(keys)
+	for {
+		found, upTo, err := s.hub.missed(ctx, known, wants, s.mayRead)
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range found {
+			s.conn.Send(e.frame)
+		}
+		known = upTo
+		if position, ok := s.shard.add(s, keys, known); ok {
+			return position, nil
+		}
+	}
+}
+
+// wants tells which events are for who subscribes by keys.
+func (s *session) wants(keys []key) func(*event) bool {
+	return func(e *event) bool {
+		return slices.ContainsFunc(e.keys(), func(k key) bool { return slices.Contains(keys, k) && s.maySee(k, e) })
+	}
+}
+
+// mayRead counts that PostgreSQL is asked for what the client missed.
+func (s *session) mayRead() bool {
+	s.reads++
+	return s.reads <= maxReads
 }
 
 func names(topics []topic) []string {
@@ -380,11 +429,17 @@ func (s *session) resume(ctx context.Context, r request) (response, error) {
 	if list == nil {
 		return response{}, problem.New(http.StatusNotFound, "unknown_session", "The session is not known any more: name your topics.")
 	}
-	topics := make([]topic, len(list))
-	for i, name := range list {
-		var err error
-		if topics[i], err = parseTopic(name); err != nil {
+	var topics []topic
+	for _, name := range list {
+		t, err := parseTopic(name)
+		if err != nil {
 			return response{}, err
+		}
+		if !slices.Contains(topics, t) {
+			topics = append(topics, t)
+		}
+		if len(topics) > maxTopics {
+			return response{}, tooManyTopics()
 		}
 	}
 	position, err := s.enter(ctx, topics, r.After)
@@ -467,8 +522,17 @@ func (s *session) command(ctx context.Context, r request) (response, error) {
 	if r.Method == http.MethodPost && !orderly.MatchString(r.IdempotencyKey) {
 		return response{}, problem.New(http.StatusBadRequest, "idempotency_key_required", `"idempotencyKey" is missing, by which the command is done once although it is sent again.`)
 	}
+	who := s.who.Load()
+	hold, err := s.hub.callers.StillHold(ctx, []*identity.Principal{who})
+	if err != nil {
+		return response{}, err
+	}
+	if !hold[who] {
+		s.expel()
+		return response{}, problem.New(http.StatusUnauthorized, "unauthorized", "The credentials hold no more: sign in again.")
+	}
 	body := []byte(r.Body)
-	q, err := http.NewRequestWithContext(identity.With(ctx, s.who.Load()), r.Method, r.Path, bytes.NewReader(body))
+	q, err := http.NewRequestWithContext(identity.With(ctx, who), r.Method, r.Path, bytes.NewReader(body))
 	if err != nil {
 		return response{}, err
 	}
@@ -490,6 +554,11 @@ func (s *session) command(ctx context.Context, r request) (response, error) {
 		out.Body = w.body.Bytes()
 	}
 	return out, nil
+}
+
+// expel closes the socket of who is not signed in any more.
+func (s *session) expel() {
+	s.conn.Close(websocket.CodeUnauthorized, "the credentials hold no more: sign in again")
 }
 
 // answer is an http.ResponseWriter that keeps what it is given.

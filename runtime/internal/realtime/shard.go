@@ -17,11 +17,12 @@ type shard struct {
 	// subscribed to it.
 	cursor   int64
 	sessions map[*session]struct{}
-	by       map[key]map[*session]struct{}
+	// by holds who subscribed, and the position that they know of a topic.
+	by map[key]map[*session]int64
 }
 
 func newShard(h *Hub) *shard {
-	return &shard{hub: h, news: make(chan struct{}, 1), sessions: map[*session]struct{}{}, by: map[key]map[*session]struct{}{}}
+	return &shard{hub: h, news: make(chan struct{}, 1), sessions: map[*session]struct{}{}, by: map[key]map[*session]int64{}}
 }
 
 func (sh *shard) run(ctx context.Context) {
@@ -31,8 +32,27 @@ func (sh *shard) run(ctx context.Context) {
 			return
 		case <-sh.news:
 		}
-		for _, e := range sh.hub.after(sh.position()) {
+		position := sh.position()
+		next, from := sh.hub.after(position)
+		if position < from {
+			sh.hub.log.Warn("clients are sent away, for events come faster than they are sent", "position", position, "remembered", from)
+			sh.begin(from, "too much has happened: come back")
+		}
+		for _, e := range next {
 			sh.give(e)
+		}
+	}
+}
+
+// begin goes on after a position. Who subscribed misses something, and is sent
+// away to ask for it.
+func (sh *shard) begin(position int64, reason string) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.cursor = position
+	for s := range sh.sessions {
+		if len(s.keys) > 0 {
+			s.conn.Close(statusRestart, reason)
 		}
 	}
 }
@@ -53,8 +73,8 @@ func (sh *shard) give(e *event) {
 	sh.cursor = e.position
 	sent := 0
 	for _, k := range e.keys() {
-		for s := range sh.by[k] {
-			if s.last < e.position && s.maySee(k, e) {
+		for s, known := range sh.by[k] {
+			if known < e.position && s.last < e.position && s.maySee(k, e) {
 				s.last = e.position
 				s.conn.Send(e.frame)
 				sent++
@@ -82,41 +102,50 @@ func (s *session) maySee(k key, e *event) bool {
 	return e.public || k.scope == all || s.who.Load().Can(readers[e.topic])
 }
 
-// add subscribes a session, and sends it those of the missed events, which are
-// in order, that are for it; then those since that the shard has seen.
-func (sh *shard) add(s *session, keys []key, missed []*event, after int64, replay bool) (position int64) {
+// maxTail is how many events a session that subscribes is sent while its shard
+// waits.
+const maxTail = 100
+
+// add subscribes a session, which knows all up to a position, and sends it those
+// that it wants since then. It returns false and does nothing where they are
+// more than a few.
+func (sh *shard) add(s *session, keys []key, known int64) (position int64, ok bool) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	tail, from := sh.hub.after(known)
+	if known < from || len(tail) > maxTail {
+		return 0, false
+	}
+	wants := s.wants(keys)
+	for _, e := range tail {
+		if e.position <= sh.cursor && wants(e) {
+			s.conn.Send(e.frame)
+		}
+	}
+	sh.enter(s, keys, known)
+	return sh.cursor, true
+}
+
+// enter subscribes a session to what happens from now on, and after what it
+// knows already.
+func (sh *shard) enter(s *session, keys []key, known int64) {
 	if s.gone {
-		return sh.cursor
+		return
 	}
 	for _, k := range keys {
 		if sh.by[k] == nil {
-			sh.by[k] = map[*session]struct{}{}
+			sh.by[k] = map[*session]int64{}
 		}
-		sh.by[k][s] = struct{}{}
+		sh.by[k][s] = known
 		s.subscribe(k)
 	}
-	if !replay {
-		return sh.cursor
-	}
-	s.last = max(s.last, after)
-	wanted := make(map[key]bool, len(keys))
-	for _, k := range keys {
-		wanted[k] = true
-	}
-	for _, e := range append(missed, sh.hub.after(after)...) {
-		if e.position <= after || e.position > sh.cursor {
-			continue
-		}
-		after = e.position
-		for _, k := range e.keys() {
-			if wanted[k] && s.maySee(k, e) {
-				s.conn.Send(e.frame)
-				break
-			}
-		}
-	}
+}
+
+// addNew subscribes a session to what happens from now on.
+func (sh *shard) addNew(s *session, keys []key) (position int64) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.enter(s, keys, sh.cursor)
 	return sh.cursor
 }
 

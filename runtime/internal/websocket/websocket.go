@@ -135,6 +135,9 @@ func Latest(key string, text []byte) *Frame {
 	return f
 }
 
+// Len is how many bytes a frame has.
+func (f *Frame) Len() int { return len(f.bytes) }
+
 var ping = ws.MustCompileFrame(ws.NewPingFrame(nil))
 
 // Conn is one client's. Its methods may be used by many at once.

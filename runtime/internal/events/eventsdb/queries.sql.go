@@ -286,3 +286,22 @@ func (q *Queries) Position(ctx context.Context) (int64, error) {
 	err := row.Scan(&position)
 	return position, err
 }
+
+const standing = `-- name: Standing :one
+SELECT p.position, p.forgotten, e.id
+FROM event_position p LEFT JOIN events e ON e.position = $1::bigint
+`
+
+type StandingRow struct {
+	Position  int64
+	Forgotten int64
+	ID        *uuid.UUID
+}
+
+// The id is that of the event that has a position now.
+func (q *Queries) Standing(ctx context.Context, position int64) (StandingRow, error) {
+	row := q.db.QueryRow(ctx, standing, position)
+	var i StandingRow
+	err := row.Scan(&i.Position, &i.Forgotten, &i.ID)
+	return i, err
+}

@@ -151,8 +151,8 @@ func (q *Queries) InsertAPIKey(ctx context.Context, arg InsertAPIKeyParams) erro
 }
 
 const insertTicket = `-- name: InsertTicket :exec
-INSERT INTO socket_tickets (hash, session_id, customer_id, key_id, until, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO socket_tickets (hash, session_id, customer_id, key_id, first_key, until, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 `
 
 type InsertTicketParams struct {
@@ -160,6 +160,7 @@ type InsertTicketParams struct {
 	SessionID  *uuid.UUID
 	CustomerID *uuid.UUID
 	KeyID      *uuid.UUID
+	FirstKey   []byte
 	Until      *time.Time
 	ExpiresAt  time.Time
 }
@@ -170,6 +171,7 @@ func (q *Queries) InsertTicket(ctx context.Context, arg InsertTicketParams) erro
 		arg.SessionID,
 		arg.CustomerID,
 		arg.KeyID,
+		arg.FirstKey,
 		arg.Until,
 		arg.ExpiresAt,
 	)
@@ -268,13 +270,14 @@ func (q *Queries) SignedInAs(ctx context.Context, arg SignedInAsParams) (string,
 
 const takeTicket = `-- name: TakeTicket :one
 DELETE FROM socket_tickets WHERE hash = $1
-RETURNING session_id, customer_id, key_id, until, expires_at
+RETURNING session_id, customer_id, key_id, first_key, until, expires_at
 `
 
 type TakeTicketRow struct {
 	SessionID  *uuid.UUID
 	CustomerID *uuid.UUID
 	KeyID      *uuid.UUID
+	FirstKey   []byte
 	Until      *time.Time
 	ExpiresAt  time.Time
 }
@@ -286,6 +289,7 @@ func (q *Queries) TakeTicket(ctx context.Context, hash []byte) (TakeTicketRow, e
 		&i.SessionID,
 		&i.CustomerID,
 		&i.KeyID,
+		&i.FirstKey,
 		&i.Until,
 		&i.ExpiresAt,
 	)

@@ -209,12 +209,12 @@ func store(ctx context.Context) (backend, func(), error) {
 		return fail(err)
 	}
 	relay := events.NewRelay(happened, r, log, metrics)
-	feed := events.NewFeed(happened, r, relay, log, hub.Take)
+	feed := events.NewFeed(happened, r, relay, log, hub)
 	go r.Run(ctx)
 	go relay.Run(ctx)
 	go feed.Run(ctx, 0)
 	go hub.Run(ctx)
-	for !r.Up() {
+	for !r.Up() || hub.Ready(ctx) != nil {
 		time.Sleep(time.Millisecond)
 	}
 	settings, err := secure.NewSettings(config.DefaultEdge())
