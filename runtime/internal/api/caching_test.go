@@ -303,3 +303,47 @@ func TestAKeptProductIsSentCompressedAndNotToWhoHasIt(t *testing.T) {
 		t.Errorf("staff get %v", own.Header())
 	}
 }
+
+// As a write to the catalogue is: a process that dies after its commit leaves
+// word of it.
+func TestAChangeOfTheRulesLeavesWordInItsTransaction(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	words := func() (n int) {
+		s.scan(`SELECT count(*) FROM events WHERE topic = 'catalog' AND data = '{"tags": ["tax"]}'`, &n)
+		return n
+	}
+	before := words()
+	zone := admin[openapi.Zone](s, "POST", "/zones", openapi.ZoneInput{Name: "Malta", Areas: []string{"MT"}}, http.StatusCreated)
+	if now := words(); now != before+1 {
+		t.Errorf("a new zone left %d words", now-before)
+	}
+	s.asAdmin("POST", "/zones", `{}`) // which is refused
+	s.asAdmin("DELETE", "/zones/"+zone.Id.String(), "")
+	if now := words(); now != before+2 {
+		t.Errorf("a zone that is deleted left %d words", now-before-1)
+	}
+}
+
+// discard is a writer that keeps only headers.
+type discard struct{ header http.Header }
+
+func (d *discard) Header() http.Header         { return d.header }
+func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discard) WriteHeader(int)             {}
+
+// BenchmarkAKeptProduct is what a hit costs from the first middleware to the
+// last byte, without a network.
+func BenchmarkAKeptProduct(b *testing.B) {
+	stores, _ := keeping(b, 1)
+	s := stores[0]
+	p := admin[openapi.Product](s, "POST", "/products", openapi.ProductInput{
+		Title: "Shelf", Type: openapi.ProductTypeSimple, Status: new(openapi.ProductStatusActive),
+		Variants: []openapi.VariantInput{{Sku: "SHELF", Prices: []openapi.PriceInput{{Amount: "10.00", Currency: "EUR"}}}},
+	}, http.StatusCreated)
+	b.ReportAllocs()
+	for b.Loop() {
+		r := httptest.NewRequestWithContext(b.Context(), "GET", "/api/v1/products/"+p.Slug, nil)
+		s.engine.ServeHTTP(&discard{http.Header{}}, r)
+	}
+}

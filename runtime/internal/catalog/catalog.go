@@ -132,8 +132,14 @@ func (k *Catalog) Forget(ctx context.Context, published []events.Published) {
 	}
 }
 
-// InvalidateTax does so for answers that tell of tax.
-func (k *Catalog) InvalidateTax(ctx context.Context) { k.answers.Invalidate(ctx, taxTag) }
+// RulesChange has the answers that tell of tax forgotten when the store's rules
+// change, as record does.
+func (k *Catalog) RulesChange(ctx context.Context, tx pgx.Tx) error {
+	return k.record(ctx, tx, []string{taxTag})
+}
+
+// RulesChanged makes such answers ones of the past.
+func (k *Catalog) RulesChanged(ctx context.Context) { k.answers.Invalidate(ctx, taxTag) }
 
 // Empty reports whether there is no product at all.
 func (k *Catalog) Empty(ctx context.Context) (bool, error) {

@@ -95,7 +95,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 			return current.Settings.Currency, nil
 		},
 	})
-	k.Rules.OnChange(k.Catalog.InvalidateTax)
+	k.Rules.Watch(k.Catalog)
 	if k.Kinds, err = k.kinds(c, log); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func create[In, Out any](c *gin.Context, b *Book, key *string, path string, id f
 			if err != nil {
 				return out, err
 			}
-			return out, raise(ctx, tx)
+			return out, b.raise(ctx, tx)
 		},
 		Location: func(made Out) string { return path + id(made).String() },
 		After:    func(ctx context.Context, _ Out) { b.changed(ctx) },

@@ -41,8 +41,8 @@ type Book struct {
 	latest  atomic.Pointer[snapshot]
 	// writes counts this process's own: rules asked for after one were read
 	// after it.
-	writes atomic.Int64
-	told   func(context.Context)
+	writes  atomic.Int64
+	watcher Watcher
 }
 
 // snapshot is the rules as they were at a time.
@@ -174,7 +174,7 @@ func (b *Book) change(ctx context.Context, write func(tx pgx.Tx) error) error {
 		if err := write(tx); err != nil {
 			return err
 		}
-		return raise(ctx, tx)
+		return b.raise(ctx, tx)
 	})
 	if err == nil {
 		b.changed(ctx)
@@ -183,21 +183,32 @@ func (b *Book) change(ctx context.Context, write func(tx pgx.Tx) error) error {
 }
 
 // raise tells other processes of a change when it commits.
-func raise(ctx context.Context, tx pgx.Tx) error {
+func (b *Book) raise(ctx context.Context, tx pgx.Tx) error {
 	if err := rulesdb.New(tx).RaiseVersion(ctx); err != nil {
 		return fmt.Errorf("raising the version of the rules: %w", err)
 	}
-	return nil
+	if b.watcher == nil {
+		return nil
+	}
+	return b.watcher.RulesChange(ctx, tx)
 }
 
-// OnChange has told called after every change that this process makes, such as
-// to forget what was computed by the rules before it. Set it before the first.
-func (b *Book) OnChange(told func(context.Context)) { b.told = told }
+// Watcher keeps what was computed by the rules.
+type Watcher interface {
+	// RulesChange is called in the transaction of every change, and RulesChanged
+	// after its commit.
+	RulesChange(ctx context.Context, tx pgx.Tx) error
+	RulesChanged(ctx context.Context)
+}
+
+// Watch has w told of changes that this process makes. It is said before the
+// first.
+func (b *Book) Watch(w Watcher) { b.watcher = w }
 
 // changed tells this process of its own change.
 func (b *Book) changed(ctx context.Context) {
 	b.writes.Add(1)
-	if b.told != nil {
-		b.told(ctx)
+	if b.watcher != nil {
+		b.watcher.RulesChanged(ctx)
 	}
 }
