@@ -84,10 +84,16 @@ func ofType(kind string) func(heard) bool { return func(m heard) bool { return m
 func TestSocketsOfThreeReplicas(t *testing.T) {
 	t.Parallel()
 	ns := namespace(t)
-	create(t, newStore(ns, "shop", development, func(s *v1alpha1.Store) { s.Spec.API.Replicas = ptr(int32(3)) }))
+	policy := newPolicy(ns, "programs", nil)
+	policy.Spec.APIKeys = addressLimit(1_000_000) // who fills a store with products
+	create(t, policy)
+	create(t, newStore(ns, "shop", development, func(s *v1alpha1.Store) {
+		s.Spec.API.Replicas = ptr(int32(3))
+		s.Spec.Cache = &v1alpha1.CacheSpec{TTL: &metav1.Duration{Duration: 5 * time.Minute}}
+	}))
 	ready(t, ns, "shop")
 	t.Run("show an order of one to those of the others, and to no stranger", func(t *testing.T) { showAnOrder(t, ns) })
-	t.Run("and its answers are kept, and never too old, while Redis is killed", func(t *testing.T) { keepAnswers(t, ns) })
+	t.Run("and its answers are kept, and never too old, while Redis is flushed and killed", func(t *testing.T) { keepAnswers(t, ns) })
 	t.Run("lose nothing when replicas are killed and replaced", func(t *testing.T) { loseNothing(t, ns) })
 }
 

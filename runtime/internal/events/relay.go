@@ -21,10 +21,10 @@ import (
 )
 
 const (
-	// eager is how often the relay looks for what this process appended, for
-	// eagerFor after it was: its transaction may not have committed yet.
-	eager    = time.Millisecond
-	eagerFor = 100 * time.Millisecond
+	// eager is how soon the relay looks for what this process appended. Its
+	// transaction may not have committed yet, so it looks again, each time after
+	// twice as long, up to calm.
+	eager = time.Millisecond
 	// calm is how often it looks otherwise: for what processes without a relay
 	// append, or did before they were killed.
 	calm = 100 * time.Millisecond
@@ -86,16 +86,20 @@ func (r *Relay) Also(do func(context.Context, []Published)) { r.also = do }
 
 // Run publishes until ctx ends.
 func (r *Relay) Run(ctx context.Context) {
-	timer := time.NewTimer(0)
+	wait := time.Duration(0)
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	var hurryUntil time.Time
 	healthy := true
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.log.appended:
-			hurryUntil = time.Now().Add(eagerFor)
+			if wait > eager { // else it is about to look
+				wait = eager
+				timer.Reset(wait)
+			}
+			continue
 		case <-timer.C:
 		}
 		n, err := r.publish(ctx)
@@ -108,13 +112,14 @@ func (r *Relay) Run(ctx context.Context) {
 			}
 		}
 		switch {
-		case err == nil && n == mostAtOnce:
-			timer.Reset(0)
-		case err == nil && time.Now().Before(hurryUntil):
-			timer.Reset(eager)
+		case err != nil:
+			wait = calm
+		case n == mostAtOnce:
+			wait = 0
 		default:
-			timer.Reset(calm)
+			wait = min(max(eager, 2*wait), calm)
 		}
+		timer.Reset(wait)
 	}
 }
 
