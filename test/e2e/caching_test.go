@@ -87,7 +87,7 @@ func keepAnswers(t *testing.T, ns string) {
 	// Without a cache each read is a statement at least; a write costs the same.
 	asked := now.statements - before.statements - perSecond*time.Since(begun).Seconds()
 	reduction := 1 - asked/float64(reads+writes)
-	t.Logf("%d reads and %d writes in %s: %.3f of the reads were answered by kept answers, and the database was asked %.3f times less", reads, writes, mixFor, rate, reduction)
+	t.Logf("%d reads and %d writes in %s: %.3f of the reads were answered by kept answers, and the database was asked less by %.3f", reads, writes, mixFor, rate, reduction)
 	if reads < 2000 || rate < 0.95 || reduction < 0.80 {
 		t.Error("which is too little")
 	}
