@@ -359,3 +359,21 @@ func TestWhereTheDatabaseLostItsTailListenersBeginAnew(t *testing.T) {
 		})
 	}
 }
+
+func TestNothingIsLostWhileRedisIsSlowOrStandsStill(t *testing.T) {
+	t.Parallel()
+	p, server := pool(t), testbed.Redis(t)
+	slow := testbed.Slow(t, server.Addr)
+	a, b := start(t, p, server.Addr, 1000), start(t, p, slow.Addr, 1000)
+	said := 0
+	for _, delay := range []time.Duration{20 * time.Millisecond, time.Minute, 0} {
+		slow.Delay.Store(int64(delay))
+		for range 20 {
+			happens(t, a.log, p, event(uuid.New(), said))
+			happens(t, b.log, p, event(uuid.New(), said+1))
+			said += 2
+		}
+		b.await(t, said)
+	}
+	a.await(t, said)
+}
