@@ -31,10 +31,10 @@ const (
 // Listener is told of events by a Feed, by one call after another. After an
 // error it is told of the same again, later.
 type Listener interface {
-	// Begin gives the last events that there are, in order: all that the store
-	// still has of those after a position. It is called first, and once more
-	// where the database has lost some of what was told: then nothing that was
-	// said before counts.
+	// Begin gives the last events that there are, in order: all of those after a
+	// position. It is called first, and once more where the database has lost
+	// some of what was told: then nothing that was said before counts, and the
+	// position is above all that were told.
 	Begin(after int64, past []Published) error
 	// Take gives the next events.
 	Take(next []Published) error
@@ -73,6 +73,9 @@ func (f *Feed) Run(ctx context.Context, past int64) {
 	healthy := true
 	for ctx.Err() == nil {
 		err := f.step(ctx, past)
+		if err != nil { // meanwhile another server may have taken over
+			f.verified = time.Time{}
+		}
 		if ok := err == nil; ok != healthy && ctx.Err() == nil {
 			healthy = ok
 			if !ok {
@@ -105,26 +108,62 @@ func (f *Feed) step(ctx context.Context, past int64) error {
 }
 
 // verify finds out whether the database has lost positions that it had given,
-// as after a failover to a server that had not all of them yet. Redis then
-// forgets what is of before, and the feed begins anew.
+// as after a failover to a server that had not all of them yet. Then positions
+// go on after all that were told, Redis forgets what it has, and the feed begins
+// anew.
 func (f *Feed) verify(ctx context.Context) error {
 	ahead := f.inRedis(ctx) // first: a position is given before Redis hears of it
-	is, err := eventsdb.New(f.past.pool).Standing(ctx, f.position)
+	is, err := f.standing(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the events' position: %w", err)
+		return err
 	}
 	if ahead > is.Position {
 		f.log.Warn("the database has lost events that Redis has; they are forgotten", "position", is.Position, "inRedis", ahead)
+		if err := f.skip(ctx, ahead); err != nil {
+			return err
+		}
 		if err := f.redis.Client().Del(ctx, f.redis.Key(streamName)).Err(); err != nil {
 			f.redis.Failed(ctx, err)
 			return fmt.Errorf("forgetting events in Redis: %w", err)
 		}
+		if is, err = f.standing(ctx); err != nil {
+			return err
+		}
 	}
-	if f.begun && (is.Position < f.position || is.ID != nil && f.last != uuid.Nil && *is.ID != f.last) {
-		f.log.Warn("the database has lost events that were told; who listens begins anew", "position", is.Position, "told", f.position)
-		f.begun = false
+	if f.begun && f.differs(is) {
+		return f.lost(ctx, max(f.position, ahead))
 	}
 	return nil
+}
+
+// standing is how the database stands, and which event has the feed's position
+// there.
+func (f *Feed) standing(ctx context.Context) (eventsdb.StandingRow, error) {
+	is, err := eventsdb.New(f.past.pool).Standing(ctx, f.position)
+	if err != nil {
+		return is, fmt.Errorf("reading the events' position: %w", err)
+	}
+	return is, nil
+}
+
+// differs reports whether the database is not the one that the feed told of.
+func (f *Feed) differs(is eventsdb.StandingRow) bool {
+	return is.Position < f.position || is.Forgotten > f.position || is.ID != nil && f.last != uuid.Nil && *is.ID != f.last
+}
+
+func (f *Feed) skip(ctx context.Context, told int64) error {
+	if err := eventsdb.New(f.past.pool).SkipPositions(ctx, told); err != nil {
+		return fmt.Errorf("skipping positions: %w", err)
+	}
+	return nil
+}
+
+// lost has the feed begin anew, since the database has not all that was told up
+// to a position.
+func (f *Feed) lost(ctx context.Context, told int64) error {
+	f.log.Warn("the database has lost events that were told; who listens begins anew", "told", told)
+	f.begun = false
+	return f.skip(ctx, told)
 }
 
 // inRedis is the last position that Redis knows, 0 for none.
@@ -160,9 +199,9 @@ func (f *Feed) wait(ctx context.Context, d time.Duration) {
 }
 
 func (f *Feed) begin(ctx context.Context, past int64) error {
-	is, err := eventsdb.New(f.past.pool).Standing(ctx, 0)
+	is, err := f.standing(ctx)
 	if err != nil {
-		return fmt.Errorf("reading the events' position: %w", err)
+		return err
 	}
 	var all []Published
 	after := max(0, is.Position-past, is.Forgotten)
@@ -178,19 +217,35 @@ func (f *Feed) begin(ctx context.Context, past int64) error {
 	if err := f.to.Begin(after, all); err != nil {
 		return err
 	}
-	f.begun, f.position, f.last = true, after, uuid.Nil
+	f.begun, f.position, f.last = true, max(after, is.Position), uuid.Nil
 	f.told(all)
 	return nil
 }
 
-// catchUp takes from PostgreSQL all that there is.
+// catchUp takes from PostgreSQL all that there is. It reads the last event that
+// was told once more, to know that what follows it is of the same past.
 func (f *Feed) catchUp(ctx context.Context) error {
 	for {
-		all, err := f.past.after(ctx, f.position, page)
-		if err == nil {
-			err = f.accept(all)
+		all, err := f.past.after(ctx, f.position-1, page)
+		if err != nil {
+			return err
 		}
-		if err != nil || len(all) < page {
+		n := len(all)
+		if n > 0 && all[0].Position == f.position {
+			if f.last != uuid.Nil && all[0].ID != f.last {
+				return f.lost(ctx, f.position)
+			}
+			all = all[1:]
+		} else if n > 0 && f.last != uuid.Nil { // it was forgotten, or lost
+			is, err := f.standing(ctx)
+			if err != nil {
+				return err
+			}
+			if f.differs(is) {
+				return f.lost(ctx, f.position)
+			}
+		}
+		if err := f.accept(all); err != nil || n < page {
 			return err
 		}
 	}
@@ -257,15 +312,15 @@ func (f *Feed) listen(ctx context.Context) error {
 		return f.catchUp(ctx)
 	}
 	var all []Published
-	next := f.position + 1
+	next, previous := f.position+1, f.last
 	for _, message := range streams[0].Messages {
 		var e Published
 		body, _ := message.Values["e"].(string)
-		if err := json.Unmarshal([]byte(body), &e); err != nil || e.Position != next {
-			break // one is missing: PostgreSQL has it
+		if err := json.Unmarshal([]byte(body), &e); err != nil || e.Position != next || e.Previous != previous {
+			break // one is missing, or of another past: PostgreSQL knows
 		}
 		all = append(all, e)
-		next++
+		next, previous = next+1, e.ID
 	}
 	if err := f.accept(all); err != nil || len(all) == len(streams[0].Messages) {
 		return err

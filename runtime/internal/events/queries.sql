@@ -16,17 +16,18 @@ SELECT EXISTS (SELECT FROM events WHERE position IS NULL AND topic <> '');
 
 -- The statement after this one sees all that was given a position before.
 -- name: LockPosition :one
-SELECT position FROM event_position FOR UPDATE;
+SELECT position, last_id FROM event_position FOR UPDATE;
 
 -- name: GivePositions :many
 WITH fresh AS (
-    SELECT sequence, row_number() OVER (ORDER BY sequence) AS n
+    SELECT sequence, id, row_number() OVER (ORDER BY sequence) AS n
     FROM events
     WHERE position IS NULL AND topic <> ''
     ORDER BY sequence
     LIMIT @most::integer
 ), moved AS (
-    UPDATE event_position SET position = position + (SELECT count(*) FROM fresh)
+    UPDATE event_position
+    SET position = position + (SELECT count(*) FROM fresh), last_id = coalesce((SELECT f.id FROM fresh f ORDER BY f.n DESC LIMIT 1), last_id)
     RETURNING position - (SELECT count(*) FROM fresh) AS before
 )
 UPDATE events e
@@ -42,6 +43,12 @@ SELECT position FROM event_position;
 -- name: Standing :one
 SELECT p.position, p.forgotten, e.id
 FROM event_position p LEFT JOIN events e ON e.position = @position::bigint;
+
+-- Has positions go on after all that were ever told, so that none is told twice; what is before is to be read anew.
+-- name: SkipPositions :exec
+UPDATE event_position
+SET position = greatest(position, @told::bigint) + 1, forgotten = greatest(position, @told::bigint) + 1
+WHERE forgotten < @told::bigint;
 
 -- name: EventsAfter :many
 SELECT position::bigint AS position, id, type, topic, subject_id, customer_id, public, actor, data, created_at

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -17,6 +18,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/events/eventsdb"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 )
 
@@ -37,8 +39,11 @@ const (
 
 // Published is an event with its position.
 type Published struct {
-	Position int64           `json:"position"`
-	ID       uuid.UUID       `json:"id"`
+	Position int64     `json:"position"`
+	ID       uuid.UUID `json:"id"`
+	// Previous is the event with the position before, uuid.Nil where that is not
+	// known.
+	Previous uuid.UUID       `json:"previous,omitzero"`
 	Type     string          `json:"type"`
 	Topic    string          `json:"topic"`
 	Subject  uuid.UUID       `json:"subject"`
@@ -61,6 +66,8 @@ type Relay struct {
 	also      func(context.Context, []Published)
 	published prometheus.Counter
 	delay     prometheus.Histogram
+	// refused is whether Redis took nothing the last time.
+	refused bool
 }
 
 // NewRelay makes the relay of a log; r is nil for a store without Redis.
@@ -154,8 +161,9 @@ func (r *Relay) publish(ctx context.Context) (int, error) {
 func (r *Relay) give(ctx context.Context) (all []Published, err error) {
 	err = db.WithTx(ctx, r.log.pool, func(tx pgx.Tx) error {
 		var statements batch.Statements
-		statements.Add(func(db batch.DB) error {
-			_, err := eventsdb.New(db).LockPosition(ctx)
+		var before eventsdb.LockPositionRow
+		statements.Add(func(db batch.DB) (err error) {
+			before, err = eventsdb.New(db).LockPosition(ctx)
 			return err
 		})
 		var rows []eventsdb.GivePositionsRow
@@ -170,9 +178,13 @@ func (r *Relay) give(ctx context.Context) (all []Published, err error) {
 		for i, row := range rows {
 			all[i] = published(eventsdb.EventsAfterRow(row))
 		}
+		slices.SortFunc(all, func(a, b Published) int { return int(a.Position - b.Position) })
+		previous := optional.Value(before.LastID)
+		for i := range all {
+			all[i].Previous, previous = previous, all[i].ID
+		}
 		return nil
 	})
-	slices.SortFunc(all, func(a, b Published) int { return int(a.Position - b.Position) })
 	return all, err
 }
 
@@ -207,11 +219,17 @@ func (r *Relay) send(ctx context.Context, all []Published) {
 			MaxLen: streamLength, Approx: true, Values: []any{"e", body},
 		})
 	}
-	if _, err := commands.Exec(ctx); err != nil {
-		if _, answered := err.(redis.Error); !answered { //nolint:errorlint // what Redis itself says is never wrapped
-			r.redis.Failed(ctx, err)
-		}
+	_, err := commands.Exec(ctx)
+	_, answered := err.(redis.Error) //nolint:errorlint // what Redis itself says is never wrapped
+	if err != nil && !answered {
+		r.redis.Failed(ctx, err)
+		return
 	}
+	refused := answered && !strings.Contains(err.Error(), "equal or smaller") // as it has the later ones
+	if refused && !r.refused {
+		r.say.Warn("redis takes no events; they are told some time later", "reason", err)
+	}
+	r.refused = refused
 }
 
 const streamName = "events"

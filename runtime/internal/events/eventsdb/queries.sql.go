@@ -170,13 +170,14 @@ func (q *Queries) Forgotten(ctx context.Context) (int64, error) {
 
 const givePositions = `-- name: GivePositions :many
 WITH fresh AS (
-    SELECT sequence, row_number() OVER (ORDER BY sequence) AS n
+    SELECT sequence, id, row_number() OVER (ORDER BY sequence) AS n
     FROM events
     WHERE position IS NULL AND topic <> ''
     ORDER BY sequence
     LIMIT $1::integer
 ), moved AS (
-    UPDATE event_position SET position = position + (SELECT count(*) FROM fresh)
+    UPDATE event_position
+    SET position = position + (SELECT count(*) FROM fresh), last_id = coalesce((SELECT f.id FROM fresh f ORDER BY f.n DESC LIMIT 1), last_id)
     RETURNING position - (SELECT count(*) FROM fresh) AS before
 )
 UPDATE events e
@@ -265,15 +266,20 @@ func (q *Queries) InsertEvents(ctx context.Context, arg InsertEventsParams) erro
 }
 
 const lockPosition = `-- name: LockPosition :one
-SELECT position FROM event_position FOR UPDATE
+SELECT position, last_id FROM event_position FOR UPDATE
 `
 
+type LockPositionRow struct {
+	Position int64
+	LastID   *uuid.UUID
+}
+
 // The statement after this one sees all that was given a position before.
-func (q *Queries) LockPosition(ctx context.Context) (int64, error) {
+func (q *Queries) LockPosition(ctx context.Context) (LockPositionRow, error) {
 	row := q.db.QueryRow(ctx, lockPosition)
-	var position int64
-	err := row.Scan(&position)
-	return position, err
+	var i LockPositionRow
+	err := row.Scan(&i.Position, &i.LastID)
+	return i, err
 }
 
 const position = `-- name: Position :one
@@ -285,6 +291,18 @@ func (q *Queries) Position(ctx context.Context) (int64, error) {
 	var position int64
 	err := row.Scan(&position)
 	return position, err
+}
+
+const skipPositions = `-- name: SkipPositions :exec
+UPDATE event_position
+SET position = greatest(position, $1::bigint) + 1, forgotten = greatest(position, $1::bigint) + 1
+WHERE forgotten < $1::bigint
+`
+
+// Has positions go on after all that were ever told, so that none is told twice; what is before is to be read anew.
+func (q *Queries) SkipPositions(ctx context.Context, told int64) error {
+	_, err := q.db.Exec(ctx, skipPositions, told)
+	return err
 }
 
 const standing = `-- name: Standing :one
