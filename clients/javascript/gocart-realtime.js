@@ -36,7 +36,6 @@ class Live {
   /** @type {Map<string, Set<Handler>>} by topic */ #topics = new Map();
   /** @type {Map<string, {message: object, resolve: (r: Reply) => void, reject: (e: Error) => void}>} by id */ #commands = new Map();
   /** @type {Map<string, (m: any) => void>} who waits for the answer to what was sent on this socket, by id */ #answers = new Map();
-  /** @type {StoreEvent[]|undefined} events that wait until all topics are taken up again */ #held;
   /** @type {number|undefined} that of the last event that is known */ #position;
   #hello = { position: 0, pingSeconds: 30 };
   #attempt = 0; // since the last connection that came to be
@@ -145,7 +144,7 @@ class Live {
       if (who) this.#authenticate(who, () => this.#resume());
       else this.#renewAt(m.expiresAt), this.#resume();
     } else if (m.type === 'event') {
-      this.#held ? this.#held.push(m) : this.#deliver(m);
+      this.#deliver(m);
     } else if (m.type === 'reload') {
       this.#position = this.#hello.position; // what is read from now on is not older
       this.#emit('reload', m.topics);
@@ -155,7 +154,7 @@ class Live {
       const answered = this.#answers.get(m.id);
       this.#answers.delete(m.id);
       answered?.(m);
-      if (m.position !== undefined && !this.#held && this.#state === 'open') this.#position = Math.max(this.#position ?? 0, m.position);
+      if (m.position !== undefined && this.#state === 'open') this.#position = Math.max(this.#position ?? 0, m.position);
     } else if (m.type === 'error') {
       this.#emit('error', errorOf(m));
     }
@@ -189,26 +188,18 @@ class Live {
     }, pause);
   }
 
-  /** Takes up all topics after the last position; one by one where that is refused for one of them. */
+  /** Takes up all topics after the last position, but for those that are refused. */
   #resume() {
     const topics = [...this.#topics.keys()];
-    if (topics.length === 0) return this.#opened(topics, this.#hello.position);
-    const after = this.#position;
-    this.#ask({ type: 'resume', topics, after }, (m) => {
+    if (topics.length === 0) {
+      this.#position = this.#hello.position; // there is nothing to miss
+      return this.#opened(topics, this.#position);
+    }
+    this.#ask({ type: 'resume', topics, after: this.#position }, (m) => {
       if (m.type !== 'error') return this.#opened(topics, m.position);
-      if (m.code === 'unavailable') return this.#lost(errorOf(m));
-      this.#held = []; // they come by topic, not in order
-      let left = topics.length;
-      for (const topic of topics) {
-        this.#ask({ type: 'subscribe', topic, after }, (one) => {
-          this.#refused(topic, one);
-          if (--left > 0 || !this.#held) return;
-          const held = this.#held.sort((a, b) => a.position - b.position);
-          this.#held = undefined;
-          for (const event of held) this.#deliver(event);
-          this.#opened(topics, one.position);
-        });
-      }
+      if (!this.#topics.has(m.topic)) return this.#lost(errorOf(m));
+      this.#refused(m.topic, m);
+      if (m.code !== 'unavailable') this.#resume();
     });
   }
 
@@ -268,7 +259,6 @@ class Live {
     const socket = this.#socket;
     this.#socket = undefined;
     this.#answers.clear();
-    this.#held = undefined;
     clearTimeout(this.#timers.watch); // an interval too
     clearTimeout(this.#timers.renewal);
     if (socket?.readyState < 2) guarded(() => socket.close(code));

@@ -199,13 +199,26 @@ test('drops the topic that is refused, and misses nothing of the others', async 
   await settled();
   Fake.last.say({ type: 'hello', session: 'S', position: 10, pingSeconds: 30 });
   Fake.last.answer('auth', { type: 'authenticated' });
-  Fake.last.answer('resume', { type: 'error', code: 'forbidden', detail: 'The topic jobs needs the scope jobs:read.' });
-  const asked = [Fake.last.take('subscribe'), Fake.last.take('subscribe'), Fake.last.take('subscribe')];
-  assert.deepEqual(asked.map((m) => [m.topic, m.after]), [['orders', 10], ['jobs', 10], ['payments', 10]]);
-  Fake.last.say(event(12), { type: 'subscribed', id: asked[0].id, topic: 'orders', position: 12 });
-  Fake.last.say({ type: 'error', id: asked[1].id, code: 'forbidden', detail: 'The topic jobs needs the scope jobs:read.' });
-  Fake.last.say(event(13), event(11, 'payments'), { type: 'subscribed', id: asked[2].id, topic: 'payments', position: 13 });
+  const asked = Fake.last.take('resume');
+  assert.deepEqual(asked.topics, ['orders', 'jobs', 'payments']);
+  Fake.last.say({ type: 'error', id: asked.id, code: 'forbidden', topic: 'jobs', detail: 'The topic jobs needs the scope jobs:read.' });
+  const again = Fake.last.take('resume');
+  assert.deepEqual([again.topics, again.after], [['orders', 'payments'], 10]);
+  Fake.last.say(event(11, 'payments'), event(12), event(13), { type: 'resumed', id: again.id, session: 'S', topics: again.topics, position: 13 });
   assert.deepEqual([heard.positions, heard.errors, live.state], [[11, 12, 13], ['forbidden'], 'open']);
+  live.close();
+});
+
+test('hears of what is new where it had no topic when the store was restored', async () => {
+  const { live, heard, listen } = begin();
+  await settled();
+  Fake.last.welcome({ position: 5000 });
+  Fake.last.lose();
+  await pass(250);
+  Fake.last.welcome({ position: 40 });
+  listen('orders');
+  Fake.last.say(event(41));
+  assert.deepEqual(heard.positions, [41]);
   live.close();
 });
 

@@ -136,16 +136,22 @@ func (l *library) fill(t *testing.T) {
 	t.Helper()
 	l.each(t, func(replica *shopper, i int) error {
 		a, err := replica.api(l.as...).CreateProductWithResponse(t.Context(), nil, l.input(i))
-		if err != nil || a.JSON201 == nil {
-			return fmt.Errorf("product %d: %w %s", i, err, a.Body)
+		if err != nil {
+			return fmt.Errorf("product %d: %w", i, err)
+		}
+		if a.JSON201 == nil {
+			return fmt.Errorf("product %d: %s %s", i, a.Status(), a.Body)
 		}
 		l.shelves[i] = &shelf{slug: a.JSON201.Slug, acks: make([]time.Time, a.JSON201.Version)}
 		return nil
 	})
 	l.each(t, func(replica *shopper, i int) error {
 		resp, body, err := replica.do(http.MethodGet, "/api/v1/products/"+l.shelves[i].slug, stranger(), nil)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			return fmt.Errorf("product %d: %w %s", i, err, body)
+		if err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("answered %s: %s", resp.Status, body)
+		}
+		if err != nil {
+			return fmt.Errorf("product %d: %w", i, err)
 		}
 		return nil
 	})

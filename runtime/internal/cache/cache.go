@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -226,7 +227,7 @@ func (k *Cache) make(ctx context.Context, key *Key, epoch int64, seen seen, make
 	ctx, cancel := context.WithTimeout(ctx, makeTimeout)
 	defer cancel()
 	began := time.Now()
-	body, err := make(ctx)
+	body, err := safely(ctx, make)
 	absent := errors.Is(err, ErrAbsent)
 	if err != nil && !absent {
 		k.keep(ctx, key, seen, nil, 0)
@@ -249,6 +250,16 @@ func (k *Cache) make(ctx context.Context, key *Key, epoch int64, seen seen, make
 		return nil, err
 	}
 	return answer, nil
+}
+
+// safely makes a panic an error, since the callers wait elsewhere.
+func safely(ctx context.Context, make Make) (body []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return make(ctx)
 }
 
 // renewal is how long before the end of its time an answer is made again: 10 to

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -193,5 +194,17 @@ func TestAnswersAreKeptAgainAfterRedisCameBack(t *testing.T) {
 	first := ask(t, k, make)
 	if second := ask(t, k, make); first != second {
 		t.Fatalf("%q and %q: not kept after Redis came back", first, second)
+	}
+}
+
+func TestWhatBreaksWhileAnAnswerIsMadeIsAnErrorForWhoAsked(t *testing.T) {
+	t.Parallel()
+	k, _ := inUse(t, "redis://"+testbed.Redis(t).Addr)
+	key := cache.NewKey("kind", "one", "tag")
+	if _, err := k.Answer(t.Context(), key, func(context.Context) ([]byte, error) { panic("a bug") }); err == nil || !strings.Contains(err.Error(), "a bug") {
+		t.Errorf("got %v", err)
+	}
+	if a, err := k.Answer(t.Context(), key, func(context.Context) ([]byte, error) { return []byte("1"), nil }); err != nil || a == nil {
+		t.Errorf("afterwards %v, %v", a, err)
 	}
 }

@@ -247,37 +247,35 @@ func (h *Hub) position() int64 {
 	return h.newest
 }
 
-// missed finds the events after a position that somebody wants, and up to which
-// position they are all. The error is events.ErrForgotten also where they are
-// too many; mayRead is whether PostgreSQL may be asked.
-func (h *Hub) missed(ctx context.Context, after int64, wants func(*event) bool, mayRead func() bool) (found []*event, upTo int64, err error) {
+// missed finds the events between two positions that somebody wants. The error is
+// events.ErrForgotten also where they are too many; mayRead is whether PostgreSQL
+// may be asked.
+func (h *Hub) missed(ctx context.Context, after, upTo int64, wants func(*event) bool, mayRead func() bool) (found []*event, err error) {
 	select {
 	case h.replays <- struct{}{}:
 		defer func() { <-h.replays }()
 	case <-ctx.Done():
-		return nil, 0, ctx.Err()
+		return nil, ctx.Err()
 	}
-	upTo = h.position()
-	if after > upTo { // of another replica that was faster, or of another life of the store
+	if after > h.position() { // of another replica that was faster, or of another life of the store
 		head, err := h.past.Head(ctx)
 		if err == nil && after > head {
 			err = events.ErrForgotten
 		}
-		return nil, after, err
+		return nil, err
 	}
 	recent, from := h.after(after)
 	if after < from {
 		if !mayRead() || from-after > mostRead {
-			return nil, 0, events.ErrForgotten
+			return nil, events.ErrForgotten
 		}
 		if found, err = h.read(ctx, after, from, wants); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 	}
 	bytes := 0
 	for _, e := range recent {
-		upTo = max(upTo, e.position)
-		if wants(e) {
+		if e.position <= upTo && wants(e) {
 			found = append(found, e)
 		}
 	}
@@ -285,9 +283,9 @@ func (h *Hub) missed(ctx context.Context, after int64, wants func(*event) bool, 
 		bytes += e.frame.Len()
 	}
 	if len(found) > most || bytes > mostBytes {
-		return nil, 0, events.ErrForgotten
+		return nil, events.ErrForgotten
 	}
-	return found, upTo, nil
+	return found, nil
 }
 
 // read asks PostgreSQL for the events between two positions that somebody wants.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/gin-gonic/gin"
+	"github.com/gobwas/ws"
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -44,8 +46,13 @@ type shop struct {
 	// breaking is an order that breaks the code.
 	breaking uuid.UUID
 	product  uuid.UUID
-	// past is what the database has.
-	past []events.Published
+	mu       sync.Mutex
+	// past is what the database has, of positions up to position, and forgotten up
+	// to which it has forgotten some.
+	past                []events.Published
+	position, forgotten int64
+	// later is how much later than it is the hub takes it to be, in nanoseconds.
+	later atomic.Int64
 }
 
 func (s *shop) Bearer(_ context.Context, token string) (*identity.Principal, error) {
@@ -65,11 +72,20 @@ func (s *shop) StillHold(_ context.Context, all []*identity.Principal) (map[*ide
 }
 
 func (s *shop) Past(_ context.Context, position int64, most int) ([]events.Published, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if position < s.forgotten {
+		return nil, events.ErrForgotten
+	}
 	from, _ := slices.BinarySearchFunc(s.past, position+1, func(p events.Published, at int64) int { return int(p.Position - at) })
 	return s.past[from:min(len(s.past), from+most)], nil
 }
 
-func (s *shop) Head(context.Context) (int64, error) { return int64(len(s.past)), nil }
+func (s *shop) Head(context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.position, nil
+}
 
 // orders and products are those of the shop.
 type (
@@ -113,7 +129,8 @@ func newShop(t *testing.T) (s *shop, run func()) {
 		who: map[string]*identity.Principal{"staff": staff, "customer": customer, "promoted": promoted},
 	}
 	hub, err := realtime.NewHub(realtime.Options{
-		Callers: s, Orders: orders{s}, Products: products{s}, Past: s, Log: s.log.Logger(), Metrics: prometheus.NewRegistry(), Now: time.Now,
+		Callers: s, Orders: orders{s}, Products: products{s}, Past: s, Log: s.log.Logger(), Metrics: prometheus.NewRegistry(),
+		Now: func() time.Time { return time.Now().Add(time.Duration(s.later.Load())) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -148,11 +165,11 @@ type client struct {
 }
 
 type message struct {
-	Type, Event, Code string
-	Position          int64
-	Status            int
-	Topics            []string
-	ProductID         uuid.UUID
+	Type, Topic, Event, Code string
+	Position                 int64
+	Status                   int
+	Topics                   []string
+	ProductID                uuid.UUID
 }
 
 // dial opens a socket for the holder of a token.
@@ -216,9 +233,12 @@ func (c *client) closed(want websocket.StatusCode) {
 
 // happened are events about orders of a customer, the next after those there are.
 func (s *shop) happened(n int, owner uuid.UUID) (all []events.Published) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for range n {
+		s.position++
 		s.past = append(s.past, events.Published{
-			Position: int64(len(s.past) + 1), ID: uuid.New(), Type: "order.placed", Topic: events.Orders, Subject: uuid.New(),
+			Position: s.position, ID: uuid.New(), Type: "order.placed", Topic: events.Orders, Subject: uuid.New(),
 			Customer: owner, Public: true, Data: json.RawMessage(`{}`), At: time.Now(),
 		})
 	}
@@ -371,12 +391,16 @@ func TestWhatIsAskedForAgainTakesNothingFromOtherTopics(t *testing.T) {
 	c := s.dial(t, "staff")
 	c.say(`{"type":"subscribe","topic":"orders"}`)
 	c.next("subscribed")
-	must(t, s.hub.Take(s.happened(3, customer.CustomerID))) // which the shard does not give yet
+	next := s.happened(4, customer.CustomerID)
+	next[3].Topic = events.Payments
+	must(t, s.hub.Take(next)) // which the shard does not give yet
 	c.say(`{"type":"subscribe","topic":"payments","after":0}`)
-	c.next("subscribed")
+	if m := c.next("subscribed"); m.Position != 0 {
+		t.Errorf("subscribed at %d", m.Position)
+	}
 	run()
 	must(t, s.hub.Take(s.happened(1, customer.CustomerID)))
-	for want := range 4 {
+	for want := range 5 {
 		if m := c.next("event"); m.Position != int64(want+1) {
 			t.Fatalf("got %d, want %d", m.Position, want+1)
 		}
@@ -442,17 +466,105 @@ func TestWhatTheDatabaseLostIsReloaded(t *testing.T) {
 	c := s.dial(t, "customer")
 	c.say(`{"type":"subscribe","topic":"orders"}`)
 	c.next("subscribed")
-	s.past = s.past[:5]
-	must(t, s.hub.Begin(0, s.past))
+	s.mu.Lock()
+	s.past, s.position, s.forgotten = s.past[:5], 11, 11 // as events.Feed has it
+	s.mu.Unlock()
+	must(t, s.hub.Begin(11, nil))
 	c.closed(websocket.StatusServiceRestart)
+	must(t, s.hub.Take(s.happened(3, customer.CustomerID))) // before the client is back
 	back := s.dial(t, "customer")
 	back.say(`{"type":"subscribe","topic":"orders","after":10}`)
 	back.next("reload")
-	if m := back.next("subscribed"); m.Position != 5 {
+	if m := back.next("subscribed"); m.Position < 11 {
 		t.Errorf("goes on at %d", m.Position)
 	}
 	must(t, s.hub.Take(s.happened(1, customer.CustomerID)))
-	if m := back.next("event"); m.Position != 6 {
-		t.Errorf("got %d", m.Position)
+	for m := back.next("event"); m.Position != 15; m = back.next("event") {
+		if m.Position < 12 {
+			t.Errorf("got %d", m.Position)
+		}
+	}
+}
+
+func TestASocketEndsWithItsCredentials(t *testing.T) {
+	t.Parallel()
+	s, run := newShop(t)
+	s.who["brief"] = &identity.Principal{CustomerID: uuid.New(), SessionID: uuid.New(), Role: openapi.RoleCustomer, Expires: time.Now().Add(15 * time.Minute)}
+	s.who["longer"] = &identity.Principal{CustomerID: s.who["brief"].CustomerID, SessionID: s.who["brief"].SessionID, Role: openapi.RoleCustomer, Expires: time.Now().Add(25 * time.Minute)}
+	run()
+	must(t, s.hub.Begin(0, nil))
+	c, renewed := s.dial(t, "brief"), s.dial(t, "brief")
+	renewed.say(`{"type":"auth","token":"longer"}`)
+	renewed.next("authenticated")
+	s.later.Store(int64(16 * time.Minute))
+	c.closed(4401)
+	renewed.say(`{"type":"ping"}`)
+	renewed.next("pong")
+	s.later.Store(int64(26 * time.Minute))
+	renewed.closed(4401)
+}
+
+func TestWhoAnswersNoPingIsGivenUp(t *testing.T) {
+	t.Parallel()
+	s, run := newShop(t)
+	run()
+	must(t, s.hub.Begin(0, nil))
+	dialer := ws.Dialer{Protocols: []string{realtime.Protocol, "bearer.customer"}}
+	conn, buffered, _, err := dialer.Dial(t.Context(), s.url)
+	must(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	answers := s.dial(t, "customer")
+	alive := answers.conn.CloseRead(t.Context()) // answers pings
+	for step := range 6 {
+		s.later.Store(int64(time.Duration(step+1) * 31 * time.Second))
+		var from io.Reader = conn
+		if buffered != nil {
+			from = io.MultiReader(buffered, conn)
+			buffered = nil
+		}
+		for {
+			f, err := ws.ReadFrame(from)
+			must(t, err)
+			if f.Header.OpCode == ws.OpClose {
+				if code, _ := ws.ParseCloseFrameData(f.Payload); code != ws.StatusGoingAway {
+					t.Errorf("closed with %d", code)
+				}
+				if alive.Err() != nil {
+					t.Error("who answers is given up, too")
+				}
+				return
+			}
+			if f.Header.OpCode == ws.OpPing {
+				break
+			}
+		}
+	}
+	t.Error("it is still pinged")
+}
+
+func TestOnePersonHasAHundredSocketsAtMost(t *testing.T) {
+	t.Parallel()
+	s, run := newShop(t)
+	run()
+	must(t, s.hub.Begin(0, nil))
+	for range 100 {
+		s.dial(t, "customer")
+	}
+	options := &websocket.DialOptions{Subprotocols: []string{realtime.Protocol, "bearer.customer"}}
+	if _, resp, err := websocket.Dial(t.Context(), s.url, options); err == nil || resp == nil {
+		t.Errorf("one more is opened: %v", err)
+	}
+	s.dial(t, "staff")
+}
+
+func TestARefusedTopicIsNamed(t *testing.T) {
+	t.Parallel()
+	s, run := newShop(t)
+	run()
+	must(t, s.hub.Begin(0, nil))
+	c := s.dial(t, "customer")
+	c.say(`{"type":"resume","after":0,"topics":["orders","jobs","payments"]}`)
+	if m := c.next("error"); m.Topic != "jobs" || m.Code != "forbidden" {
+		t.Errorf("got %+v", m)
 	}
 }

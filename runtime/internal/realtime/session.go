@@ -276,6 +276,9 @@ func (s *session) do(ctx context.Context, r request) response {
 	}
 	if err != nil {
 		out = failure(r.ID, err)
+		if a, ok := errors.AsType[about](err); ok {
+			out.Topic = a.topic.String()
+		}
 		if _, ok := errors.AsType[*problem.Problem](err); !ok {
 			s.hub.log.Error("a message could not be answered", "type", r.Type, "error", err)
 		}
@@ -328,13 +331,13 @@ func (s *session) enter(ctx context.Context, topics []topic, after *int64) (posi
 			total = append(slices.Clip(total), t)
 		}
 		if len(total) > maxTopics {
-			return 0, tooManyTopics()
+			return 0, about{t, tooManyTopics()}
 		}
 	}
 	keys := make([]key, len(topics))
 	for i, t := range topics {
 		if keys[i], err = s.hub.authorize(ctx, t, s.who.Load()); err != nil {
-			return 0, err
+			return 0, about{t, err}
 		}
 	}
 	switch {
@@ -355,6 +358,14 @@ func (s *session) enter(ctx context.Context, topics []topic, after *int64) (posi
 	return position, err
 }
 
+// about says which of several topics an error is about.
+type about struct {
+	topic topic
+	error
+}
+
+func (a about) Unwrap() error { return a.error }
+
 func tooManyTopics() error {
 	return problem.New(http.StatusBadRequest, "too_many_topics", "A socket may subscribe to %d topics.", maxTopics)
 }
@@ -364,14 +375,15 @@ func tooManyTopics() error {
 func (s *session) replay(ctx context.Context, keys []key, known int64) (position int64, err error) {
 	wants := s.wants(keys)
 	for {
-		found, upTo, err := s.hub.missed(ctx, known, wants, s.mayRead)
+		given := s.shard.position() // what is behind that the shard gives, in order with the other topics
+		found, err := s.hub.missed(ctx, known, given, wants, s.mayRead)
 		if err != nil {
 			return 0, err
 		}
 		for _, e := range found {
 			s.conn.Send(e.frame)
 		}
-		known = upTo
+		known = max(known, given)
 		if position, ok := s.shard.add(s, keys, known); ok {
 			return position, nil
 		}
@@ -439,7 +451,7 @@ func (s *session) resume(ctx context.Context, r request) (response, error) {
 			topics = append(topics, t)
 		}
 		if len(topics) > maxTopics {
-			return response{}, tooManyTopics()
+			return response{}, about{t, tooManyTopics()}
 		}
 	}
 	position, err := s.enter(ctx, topics, r.After)
@@ -472,7 +484,7 @@ func (s *session) keep(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout) // a late message is not Redis' fault
 	defer cancel()
 	if err := r.Client().Set(ctx, s.redisKey(s.id), value, sessionLifetime).Err(); err != nil {
 		r.Failed(ctx, err)
@@ -486,7 +498,7 @@ func (s *session) kept(ctx context.Context, id string) []string {
 	if id == "" || !r.Up() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.Timeout)
 	defer cancel()
 	value, err := r.Client().Get(ctx, s.redisKey(id)).Bytes()
 	if err != nil {
