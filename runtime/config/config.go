@@ -36,7 +36,9 @@ type Config struct {
 	// Reports is optional: without it the store writes none.
 	Reports *Reports `json:"reports,omitempty"`
 	Carts   Carts    `json:"carts"`
-	Log     Log      `json:"log"`
+	// Webhooks says where others may be told of events.
+	Webhooks Webhooks `json:"webhooks"`
+	Log      Log      `json:"log"`
 	// EdgeFile holds an Edge, which may change while the process runs. Without
 	// it DefaultEdge is in force.
 	EdgeFile string `json:"edgeFile,omitempty"`
@@ -189,6 +191,14 @@ type Carts struct {
 	// ReminderAfter is for how long a cart has not been touched when its buyer
 	// is reminded of it by mail; 0 for no reminders.
 	ReminderAfter Duration `json:"reminderAfter"`
+}
+
+// Webhooks says where others may be told of events.
+type Webhooks struct {
+	// AllowPrivateAddresses has endpoints in one's own network told too, also by
+	// plain HTTP: loopback and private addresses, but no link-local ones. Whoever
+	// may name endpoints can then reach what the store's pods can.
+	AllowPrivateAddresses bool `json:"allowPrivateAddresses,omitempty"`
 }
 
 var localePattern = regexp.MustCompile(`^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$`)

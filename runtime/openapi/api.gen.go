@@ -383,6 +383,51 @@ func (e StockPolicy) Valid() bool {
 	}
 }
 
+// Defines values for WebhookDeliveryState.
+const (
+	WebhookDeliveryStateAbandoned WebhookDeliveryState = "abandoned"
+	WebhookDeliveryStateFailed    WebhookDeliveryState = "failed"
+	WebhookDeliveryStatePending   WebhookDeliveryState = "pending"
+	WebhookDeliveryStateSucceeded WebhookDeliveryState = "succeeded"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDeliveryState enum.
+func (e WebhookDeliveryState) Valid() bool {
+	switch e {
+	case WebhookDeliveryStateAbandoned:
+		return true
+	case WebhookDeliveryStateFailed:
+		return true
+	case WebhookDeliveryStatePending:
+		return true
+	case WebhookDeliveryStateSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for WebhookDisabledReason.
+const (
+	WebhookDisabledReasonFailing   WebhookDisabledReason = "failing"
+	WebhookDisabledReasonGone      WebhookDisabledReason = "gone"
+	WebhookDisabledReasonRequested WebhookDisabledReason = "requested"
+)
+
+// Valid indicates whether the value is a known member of the WebhookDisabledReason enum.
+func (e WebhookDisabledReason) Valid() bool {
+	switch e {
+	case WebhookDisabledReasonFailing:
+		return true
+	case WebhookDisabledReasonGone:
+		return true
+	case WebhookDisabledReasonRequested:
+		return true
+	default:
+		return false
+	}
+}
+
 // Accepted defines model for Accepted.
 type Accepted struct {
 	// Message What happens now.
@@ -684,6 +729,14 @@ type CreatedCart struct {
 
 	// Token A guest's key to the cart; send it as X-Cart-Token.
 	Token *string `json:"token,omitempty"`
+}
+
+// CreatedWebhookEndpoint defines model for CreatedWebhookEndpoint.
+type CreatedWebhookEndpoint struct {
+	Endpoint WebhookEndpoint `json:"endpoint"`
+
+	// Secret whsec_ and the key in base64; see docs/concepts/webhooks.md.
+	Secret string `json:"secret"`
 }
 
 // Customer defines model for Customer.
@@ -1624,6 +1677,144 @@ type VariantInput struct {
 	WeightGrams *int64 `json:"weightGrams,omitempty"`
 }
 
+// WebhookAttempt defines model for WebhookAttempt.
+type WebhookAttempt struct {
+	// Answer The first 4 KiB of the answer.
+	Answer         *string   `json:"answer,omitempty"`
+	At             time.Time `json:"at"`
+	Attempt        int       `json:"attempt"`
+	DurationMillis int       `json:"durationMillis"`
+
+	// Error Why it is no success.
+	Error *string `json:"error,omitempty"`
+
+	// RemoteAddress The address that was connected to, with its port.
+	RemoteAddress  *string           `json:"remoteAddress,omitempty"`
+	RequestHeaders map[string]string `json:"requestHeaders"`
+
+	// Status Of the answer; not there where none came.
+	Status *int   `json:"status,omitempty"`
+	Url    string `json:"url"`
+}
+
+// WebhookDelivery defines model for WebhookDelivery.
+type WebhookDelivery struct {
+	// Attempts How many attempts began.
+	Attempts int `json:"attempts"`
+
+	// Body What is sent; where one delivery is read.
+	Body       *string            `json:"body,omitempty"`
+	CreatedAt  time.Time          `json:"createdAt"`
+	EndpointId openapi_types.UUID `json:"endpointId"`
+
+	// Event Example: order.placed
+	Event      string             `json:"event"`
+	FinishedAt *time.Time         `json:"finishedAt,omitempty"`
+	Id         openapi_types.UUID `json:"id"`
+
+	// Log The attempts, the first first; where one delivery is read.
+	Log *[]WebhookAttempt `json:"log,omitempty"`
+
+	// MessageId The webhook-id that the receiver sees; it stays the same however often it comes.
+	MessageId openapi_types.UUID `json:"messageId"`
+
+	// NextAttemptAt When it is tried; not there where it waits for an earlier one of the same subject.
+	NextAttemptAt *time.Time `json:"nextAttemptAt,omitempty"`
+
+	// Position The event's position; not there for a test.
+	Position *int64 `json:"position,omitempty"`
+
+	// State pending waits for its turn, its time or its answer; failed did not succeed in three days; abandoned lost its endpoint.
+	State WebhookDeliveryState `json:"state"`
+
+	// Subject What it happened to.
+	Subject openapi_types.UUID `json:"subject"`
+}
+
+// WebhookDeliveryPage defines model for WebhookDeliveryPage.
+type WebhookDeliveryPage struct {
+	Deliveries []WebhookDelivery `json:"deliveries"`
+	NextCursor *string           `json:"nextCursor,omitempty"`
+}
+
+// WebhookDeliveryState pending waits for its turn, its time or its answer; failed did not succeed in three days; abandoned lost its endpoint.
+type WebhookDeliveryState string
+
+// WebhookDisabledReason requested by staff; failing, for three days and more nothing but failures came back; gone, it answered 410.
+type WebhookDisabledReason string
+
+// WebhookEndpoint defines model for WebhookEndpoint.
+type WebhookEndpoint struct {
+	CreatedAt   time.Time `json:"createdAt"`
+	Description string    `json:"description"`
+
+	// DisabledReason requested by staff; failing, for three days and more nothing but failures came back; gone, it answered 410.
+	DisabledReason *WebhookDisabledReason `json:"disabledReason,omitempty"`
+	Enabled        bool                   `json:"enabled"`
+	Events         []string               `json:"events"`
+
+	// FailingSince Since when nothing but failures came back.
+	FailingSince *time.Time         `json:"failingSince,omitempty"`
+	Id           openapi_types.UUID `json:"id"`
+	UpdatedAt    time.Time          `json:"updatedAt"`
+	Url          string             `json:"url"`
+}
+
+// WebhookEndpointInput defines model for WebhookEndpointInput.
+type WebhookEndpointInput struct {
+	Description *string `json:"description,omitempty"`
+
+	// Enabled True when left out.
+	Enabled *bool `json:"enabled,omitempty"`
+
+	// Events Types of events: order.placed, all about orders as order.*, or every one as *.
+	Events []string `json:"events"`
+
+	// Url Of the scheme https, at an address that is not private.
+	Url string `json:"url"`
+}
+
+// WebhookEndpointPage defines model for WebhookEndpointPage.
+type WebhookEndpointPage struct {
+	Endpoints  []WebhookEndpoint `json:"endpoints"`
+	NextCursor *string           `json:"nextCursor,omitempty"`
+}
+
+// WebhookEndpointUpdate defines model for WebhookEndpointUpdate.
+type WebhookEndpointUpdate struct {
+	Description *string   `json:"description,omitempty"`
+	Enabled     *bool     `json:"enabled,omitempty"`
+	Events      *[]string `json:"events,omitempty"`
+	Url         *string   `json:"url,omitempty"`
+}
+
+// WebhookEvent defines model for WebhookEvent.
+type WebhookEvent struct {
+	Description string `json:"description"`
+
+	// Example A body.
+	Example json.RawMessage `json:"example"`
+
+	// Schema JSON Schema of the whole body.
+	Schema json.RawMessage `json:"schema"`
+
+	// Subject What the subject is the id of.
+	Subject string `json:"subject"`
+	Type    string `json:"type"`
+}
+
+// WebhookEventList defines model for WebhookEventList.
+type WebhookEventList struct {
+	Events []WebhookEvent `json:"events"`
+}
+
+// WebhookSecret defines model for WebhookSecret.
+type WebhookSecret struct {
+	// PreviousValidUntil Until when deliveries are signed with the secrets before it too.
+	PreviousValidUntil time.Time `json:"previousValidUntil"`
+	Secret             string    `json:"secret"`
+}
+
 // Zone defines model for Zone.
 type Zone struct {
 	Areas []string           `json:"areas"`
@@ -1927,6 +2118,38 @@ type CreateTaxRateParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListWebhookDeliveriesParams defines parameters for ListWebhookDeliveries.
+type ListWebhookDeliveriesParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor     *Cursor               `form:"cursor,omitempty" json:"cursor,omitempty"`
+	EndpointId *openapi_types.UUID   `form:"endpointId,omitempty" json:"endpointId,omitempty"`
+	State      *WebhookDeliveryState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Event A type of event, such as order.placed.
+	Event *string `form:"event,omitempty" json:"event,omitempty"`
+
+	// Subject What it happened to, such as an order's id.
+	Subject *openapi_types.UUID `form:"subject,omitempty" json:"subject,omitempty"`
+}
+
+// ListWebhookEndpointsParams defines parameters for ListWebhookEndpoints.
+type ListWebhookEndpointsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateWebhookEndpointParams defines parameters for CreateWebhookEndpoint.
+type CreateWebhookEndpointParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateZoneParams defines parameters for CreateZone.
 type CreateZoneParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
@@ -2049,6 +2272,12 @@ type CreateTaxRateJSONRequestBody = TaxRateInput
 
 // ReplaceTaxRateJSONRequestBody defines body for ReplaceTaxRate for application/json ContentType.
 type ReplaceTaxRateJSONRequestBody = TaxRateInput
+
+// CreateWebhookEndpointJSONRequestBody defines body for CreateWebhookEndpoint for application/json ContentType.
+type CreateWebhookEndpointJSONRequestBody = WebhookEndpointInput
+
+// UpdateWebhookEndpointJSONRequestBody defines body for UpdateWebhookEndpoint for application/json ContentType.
+type UpdateWebhookEndpointJSONRequestBody = WebhookEndpointUpdate
 
 // CreateZoneJSONRequestBody defines body for CreateZone for application/json ContentType.
 type CreateZoneJSONRequestBody = ZoneInput
@@ -2331,6 +2560,39 @@ type ServerInterface interface {
 	// ReplaceTaxRate Replaces a tax rate
 	// (PUT /tax-rates/{id})
 	ReplaceTaxRate(c *gin.Context, id openapi_types.UUID)
+	// ListWebhookDeliveries Lists deliveries, the newest first
+	// (GET /webhooks/deliveries)
+	ListWebhookDeliveries(c *gin.Context, params ListWebhookDeliveriesParams)
+	// GetWebhookDelivery Reads a delivery with its body, and with the request and the answer of each attempt
+	// (GET /webhooks/deliveries/{id})
+	GetWebhookDelivery(c *gin.Context, id openapi_types.UUID)
+	// RedeliverWebhookDelivery Has a delivery that is done with made again, or one that waits made at once
+	// (POST /webhooks/deliveries/{id}/redeliver)
+	RedeliverWebhookDelivery(c *gin.Context, id openapi_types.UUID)
+	// ListWebhookEndpoints Lists where others are told of events, the newest first
+	// (GET /webhooks/endpoints)
+	ListWebhookEndpoints(c *gin.Context, params ListWebhookEndpointsParams)
+	// CreateWebhookEndpoint Has an endpoint told of events from now on
+	// (POST /webhooks/endpoints)
+	CreateWebhookEndpoint(c *gin.Context, params CreateWebhookEndpointParams)
+	// DeleteWebhookEndpoint Forgets an endpoint with all of its deliveries
+	// (DELETE /webhooks/endpoints/{id})
+	DeleteWebhookEndpoint(c *gin.Context, id openapi_types.UUID)
+	// GetWebhookEndpoint Reads an endpoint; never its secret
+	// (GET /webhooks/endpoints/{id})
+	GetWebhookEndpoint(c *gin.Context, id openapi_types.UUID)
+	// UpdateWebhookEndpoint Changes an endpoint, disables it, or enables it again
+	// (PATCH /webhooks/endpoints/{id})
+	UpdateWebhookEndpoint(c *gin.Context, id openapi_types.UUID)
+	// RotateWebhookSecret Gives an endpoint a new secret, which is shown this once
+	// (POST /webhooks/endpoints/{id}/secret)
+	RotateWebhookSecret(c *gin.Context, id openapi_types.UUID)
+	// TestWebhookEndpoint Sends an endpoint an event webhook.test, once, also where it is disabled
+	// (POST /webhooks/endpoints/{id}/test)
+	TestWebhookEndpoint(c *gin.Context, id openapi_types.UUID)
+	// ListWebhookEvents Lists the types of events, each with the schema of its data and an example
+	// (GET /webhooks/events)
+	ListWebhookEvents(c *gin.Context)
 	// CreateSocketTicket Makes a ticket that opens one socket
 	// (POST /ws/tickets)
 	CreateSocketTicket(c *gin.Context)
@@ -4986,6 +5248,336 @@ func (siw *ServerInterfaceWrapper) ReplaceTaxRate(c *gin.Context) {
 	siw.Handler.ReplaceTaxRate(c, id)
 }
 
+// ListWebhookDeliveries operation middleware
+func (siw *ServerInterfaceWrapper) ListWebhookDeliveries(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListWebhookDeliveriesParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "endpointId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "endpointId", c.Request.URL.Query(), &params.EndpointId, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter endpointId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "event" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "event", c.Request.URL.Query(), &params.Event, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter event: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "subject" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "subject", c.Request.URL.Query(), &params.Subject, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter subject: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListWebhookDeliveries(c, params)
+}
+
+// GetWebhookDelivery operation middleware
+func (siw *ServerInterfaceWrapper) GetWebhookDelivery(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetWebhookDelivery(c, id)
+}
+
+// RedeliverWebhookDelivery operation middleware
+func (siw *ServerInterfaceWrapper) RedeliverWebhookDelivery(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RedeliverWebhookDelivery(c, id)
+}
+
+// ListWebhookEndpoints operation middleware
+func (siw *ServerInterfaceWrapper) ListWebhookEndpoints(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListWebhookEndpointsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListWebhookEndpoints(c, params)
+}
+
+// CreateWebhookEndpoint operation middleware
+func (siw *ServerInterfaceWrapper) CreateWebhookEndpoint(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateWebhookEndpointParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateWebhookEndpoint(c, params)
+}
+
+// DeleteWebhookEndpoint operation middleware
+func (siw *ServerInterfaceWrapper) DeleteWebhookEndpoint(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeleteWebhookEndpoint(c, id)
+}
+
+// GetWebhookEndpoint operation middleware
+func (siw *ServerInterfaceWrapper) GetWebhookEndpoint(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetWebhookEndpoint(c, id)
+}
+
+// UpdateWebhookEndpoint operation middleware
+func (siw *ServerInterfaceWrapper) UpdateWebhookEndpoint(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.UpdateWebhookEndpoint(c, id)
+}
+
+// RotateWebhookSecret operation middleware
+func (siw *ServerInterfaceWrapper) RotateWebhookSecret(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RotateWebhookSecret(c, id)
+}
+
+// TestWebhookEndpoint operation middleware
+func (siw *ServerInterfaceWrapper) TestWebhookEndpoint(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.TestWebhookEndpoint(c, id)
+}
+
+// ListWebhookEvents operation middleware
+func (siw *ServerInterfaceWrapper) ListWebhookEvents(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListWebhookEvents(c)
+}
+
 // CreateSocketTicket operation middleware
 func (siw *ServerInterfaceWrapper) CreateSocketTicket(c *gin.Context) {
 
@@ -5224,5 +5816,16 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.DELETE(options.BaseURL+"/dead-jobs", wrapper.PurgeDeadJobs)
 	router.GET(options.BaseURL+"/job-queues", wrapper.ListJobQueues)
 	router.GET(options.BaseURL+"/job-kinds", wrapper.ListJobKinds)
+	router.GET(options.BaseURL+"/webhooks/endpoints", wrapper.ListWebhookEndpoints)
+	router.POST(options.BaseURL+"/webhooks/endpoints", wrapper.CreateWebhookEndpoint)
+	router.DELETE(options.BaseURL+"/webhooks/endpoints/:id", wrapper.DeleteWebhookEndpoint)
+	router.GET(options.BaseURL+"/webhooks/endpoints/:id", wrapper.GetWebhookEndpoint)
+	router.PATCH(options.BaseURL+"/webhooks/endpoints/:id", wrapper.UpdateWebhookEndpoint)
+	router.POST(options.BaseURL+"/webhooks/endpoints/:id/secret", wrapper.RotateWebhookSecret)
+	router.POST(options.BaseURL+"/webhooks/endpoints/:id/test", wrapper.TestWebhookEndpoint)
+	router.GET(options.BaseURL+"/webhooks/deliveries", wrapper.ListWebhookDeliveries)
+	router.GET(options.BaseURL+"/webhooks/deliveries/:id", wrapper.GetWebhookDelivery)
+	router.POST(options.BaseURL+"/webhooks/deliveries/:id/redeliver", wrapper.RedeliverWebhookDelivery)
+	router.GET(options.BaseURL+"/webhooks/events", wrapper.ListWebhookEvents)
 	router.GET(options.BaseURL+"/statistics/sales", wrapper.GetSales)
 }

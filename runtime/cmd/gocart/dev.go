@@ -111,6 +111,7 @@ func dev(ctx context.Context, o devOptions, out io.Writer) (err error) {
 	c.Auth.AdminKeyFile, c.Auth.TokenKeyFile = filepath.Join(secrets, "admin-key"), filepath.Join(secrets, "token-key")
 	c.EdgeFile = filepath.Join(o.dir, "edge.yaml")
 	c.Payments.Test = true
+	c.Webhooks.AllowPrivateAddresses = true
 	if err := errors.Join(
 		os.WriteFile(c.Database.URIFile, []byte(o.databaseURL), 0o600),
 		os.WriteFile(c.Redis.URLFile, []byte("redis://"+redis.Addr()), 0o600),

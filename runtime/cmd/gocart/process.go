@@ -21,6 +21,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/observe"
 	"gitee.com/captainjez/gocart/runtime/internal/realtime"
 	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
+	"gitee.com/captainjez/gocart/runtime/internal/webhook"
 	"gitee.com/captainjez/gocart/runtime/status"
 	"gitee.com/captainjez/gocart/runtime/version"
 )
@@ -39,6 +40,7 @@ type process struct {
 	certificate *httpserver.Certificate
 	worker      *jobs.Worker
 	relay       *events.Relay
+	hooks       *webhook.Dispatcher
 	sockets     *realtime.Hub
 	feed        *events.Feed
 	server      *httpserver.Server
@@ -73,7 +75,10 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	}
 	p.commerce.Register(metrics)
 	p.relay = events.NewRelay(p.commerce.Events, p.redis, log, metrics)
-	p.relay.Also(p.commerce.Catalog.Forget)
+	p.relay.Also(func(ctx context.Context, all []events.Published) {
+		p.commerce.Webhooks.Wake()
+		p.commerce.Catalog.Forget(ctx, all)
+	})
 	var public *httpserver.Public
 	if r.api {
 		if p.edge, err = edge.Open(edge.Options{File: c.EdgeFile, Redis: p.redis, Caller: api.Caller, Log: log, Metrics: metrics}); err != nil {
@@ -96,10 +101,11 @@ func newProcess(c config.Config, role string, r roles, log *slog.Logger) (_ *pro
 	if p.sockets != nil {
 		ready = append(ready, p.sockets.Ready)
 	}
-	work := jobs.NewUpkeep
+	work, slots := jobs.NewUpkeep, webhook.OtherSlots
 	if r.worker {
-		work = jobs.NewWorker
+		work, slots = jobs.NewWorker, webhook.WorkerSlots
 	}
+	p.hooks = webhook.NewDispatcher(p.commerce.Webhooks, slots, log, metrics)
 	p.worker = work(c, jobs.Options{
 		Pool: p.pools.Main, Kinds: p.commerce.Kinds, Queue: p.commerce.Queue, Log: log, Metrics: metrics, Now: commerce.Now,
 	})
@@ -138,6 +144,7 @@ func (p *process) run(ctx context.Context) error {
 		group.Go(func() error { p.feed.Run(background, p.sockets.Remembered()); return nil })
 		group.Go(func() error { p.sockets.Run(background); return nil })
 	}
+	group.Go(func() error { p.hooks.Run(ctx); return nil })
 	group.Go(func() error { return p.worker.Run(ctx) })
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("%s: %w", p.role, err)

@@ -100,7 +100,10 @@ func (s *store) victim(owner person) map[string]string {
 	collection := admin[openapi.Collection](s, "POST", "/collections", `{"name":"C"}`, http.StatusCreated)
 	key := admin[openapi.CreatedApiKey](s, "POST", "/api-keys", `{"name":"k","scopes":["products:read"]}`, http.StatusCreated)
 	job := admin[openapi.Job](s, "POST", "/jobs", `{"kind":"retention"}`, http.StatusCreated)
+	hook := admin[openapi.CreatedWebhookEndpoint](s, "POST", "/webhooks/endpoints", `{"url":"https://example.com/hooks","events":["*"]}`, http.StatusCreated)
+	delivery := admin[openapi.WebhookDelivery](s, "POST", "/webhooks/endpoints/"+hook.Endpoint.Id.String()+"/test", "", http.StatusAccepted)
 	return map[string]string{
+		"/webhooks/endpoints/{id}": hook.Endpoint.Id.String(), "/webhooks/deliveries/{id}": delivery.Id.String(),
 		"/jobs/{id}":         strconv.FormatInt(job.Id, 10),
 		"/me/addresses/{id}": address.Id.String(), "/carts/{id}": open().Id.String(), "/orders/{id}": order.Id.String(),
 		"/customers/{id}": owner.id.String(), "/promotions/{id}": promotion.Id.String(), "/zones/{id}": zone.Id.String(),
@@ -147,7 +150,7 @@ func TestEveryRouteIsOpenToThoseWhomItNamesAndToNobodyElse(t *testing.T) {
 			Scopes: []string{"products:write", "inventory:write", "customers:read", "orders:write", "promotions:write", "settings:write"}}},
 		{name: "an administrator", headers: []string{"Authorization", chief.bearer}, principal: identity.Principal{CustomerID: chief.id, Scopes: []string{"*:admin"}}},
 	}
-	for _, resource := range []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys"} {
+	for _, resource := range []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "webhooks"} {
 		for _, level := range []string{"read", "write", "admin"} {
 			scope := resource + ":" + level
 			callers = append(callers, caller{name: "a key with " + scope, headers: []string{"Authorization", s.key(scope)},

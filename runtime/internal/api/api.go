@@ -30,6 +30,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
 	"gitee.com/captainjez/gocart/runtime/internal/stats"
+	"gitee.com/captainjez/gocart/runtime/internal/webhook"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 	"gitee.com/captainjez/gocart/runtime/version"
 )
@@ -46,6 +47,7 @@ type (
 	ledger    = jobs.Handlers
 	sums      = stats.Handlers
 	tickets   = realtime.Handlers
+	hooks     = webhook.Handlers
 )
 
 // handlers is openapi.ServerInterface: each package's part of it, embedded.
@@ -60,6 +62,7 @@ type handlers struct {
 	ledger
 	sums
 	tickets
+	hooks
 	store string
 }
 
@@ -81,7 +84,8 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 		products: products{Catalog: k.Catalog}, stock: stock{Stock: k.Stock}, carts: carts{Carts: k.Carts},
 		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders},
 		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules},
-		ledger: ledger{Ledger: k.Jobs}, sums: sums{Statistics: k.Statistics}, tickets: tickets{Tickets: k.Callers}, store: c.Store.Name,
+		ledger: ledger{Ledger: k.Jobs}, sums: sums{Statistics: k.Statistics}, tickets: tickets{Tickets: k.Callers},
+		hooks: hooks{Webhooks: k.Webhooks}, store: c.Store.Name,
 	}
 	for _, prefix := range []string{"/api/v1", ""} {
 		openapi.RegisterHandlersWithOptions(engine, h, openapi.GinServerOptions{BaseURL: prefix, ErrorHandler: httpserver.BadParameter})

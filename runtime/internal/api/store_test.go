@@ -151,6 +151,7 @@ func storeWith(t testing.TB, uri string, connections int32, changes ...func(*con
 	}
 	t.Cleanup(pool.Close)
 	s := &store{t: t, log: &testbed.Log{}, statements: counter, clock: &clock{}}
+	t.Cleanup(func() { eventsAreDescribed(t, pool) })
 	c := storeConfig(t)
 	for _, change := range changes {
 		change(&c)

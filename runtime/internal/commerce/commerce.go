@@ -27,6 +27,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/report"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/stats"
+	"gitee.com/captainjez/gocart/runtime/internal/webhook"
 )
 
 // Commerce is a store's packages, connected.
@@ -49,6 +50,7 @@ type Commerce struct {
 	Alerts     *inventory.Alerts
 	Reports    *report.Reports
 	Events     *events.Log
+	Webhooks   *webhook.Webhooks
 	// Kinds are what the workers can do; Jobs tells of what they do.
 	Kinds jobs.Kinds
 	Jobs  *jobs.Ledger
@@ -74,6 +76,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
 		Statistics: stats.New(pool, now), Events: events.NewLog(pool),
 	}
+	k.Webhooks = webhook.New(c.Webhooks, pool, k.Events, now)
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
 	k.Stock = inventory.New(pool, k.Catalog, k.Events, now)
 	k.Carts = cart.New(pool, k.Catalog, k.Stock, k.Rules, k.Keys, now)
@@ -145,6 +148,7 @@ func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
 		{Name: "carts", Do: k.Carts.Forget},
 		{Name: "socket tickets", Do: k.Callers.ForgetTickets},
 		{Name: "events", Do: func(ctx context.Context) (int64, error) { return k.Events.Forget(ctx, k.now()) }},
+		{Name: "webhook deliveries", Do: k.Webhooks.Forget},
 		{Name: "mails handed over", Do: func(ctx context.Context) (int64, error) { return mail.Forget(ctx, k.Pool) }},
 	}
 	return expiry, retention

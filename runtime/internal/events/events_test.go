@@ -408,3 +408,56 @@ func (r *replica) last(t *testing.T, p *pgxpool.Pool, n int) {
 		}
 	}
 }
+
+func TestAReaderReadsEachEventOnceAndAgainWhatItDidNothingWith(t *testing.T) {
+	t.Parallel()
+	p := pool(t)
+	r := start(t, p, "", 1000)
+	const n, readers = 60, 3
+	for i := range n {
+		happens(t, r.log, p, event(uuid.New(), i))
+	}
+	r.await(t, n)
+	var mu sync.Mutex
+	var positions []int64
+	var reading sync.WaitGroup
+	for i := range readers {
+		reading.Go(func() {
+			reader := events.NewReader(p, events.Webhooks)
+			tries := 0
+			for {
+				read, err := reader.Read(t.Context(), func(_ context.Context, _ pgx.Tx, all []events.Published) error {
+					if tries++; tries == 1 && i > 0 {
+						return errors.New("nothing was done with them")
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					for _, e := range all {
+						positions = append(positions, e.Position)
+					}
+					return nil
+				})
+				if err == nil && read == 0 {
+					return
+				}
+			}
+		})
+	}
+	reading.Wait()
+	happens(t, r.log, p, event(uuid.New(), n))
+	r.await(t, n+1)
+	if _, err := events.NewReader(p, events.Webhooks).Read(t.Context(), func(_ context.Context, _ pgx.Tx, all []events.Published) error {
+		positions = append(positions, all[0].Position)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(positions) != n+1 {
+		t.Fatalf("%d were read", len(positions))
+	}
+	for i, position := range positions {
+		if position != int64(i+1) {
+			t.Fatalf("the %dth that was read is %d", i+1, position)
+		}
+	}
+}

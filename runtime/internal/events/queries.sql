@@ -64,7 +64,8 @@ SELECT forgotten FROM event_position;
 WITH gone AS (
     DELETE FROM events WHERE sequence IN (
         SELECT f.sequence FROM events f
-        WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < @before AND f.position IS NOT NULL
+        WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < @before
+          AND f.position <= (SELECT min(r.position) FROM event_readers r)
         ORDER BY f.created_at
         LIMIT @most::integer
     )
@@ -74,3 +75,15 @@ WITH gone AS (
     WHERE EXISTS (SELECT FROM gone)
 )
 SELECT count(*) FROM gone;
+
+-- One process at a time reads for a reader.
+-- name: LockReader :one
+SELECT position FROM event_readers WHERE name = @name FOR UPDATE;
+
+-- name: MoveReader :exec
+UPDATE event_readers SET position = @position WHERE name = @name;
+
+-- name: SkipReader :exec
+UPDATE event_readers r SET position = p.position
+FROM event_position p
+WHERE r.name = @name AND r.position < p.position;

@@ -11,7 +11,7 @@ import (
 const Everything = "*:admin"
 
 var (
-	resources = []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "jobs"}
+	resources = []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "jobs", "webhooks"}
 	levels    = []string{"read", "write", "admin"}
 )
 

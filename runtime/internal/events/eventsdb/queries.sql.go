@@ -133,7 +133,8 @@ const forgetEvents = `-- name: ForgetEvents :one
 WITH gone AS (
     DELETE FROM events WHERE sequence IN (
         SELECT f.sequence FROM events f
-        WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < $1 AND f.position IS NOT NULL
+        WHERE f.topic IN ('inventory', 'payments', 'jobs', 'catalog') AND f.created_at < $1
+          AND f.position <= (SELECT min(r.position) FROM event_readers r)
         ORDER BY f.created_at
         LIMIT $2::integer
     )
@@ -282,6 +283,32 @@ func (q *Queries) LockPosition(ctx context.Context) (LockPositionRow, error) {
 	return i, err
 }
 
+const lockReader = `-- name: LockReader :one
+SELECT position FROM event_readers WHERE name = $1 FOR UPDATE
+`
+
+// One process at a time reads for a reader.
+func (q *Queries) LockReader(ctx context.Context, name string) (int64, error) {
+	row := q.db.QueryRow(ctx, lockReader, name)
+	var position int64
+	err := row.Scan(&position)
+	return position, err
+}
+
+const moveReader = `-- name: MoveReader :exec
+UPDATE event_readers SET position = $1 WHERE name = $2
+`
+
+type MoveReaderParams struct {
+	Position int64
+	Name     string
+}
+
+func (q *Queries) MoveReader(ctx context.Context, arg MoveReaderParams) error {
+	_, err := q.db.Exec(ctx, moveReader, arg.Position, arg.Name)
+	return err
+}
+
 const position = `-- name: Position :one
 SELECT position FROM event_position
 `
@@ -302,6 +329,17 @@ WHERE forgotten < $1::bigint
 // Has positions go on after all that were ever told, so that none is told twice; what is before is to be read anew.
 func (q *Queries) SkipPositions(ctx context.Context, told int64) error {
 	_, err := q.db.Exec(ctx, skipPositions, told)
+	return err
+}
+
+const skipReader = `-- name: SkipReader :exec
+UPDATE event_readers r SET position = p.position
+FROM event_position p
+WHERE r.name = $1 AND r.position < p.position
+`
+
+func (q *Queries) SkipReader(ctx context.Context, name string) error {
+	_, err := q.db.Exec(ctx, skipReader, name)
 	return err
 }
 

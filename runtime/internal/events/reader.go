@@ -1,0 +1,72 @@
+package events
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/events/eventsdb"
+)
+
+// Webhooks is the reader that tells others' programs.
+const Webhooks = "webhooks"
+
+// Reader reads every event with a position, in order, each once, whichever
+// process does it and however it ends: how far it has come is in the database,
+// and moves in the transaction of what is done with the events. Nothing is
+// forgotten that it has yet to read.
+type Reader struct {
+	pool *pgxpool.Pool
+	name string
+}
+
+// NewReader continues for one of the names of this package. Any number of
+// processes may have one of the same name.
+func NewReader(pool *pgxpool.Pool, name string) *Reader { return &Reader{pool: pool, name: name} }
+
+// Read gives take up to 1,000 events that were not read yet, in a transaction
+// that also notes that they were, and returns how many; fewer than 1,000 are
+// all that there are. Where take fails they are read again. For no events take
+// is not called.
+func (r *Reader) Read(ctx context.Context, take func(ctx context.Context, tx pgx.Tx, all []Published) error) (n int, err error) {
+	err = db.WithTx(ctx, r.pool, func(tx pgx.Tx) error {
+		q := eventsdb.New(tx)
+		position, err := q.LockReader(ctx, r.name)
+		if err != nil {
+			return fmt.Errorf("reading for %s: %w", r.name, err)
+		}
+		rows, err := q.EventsAfter(ctx, eventsdb.EventsAfterParams{After: position, Most: page})
+		if err != nil {
+			return fmt.Errorf("reading events for %s: %w", r.name, err)
+		}
+		if n = len(rows); n == 0 {
+			return nil
+		}
+		all := make([]Published, n)
+		for i, row := range rows {
+			all[i] = published(row)
+		}
+		if err := take(ctx, tx, all); err != nil {
+			return err
+		}
+		if err := q.MoveReader(ctx, eventsdb.MoveReaderParams{Name: r.name, Position: all[n-1].Position}); err != nil {
+			return fmt.Errorf("noting what %s has read: %w", r.name, err)
+		}
+		return nil
+	})
+	return n, err
+}
+
+// Most is how many events Read gives at once.
+const Most = page
+
+// Skip notes that all events that there are were read.
+func (r *Reader) Skip(ctx context.Context) error {
+	if err := eventsdb.New(r.pool).SkipReader(ctx, r.name); err != nil {
+		return fmt.Errorf("passing over events for %s: %w", r.name, err)
+	}
+	return nil
+}
