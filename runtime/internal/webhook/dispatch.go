@@ -26,7 +26,7 @@ const (
 	// leaves room for others.
 	claimed = 4
 	// lease is how long who took a delivery may have it in hand.
-	lease = time.Minute
+	lease = 30 * time.Second
 	// recorded bounds how many results one transaction stores.
 	recorded = 100
 )
