@@ -159,6 +159,10 @@ type StoreSpec struct {
 	// +optional
 	Reports *ReportsSpec `json:"reports,omitempty"`
 
+	// webhooks says where other programs may be told of events.
+	// +optional
+	Webhooks *WebhooksSpec `json:"webhooks,omitempty"`
+
 	// locale is the language that the store speaks where a customer has named
 	// none, such as de or pt-BR. By default en.
 	// +optional
@@ -886,6 +890,15 @@ type MailSpec struct {
 	// +kubebuilder:validation:items:MaxLength=254
 	// +kubebuilder:validation:XValidation:rule="self.all(a, a.matches('^[A-Za-z0-9_%+~-]+([.][A-Za-z0-9_%+~-]+)*@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?([.][A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$'))",message="mail.staff must be addresses such as ops@example.com: no names and no brackets"
 	Staff []string `json:"staff,omitempty"`
+}
+
+// WebhooksSpec says where other programs may be told of events.
+type WebhooksSpec struct {
+	// allowPrivateAddresses has endpoints in the cluster's own network told too,
+	// also by plain HTTP; never link-local ones. Whoever has the scope
+	// webhooks:write can then reach what the store's pods can. By default false.
+	// +optional
+	AllowPrivateAddresses *bool `json:"allowPrivateAddresses,omitempty"`
 }
 
 // ReportsSpec is where reports are written.

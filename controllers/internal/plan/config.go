@@ -99,6 +99,9 @@ func runtimeConfig(in Input) config.Config {
 	if spec.Reports != nil {
 		c.Reports = &config.Reports{Dir: reportsDir}
 	}
+	if w := spec.Webhooks; w != nil {
+		c.Webhooks.AllowPrivateAddresses = orDefault(w.AllowPrivateAddresses, false)
+	}
 	if o := spec.Observability; o != nil && o.LogLevel != "" {
 		c.Log.Level = o.LogLevel
 	}

@@ -22,9 +22,9 @@ const (
 	// what other processes published, or left.
 	lookEvery = 500 * time.Millisecond
 	// claimed are how many of an endpoint are taken together, of those of which
-	// no more than that are in hand: so that 8 are, at most, and a slow endpoint
+	// no more than that are in hand: so that 16 are, at most, and a slow endpoint
 	// leaves room for others.
-	claimed = 4
+	claimed = 8
 	// lease is how long who took a delivery may have it in hand.
 	lease = 30 * time.Second
 	// recorded bounds how many results one transaction stores.
@@ -34,10 +34,10 @@ const (
 // Slots of a dispatcher: how many deliveries it has in hand at once.
 const (
 	// WorkerSlots are those of a process that is there for background work.
-	WorkerSlots = 64
+	WorkerSlots = 256
 	// OtherSlots are those of one that serves the API, which delivers too: a
 	// store whose workers are scaled to none still tells.
-	OtherSlots = 8
+	OtherSlots = 32
 )
 
 // Dispatcher makes deliveries of what the outbox has, and sends them. Any
@@ -203,44 +203,20 @@ func (d *Dispatcher) send(ctx context.Context, sending *sync.WaitGroup, results 
 			return nil
 		}
 		now := d.now()
-		q := webhookdb.New(d.pool)
-		rows, err := q.Claim(ctx, webhookdb.ClaimParams{Now: &now, Lapses: now.Add(lease), PerEndpoint: claimed, FullIds: full, Most: int32(free)})
+		rows, err := webhookdb.New(d.pool).Claim(ctx, webhookdb.ClaimParams{Now: &now, Lapses: now.Add(lease), PerEndpoint: claimed, FullIds: full, Most: int32(free)})
 		if err != nil {
 			return fmt.Errorf("taking deliveries: %w", err)
 		}
 		if len(rows) == 0 {
 			return nil
 		}
-		secrets, err := d.secretsOf(ctx, q, rows, now)
-		if err != nil {
-			return err // what was taken is due again when its lease lapses
-		}
 		for _, r := range rows {
 			d.take(r.EndpointID, 1)
 			sending.Go(func() {
-				results <- result{delivery: r, attempt: d.sender.send(context.WithoutCancel(ctx), r, secrets[r.EndpointID], d.now)}
+				results <- result{delivery: r, attempt: d.sender.send(context.WithoutCancel(ctx), r, d.now)}
 			})
 		}
 	}
-}
-
-func (d *Dispatcher) secretsOf(ctx context.Context, q *webhookdb.Queries, rows []webhookdb.ClaimRow, now time.Time) (map[uuid.UUID][]string, error) {
-	found := map[uuid.UUID][]string{}
-	var ids []uuid.UUID
-	for _, r := range rows {
-		if _, ok := found[r.EndpointID]; !ok {
-			found[r.EndpointID] = nil
-			ids = append(ids, r.EndpointID)
-		}
-	}
-	all, err := q.SecretsOf(ctx, webhookdb.SecretsOfParams{EndpointIds: ids, Now: &now})
-	if err != nil {
-		return nil, fmt.Errorf("reading webhooks' secrets: %w", err)
-	}
-	for _, s := range all {
-		found[s.EndpointID] = append(found[s.EndpointID], s.Secret)
-	}
-	return found, nil
 }
 
 // room is how many slots are free, and which endpoints have enough in hand.

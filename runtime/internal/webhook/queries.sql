@@ -99,12 +99,8 @@ SET attempts = d.attempts + 1, due_at = @lapses::timestamptz, first_attempt_at =
 FROM due, webhook_endpoints e
 WHERE d.sequence = due.sequence AND e.id = d.endpoint_id
 RETURNING d.sequence, d.id, d.endpoint_id, d.message_id, d.type, d.subject_id, d.body, d.attempts, d.first_attempt_at::timestamptz AS first_attempt_at,
-          d.created_at, e.url;
-
--- name: SecretsOf :many
-SELECT endpoint_id, secret FROM webhook_secrets
-WHERE endpoint_id = ANY(@endpoint_ids::uuid[]) AND (expires_at IS NULL OR expires_at > @now)
-ORDER BY created_at DESC;
+          d.created_at, e.url,
+          ARRAY(SELECT s.secret FROM webhook_secrets s WHERE s.endpoint_id = e.id AND (s.expires_at IS NULL OR s.expires_at > @now) ORDER BY s.created_at DESC)::text[] AS secrets;
 
 -- An attempt counts where nobody else has taken the delivery meanwhile.
 -- name: Finish :exec

@@ -65,16 +65,16 @@ func newSender(g *guard, r *net.Resolver) *sender {
 func (s *sender) close() { s.transport.CloseIdleConnections() }
 
 // send makes one attempt.
-func (s *sender) send(ctx context.Context, d webhookdb.ClaimRow, secrets []string, now func() time.Time) attempt {
+func (s *sender) send(ctx context.Context, d webhookdb.ClaimRow, now func() time.Time) attempt {
 	a := attempt{at: now()}
 	start := time.Now()
-	a.err = s.exchange(ctx, d, secrets, &a)
+	a.err = s.exchange(ctx, d, &a)
 	a.took = time.Since(start)
 	return a
 }
 
-func (s *sender) exchange(ctx context.Context, d webhookdb.ClaimRow, secrets []string, a *attempt) error {
-	signature, err := sign(secrets, d.MessageID.String(), a.at, []byte(d.Body))
+func (s *sender) exchange(ctx context.Context, d webhookdb.ClaimRow, a *attempt) error {
+	signature, err := sign(d.Secrets, d.MessageID.String(), a.at, []byte(d.Body))
 	if err != nil {
 		return err
 	}

@@ -335,7 +335,7 @@ func TestASlowEndpointLeavesRoomForOthers(t *testing.T) {
 	quick := newReceiver(t, nil)
 	h.endpoint(slow.URL, "*")
 	h.endpoint(quick.URL, "*")
-	h.process(h.hooks, 10)
+	h.process(h.hooks, 2*claimed+2)
 	for n := range 60 {
 		h.happens(uuid.New(), n)
 	}

@@ -122,7 +122,8 @@ SET attempts = d.attempts + 1, due_at = $1::timestamptz, first_attempt_at = coal
 FROM due, webhook_endpoints e
 WHERE d.sequence = due.sequence AND e.id = d.endpoint_id
 RETURNING d.sequence, d.id, d.endpoint_id, d.message_id, d.type, d.subject_id, d.body, d.attempts, d.first_attempt_at::timestamptz AS first_attempt_at,
-          d.created_at, e.url
+          d.created_at, e.url,
+          ARRAY(SELECT s.secret FROM webhook_secrets s WHERE s.endpoint_id = e.id AND (s.expires_at IS NULL OR s.expires_at > $2) ORDER BY s.created_at DESC)::text[] AS secrets
 `
 
 type ClaimParams struct {
@@ -145,6 +146,7 @@ type ClaimRow struct {
 	FirstAttemptAt time.Time
 	CreatedAt      time.Time
 	Url            string
+	Secrets        []string
 }
 
 // A few of each endpoint that has room for them. What is taken is due again when who took it must have lost it.
@@ -175,6 +177,7 @@ func (q *Queries) Claim(ctx context.Context, arg ClaimParams) ([]ClaimRow, error
 			&i.FirstAttemptAt,
 			&i.CreatedAt,
 			&i.Url,
+			&i.Secrets,
 		); err != nil {
 			return nil, err
 		}
@@ -792,42 +795,6 @@ type RetireSecretsParams struct {
 func (q *Queries) RetireSecrets(ctx context.Context, arg RetireSecretsParams) error {
 	_, err := q.db.Exec(ctx, retireSecrets, arg.ExpiresAt, arg.EndpointID)
 	return err
-}
-
-const secretsOf = `-- name: SecretsOf :many
-SELECT endpoint_id, secret FROM webhook_secrets
-WHERE endpoint_id = ANY($1::uuid[]) AND (expires_at IS NULL OR expires_at > $2)
-ORDER BY created_at DESC
-`
-
-type SecretsOfParams struct {
-	EndpointIds []uuid.UUID
-	Now         *time.Time
-}
-
-type SecretsOfRow struct {
-	EndpointID uuid.UUID
-	Secret     string
-}
-
-func (q *Queries) SecretsOf(ctx context.Context, arg SecretsOfParams) ([]SecretsOfRow, error) {
-	rows, err := q.db.Query(ctx, secretsOf, arg.EndpointIds, arg.Now)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []SecretsOfRow
-	for rows.Next() {
-		var i SecretsOfRow
-		if err := rows.Scan(&i.EndpointID, &i.Secret); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const updateEndpoint = `-- name: UpdateEndpoint :exec
