@@ -201,8 +201,7 @@ func text(g got) string {
 func TestEveryEventIsToldOnceSignedAndInTheOrderOfItsSubject(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	var r *receiver
-	r = newReceiver(t, func(w http.ResponseWriter, g got) {
+	r := newReceiver(t, func(w http.ResponseWriter, g got) {
 		if g.message.Position%13 == 0 { // some are slow
 			<-time.After(20 * time.Millisecond)
 		}
@@ -256,7 +255,8 @@ func TestAFailedDeliveryIsTriedAgainAndHoldsBackItsSubjectAlone(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if g.message.Subject == bad && !mended {
-			http.Error(w, strings.Repeat("sorry ", 2000), http.StatusInternalServerError)
+			w.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprint(w, strings.Repeat("sorry ", 2000))
 		}
 	})
 	h.endpoint(r.URL, "*")
