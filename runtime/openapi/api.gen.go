@@ -41,6 +41,27 @@ func (e AdjustmentInputReason) Valid() bool {
 	}
 }
 
+// Defines values for AuditChange.
+const (
+	AuditChangeChanged AuditChange = "changed"
+	AuditChangeCreated AuditChange = "created"
+	AuditChangeDeleted AuditChange = "deleted"
+)
+
+// Valid indicates whether the value is a known member of the AuditChange enum.
+func (e AuditChange) Valid() bool {
+	switch e {
+	case AuditChangeChanged:
+		return true
+	case AuditChangeCreated:
+		return true
+	case AuditChangeDeleted:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JobInputQueue.
 const (
 	JobInputQueueHigh   JobInputQueue = "high"
@@ -515,6 +536,42 @@ type Attribute struct {
 	// Name Without a colon.
 	Name  string `json:"name"`
 	Value string `json:"value"`
+}
+
+// AuditChange defines model for AuditChange.
+type AuditChange string
+
+// AuditEntry defines model for AuditEntry.
+type AuditEntry struct {
+	// Action Example: replaceProduct
+	Action string `json:"action"`
+
+	// Actor Example: staff 0197a1b2-0000-7000-8000-00000000000a
+	Actor string `json:"actor"`
+
+	// Address Of the client; not there for a command.
+	Address *string `json:"address,omitempty"`
+
+	// After What it became.
+	After *json.RawMessage `json:"after,omitempty"`
+	At    time.Time        `json:"at"`
+
+	// Before What it was, as it is stored; without secrets and personal data.
+	Before *json.RawMessage `json:"before,omitempty"`
+	Change AuditChange      `json:"change"`
+	Id     int64            `json:"id"`
+
+	// Object Example: product
+	Object    string  `json:"object"`
+	ObjectId  string  `json:"objectId"`
+	RequestId *string `json:"requestId,omitempty"`
+	UserAgent *string `json:"userAgent,omitempty"`
+}
+
+// AuditPage defines model for AuditPage.
+type AuditPage struct {
+	Entries    []AuditEntry `json:"entries"`
+	NextCursor *string      `json:"nextCursor,omitempty"`
 }
 
 // BundleItem defines model for BundleItem.
@@ -1855,6 +1912,37 @@ type ListApiKeysParams struct {
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Actor Who: staff ID, key ID, or key first.
+	Actor *string `form:"actor,omitempty" json:"actor,omitempty"`
+
+	// Action An operation's id in this document, such as replaceProduct.
+	Action *string `form:"action,omitempty" json:"action,omitempty"`
+
+	// Object What was changed, such as product.
+	Object   *string `form:"object,omitempty" json:"object,omitempty"`
+	ObjectId *string `form:"objectId,omitempty" json:"objectId,omitempty"`
+
+	// RequestId The X-Request-Id of the request that did it.
+	RequestId *string `form:"requestId,omitempty" json:"requestId,omitempty"`
+
+	// From At this time or later.
+	From *time.Time `form:"from,omitempty" json:"from,omitempty"`
+
+	// To Before this time.
+	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
+
+	// Q Words that all occur in the action, the object, or what it was or is.
+	Q *string `form:"q,omitempty" json:"q,omitempty"`
+}
+
 // RegisterParams defines parameters for Register.
 type RegisterParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
@@ -2296,6 +2384,9 @@ type ServerInterface interface {
 	// RevokeApiKey Revokes an API key at once
 	// (DELETE /api-keys/{id})
 	RevokeApiKey(c *gin.Context, id openapi_types.UUID)
+	// ListAudit Lists what staff and programs did to the store, the newest first
+	// (GET /audit)
+	ListAudit(c *gin.Context, params ListAuditParams)
 	// LogIn Signs in
 	// (POST /auth/login)
 	LogIn(c *gin.Context)
@@ -2690,6 +2781,105 @@ func (siw *ServerInterfaceWrapper) RevokeApiKey(c *gin.Context) {
 	}
 
 	siw.Handler.RevokeApiKey(c, id)
+}
+
+// ListAudit operation middleware
+func (siw *ServerInterfaceWrapper) ListAudit(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", c.Request.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter actor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", c.Request.URL.Query(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter action: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "object" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "object", c.Request.URL.Query(), &params.Object, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter object: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "objectId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "objectId", c.Request.URL.Query(), &params.ObjectId, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter objectId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "requestId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "requestId", c.Request.URL.Query(), &params.RequestId, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter requestId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", c.Request.URL.Query(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter q: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListAudit(c, params)
 }
 
 // LogIn operation middleware
@@ -5827,5 +6017,6 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/webhooks/deliveries/:id", wrapper.GetWebhookDelivery)
 	router.POST(options.BaseURL+"/webhooks/deliveries/:id/redeliver", wrapper.RedeliverWebhookDelivery)
 	router.GET(options.BaseURL+"/webhooks/events", wrapper.ListWebhookEvents)
+	router.GET(options.BaseURL+"/audit", wrapper.ListAudit)
 	router.GET(options.BaseURL+"/statistics/sales", wrapper.GetSales)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/audit"
 	"gitee.com/captainjez/gocart/runtime/internal/cart"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
 	"gitee.com/captainjez/gocart/runtime/internal/checkout"
@@ -48,6 +49,7 @@ type (
 	sums      = stats.Handlers
 	tickets   = realtime.Handlers
 	hooks     = webhook.Handlers
+	acts      = audit.Handlers
 )
 
 // handlers is openapi.ServerInterface: each package's part of it, embedded.
@@ -63,6 +65,7 @@ type handlers struct {
 	sums
 	tickets
 	hooks
+	acts
 	store string
 }
 
@@ -75,17 +78,21 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 	if err != nil {
 		return nil, err
 	}
+	recorded, err := audit.Middleware(openapi.YAML)
+	if err != nil {
+		return nil, err
+	}
 	engine := httpserver.NewEngine(httpserver.Passage{
 		Settings: e.Secure,
 		First:    []gin.HandlerFunc{e.Limits.Gate(), e.Guard.Middleware()},
-		Then:     []gin.HandlerFunc{secure.CrossOrigin(identity.ByCookie), k.Callers.Identify(), e.Limits.Count(), authorize},
+		Then:     []gin.HandlerFunc{secure.CrossOrigin(identity.ByCookie), k.Callers.Identify(), e.Limits.Count(), authorize, recorded},
 	}, log, metrics)
 	h := handlers{
 		products: products{Catalog: k.Catalog}, stock: stock{Stock: k.Stock}, carts: carts{Carts: k.Carts},
 		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders},
 		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules},
 		ledger: ledger{Ledger: k.Jobs}, sums: sums{Statistics: k.Statistics}, tickets: tickets{Tickets: k.Callers},
-		hooks: hooks{Webhooks: k.Webhooks}, store: c.Store.Name,
+		hooks: hooks{Webhooks: k.Webhooks}, acts: acts{Log: k.Audit}, store: c.Store.Name,
 	}
 	for _, prefix := range []string{"/api/v1", ""} {
 		openapi.RegisterHandlersWithOptions(engine, h, openapi.GinServerOptions{BaseURL: prefix, ErrorHandler: httpserver.BadParameter})

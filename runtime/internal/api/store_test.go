@@ -22,6 +22,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/api"
 	"gitee.com/captainjez/gocart/runtime/internal/commerce"
+	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/edge"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -145,6 +146,7 @@ func storeWith(t testing.TB, uri string, connections int32, changes ...func(*con
 	counter := &statements{}
 	pc.ConnConfig.Tracer = counter
 	pc.MaxConns = connections
+	pc.PrepareConn = db.Prepare
 	pool, err := pgxpool.NewWithConfig(t.Context(), pc)
 	if err != nil {
 		t.Fatal(err)

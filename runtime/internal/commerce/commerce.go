@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/audit"
 	"gitee.com/captainjez/gocart/runtime/internal/cache"
 	"gitee.com/captainjez/gocart/runtime/internal/cart"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog"
@@ -51,6 +52,7 @@ type Commerce struct {
 	Reports    *report.Reports
 	Events     *events.Log
 	Webhooks   *webhook.Webhooks
+	Audit      *audit.Log
 	// Kinds are what the workers can do; Jobs tells of what they do.
 	Kinds jobs.Kinds
 	Jobs  *jobs.Ledger
@@ -74,7 +76,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	k := &Commerce{
 		Pool: pool, Queue: queue, sweeper: jobs.NewSweeper(log), now: now, Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
 		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
-		Statistics: stats.New(pool, now), Events: events.NewLog(pool),
+		Statistics: stats.New(pool, now), Events: events.NewLog(pool), Audit: audit.New(pool),
 	}
 	k.Webhooks = webhook.New(c.Webhooks, pool, k.Events, now)
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
@@ -149,6 +151,7 @@ func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
 		{Name: "socket tickets", Do: k.Callers.ForgetTickets},
 		{Name: "events", Do: func(ctx context.Context) (int64, error) { return k.Events.Forget(ctx, k.now()) }},
 		{Name: "webhook deliveries", Do: k.Webhooks.Forget},
+		{Name: "audit entries", Do: k.Audit.Forget},
 		{Name: "mails handed over", Do: func(ctx context.Context) (int64, error) { return mail.Forget(ctx, k.Pool) }},
 	}
 	return expiry, retention

@@ -98,6 +98,7 @@ func poolConfig(c config.Database, applicationName string) (*pgxpool.Config, err
 		pgxuuid.Register(conn.TypeMap())
 		return nil
 	}
+	pc.PrepareConn = Prepare
 	pc.BeforeConnect = func(_ context.Context, cc *pgx.ConnConfig) error {
 		uri, err := readURI(c.URIFile)
 		if err != nil {

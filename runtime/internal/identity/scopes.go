@@ -11,7 +11,7 @@ import (
 const Everything = "*:admin"
 
 var (
-	resources = []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "jobs", "webhooks"}
+	resources = []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "jobs", "webhooks", "audit"}
 	levels    = []string{"read", "write", "admin"}
 )
 
