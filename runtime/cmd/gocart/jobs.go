@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/audit"
 	"gitee.com/captainjez/gocart/runtime/internal/commerce"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
@@ -224,6 +225,7 @@ func jobsCommand() *cobra.Command {
 	}
 	with := func(do func(*cobra.Command, []string, *jobs.Ledger, *commerce.Commerce) error) func(*cobra.Command, []string) error {
 		return func(cmd *cobra.Command, args []string) error {
+			cmd.SetContext(audit.Acting(cmd.Context(), audit.Act{Actor: "command", Action: "gocart jobs " + cmd.Name()}))
 			_, err := atDesk(file, "jobs", func(d *desk) (any, error) { return nil, do(cmd, args, d.commerce.Jobs, d.commerce) })
 			return err
 		}

@@ -171,4 +171,15 @@ func TestDeadJobsAreShownRetriedAndForgottenAtATerminal(t *testing.T) {
 	kill()
 	want("1 dead jobs are forgotten", "jobs", "purge")
 	want("retention", "jobs", "kinds")
+
+	conn, err := pgx.Connect(t.Context(), c.database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	var recorded string
+	err = conn.QueryRow(t.Context(), `SELECT string_agg(actor || ', ' || action || ': ' || change, '; ' ORDER BY sequence) FROM audit WHERE object = 'job' AND object_id = $1`, id).Scan(&recorded)
+	if err != nil || recorded != "command, gocart jobs retry: changed; command, gocart jobs retry: changed; command, gocart jobs purge: deleted" {
+		t.Errorf("recorded is %s: %v", recorded, err)
+	}
 }

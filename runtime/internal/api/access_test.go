@@ -150,7 +150,7 @@ func TestEveryRouteIsOpenToThoseWhomItNamesAndToNobodyElse(t *testing.T) {
 			Scopes: []string{"products:write", "inventory:write", "customers:read", "orders:write", "promotions:write", "settings:write"}}},
 		{name: "an administrator", headers: []string{"Authorization", chief.bearer}, principal: identity.Principal{CustomerID: chief.id, Scopes: []string{"*:admin"}}},
 	}
-	for _, resource := range []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "webhooks"} {
+	for _, resource := range []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "webhooks", "audit"} {
 		for _, level := range []string{"read", "write", "admin"} {
 			scope := resource + ":" + level
 			callers = append(callers, caller{name: "a key with " + scope, headers: []string{"Authorization", s.key(scope)},

@@ -57,4 +57,8 @@ func TestThePagesOfJobsAreForThoseWhoLookAfterThem(t *testing.T) {
 	if w := ada.do("POST", "/admin/jobs/api/jobs/delete", `{"ids":["1"]}`, "Content-Type", "application/json"); w.Code != http.StatusOK {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
+	recorded := admin[openapi.AuditPage](s, "GET", "/audit?action=POST+/admin/jobs/api/jobs/delete", "", http.StatusOK).Entries
+	if len(recorded) != 1 || recorded[0].Object != "job" || recorded[0].Change != "deleted" || !strings.HasPrefix(recorded[0].Actor, "staff ") {
+		t.Errorf("recorded is %+v", recorded)
+	}
 }

@@ -33,9 +33,11 @@ import (
 
 // Act is what is known of one beside what it changes.
 type Act struct {
-	// Actor is who, as identity.Principal.Actor says it, or "command USER".
+	// Actor is who, as identity.Principal.Actor says it, or "command" for who may
+	// run one beside the store.
 	Actor string `json:"actor"`
-	// Action is an operationId of openapi.yaml, or a command.
+	// Action is an operationId of openapi.yaml, a method and a path that are none
+	// of it, or a command.
 	Action string `json:"action"`
 	// Address and UserAgent say from where; empty for a command.
 	Address   string `json:"address"`
@@ -43,8 +45,8 @@ type Act struct {
 	RequestID string `json:"requestId"`
 }
 
-// maxUserAgent bounds what is kept of a caller's word, in bytes.
-const maxUserAgent = 300
+// maxWord bounds what is kept of a caller's word, in bytes.
+const maxWord = 300
 
 // Acting is a context in which what is written to the database belongs to the
 // act.
@@ -65,14 +67,15 @@ func plain(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "?"))
-	if len(s) > maxUserAgent {
-		s = strings.ToValidUTF8(s[:maxUserAgent], "")
+	if len(s) > maxWord {
+		s = strings.ToValidUTF8(s[:maxWord], "")
 	}
 	return s
 }
 
 // Middleware has recorded what those change who have scopes: staff, and
-// programs with a key. The document names the operations.
+// programs with a key, also by the pages that the store serves them. The
+// document names the operations.
 func Middleware(document []byte) (gin.HandlerFunc, error) {
 	var doc struct {
 		Paths map[string]map[string]struct{ OperationID string }
@@ -89,9 +92,12 @@ func Middleware(document []byte) (gin.HandlerFunc, error) {
 	}
 	return func(c *gin.Context) {
 		who := identity.Of(c)
-		action := actions[c.Request.Method+" "+strings.TrimPrefix(c.FullPath(), "/api/v1")]
-		if action == "" || c.Request.Method == http.MethodGet || len(who.Scopes) == 0 {
+		if c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead || len(who.Scopes) == 0 {
 			return
+		}
+		action := actions[c.Request.Method+" "+strings.TrimPrefix(c.FullPath(), "/api/v1")]
+		if action == "" { // as of the pages of jobs
+			action = plain(c.Request.Method + " " + c.Request.URL.Path)
 		}
 		c.Request = c.Request.WithContext(Acting(c.Request.Context(), Act{
 			Actor: who.Actor(), Action: action, Address: secure.ClientOf(c).String(), UserAgent: c.Request.UserAgent(), RequestID: secure.RequestIDOf(c),

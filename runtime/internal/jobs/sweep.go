@@ -73,7 +73,7 @@ func (s *Sweeper) Sweeps(expiry, retention []Sweep) []Kind {
 			About: "Gives back stock that was held for a while, and cancels orders that were not paid in time.", Every: expiryInterval,
 		}, expiry...),
 		Sweeping[Retention](s, Kind{
-			About: "Forgets what the store need not keep: old keys, sessions, tokens and carts.", Every: retentionInterval,
+			About: "Forgets what the store need not keep: old keys, sessions, tokens, carts, webhook deliveries and audit entries.", Every: retentionInterval,
 		}, retention...),
 	}
 }

@@ -120,6 +120,7 @@ SELECT audit_table('webhook_deliveries', 'webhook_delivery', 'id', '{sequence, b
 SELECT audit_table('river_job', 'job', 'id', '{attempted_by, unique_key, unique_states}', '{args, errors, metadata}', 'INSERT',
     'current_setting(''gocart.act'', true) LIKE ''%"action":"enqueueJob"%''');
 SELECT audit_table('river_job', 'job', 'id', '{attempted_by, unique_key, unique_states}', '{args, errors, metadata}', 'UPDATE OR DELETE');
+SELECT audit_table('river_queue', 'job_queue', 'name', '{updated_at}', '{metadata}', 'UPDATE');
 
 -- +goose Down
 -- +goose StatementBegin
