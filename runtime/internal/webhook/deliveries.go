@@ -132,8 +132,8 @@ func (w *Webhooks) delivery(ctx context.Context, id uuid.UUID) (openapi.WebhookD
 func (w *Webhooks) redeliver(ctx context.Context, id uuid.UUID) (openapi.WebhookDelivery, error) {
 	err := db.WithTx(ctx, w.pool, func(tx pgx.Tx) error {
 		q := webhookdb.New(tx)
-		if err := q.JoinLines(ctx); err != nil {
-			return fmt.Errorf("waiting to make a delivery: %w", err)
+		if err := joinLines(ctx, q); err != nil {
+			return err
 		}
 		r, err := q.LockDelivery(ctx, id)
 		if errors.Is(err, pgx.ErrNoRows) {

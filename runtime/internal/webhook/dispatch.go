@@ -105,15 +105,14 @@ func (d *Dispatcher) repeat(ctx context.Context, wake <-chan struct{}, trouble s
 
 // spread makes deliveries of all events that nobody has made any of.
 func (d *Dispatcher) spread(ctx context.Context) error {
-	q := webhookdb.New(d.pool)
-	if any, err := q.AnyEnabled(ctx); err != nil || !any {
+	if any, err := webhookdb.New(d.pool).AnyEnabled(ctx); err != nil || !any {
 		if err == nil {
 			err = d.reader.Skip(ctx)
 		}
 		if err != nil {
 			return fmt.Errorf("looking for webhook endpoints: %w", err)
 		}
-		return d.giveUp(ctx, q)
+		return d.giveUp(ctx)
 	}
 	for {
 		n, err := d.reader.Read(ctx, d.fanOut)
@@ -124,15 +123,26 @@ func (d *Dispatcher) spread(ctx context.Context) error {
 			wake(d.due)
 		}
 		if n < events.Most {
-			return d.giveUp(ctx, q)
+			return d.giveUp(ctx)
 		}
 	}
 }
 
 // giveUp abandons what still waits for endpoints that are not enabled.
-func (d *Dispatcher) giveUp(ctx context.Context, q *webhookdb.Queries) error {
+func (d *Dispatcher) giveUp(ctx context.Context) error {
 	for {
-		if n, err := d.abandon(ctx, q); err != nil || n < atOnce {
+		if some, err := webhookdb.New(d.pool).AnyToAbandon(ctx); err != nil || !some {
+			return err
+		}
+		err := db.WithTx(ctx, d.pool, func(tx pgx.Tx) error {
+			q := webhookdb.New(tx)
+			if err := joinLines(ctx, q); err != nil {
+				return err
+			}
+			_, err := d.abandon(ctx, q)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -141,6 +151,9 @@ func (d *Dispatcher) giveUp(ctx context.Context, q *webhookdb.Queries) error {
 // fanOut makes a delivery of each event for each endpoint that chose it.
 func (d *Dispatcher) fanOut(ctx context.Context, tx pgx.Tx, all []events.Published) error {
 	q := webhookdb.New(tx)
+	if err := joinLines(ctx, q); err != nil {
+		return err
+	}
 	listeners, err := q.Listeners(ctx)
 	if err != nil {
 		return fmt.Errorf("reading webhook endpoints: %w", err)
@@ -150,9 +163,6 @@ func (d *Dispatcher) fanOut(ctx context.Context, tx pgx.Tx, all []events.Publish
 		return err
 	}
 	rows.Now = d.now().Truncate(time.Microsecond)
-	if err := q.JoinLines(ctx); err != nil {
-		return fmt.Errorf("waiting to make deliveries: %w", err)
-	}
 	if err := q.InsertDeliveries(ctx, rows); err != nil {
 		return fmt.Errorf("making deliveries: %w", err)
 	}

@@ -49,6 +49,12 @@ WHERE sequence IN (
     LIMIT @most::integer
 );
 
+-- name: AnyToAbandon :one
+SELECT EXISTS (
+    SELECT FROM webhook_endpoints e JOIN webhook_deliveries d ON d.endpoint_id = e.id
+    WHERE NOT e.enabled AND d.state = 'pending' AND d.type <> 'webhook.test'
+);
+
 -- name: ForgetOf :execrows
 DELETE FROM webhook_deliveries WHERE sequence IN (SELECT d.sequence FROM webhook_deliveries d WHERE d.endpoint_id = @endpoint_id LIMIT @most::integer);
 

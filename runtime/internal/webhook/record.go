@@ -194,7 +194,8 @@ type disabled struct {
 	Reason string `json:"reason"`
 }
 
-// disable has an endpoint told nothing any more, and says so.
+// disable has an endpoint told nothing any more, and says so; what waits for it
+// is abandoned soon.
 func (d *Dispatcher) disable(ctx context.Context, tx pgx.Tx, id uuid.UUID, why string) error {
 	q := webhookdb.New(tx)
 	r, err := lock(ctx, q, id)
@@ -203,9 +204,6 @@ func (d *Dispatcher) disable(ctx context.Context, tx pgx.Tx, id uuid.UUID, why s
 	}
 	r.Enabled, r.DisabledReason, r.UpdatedAt = false, why, d.now().Truncate(time.Microsecond)
 	if err := store(ctx, q, r); err != nil {
-		return err
-	}
-	if err := d.abandonIfDisabled(ctx, q, r); err != nil {
 		return err
 	}
 	d.say.Warn("a webhook endpoint is disabled", "endpoint", id, "reason", why)

@@ -224,9 +224,20 @@ func (w *Webhooks) update(ctx context.Context, id uuid.UUID, in openapi.WebhookE
 	}
 	err = db.WithTx(ctx, w.pool, func(tx pgx.Tx) error {
 		q := webhookdb.New(tx)
+		if err := joinLines(ctx, q); err != nil {
+			return err
+		}
 		r, err := lock(ctx, q, id)
 		if err != nil {
 			return err
+		}
+		// What waited for it before it was disabled is not sent after it is enabled.
+		for enabled := in.Enabled != nil && *in.Enabled && !r.Enabled; enabled; {
+			n, err := w.abandon(ctx, q)
+			if err != nil {
+				return err
+			}
+			enabled = n == atOnce
 		}
 		if in.Url != nil {
 			r.Url = *in.Url
@@ -248,7 +259,11 @@ func (w *Webhooks) update(ctx context.Context, id uuid.UUID, in openapi.WebhookE
 			return err
 		}
 		e = endpointOf(r)
-		return w.abandonIfDisabled(ctx, q, r)
+		if r.Enabled {
+			return nil
+		}
+		_, err = w.abandon(ctx, q) // of very much the dispatcher sees to the rest
+		return err
 	})
 	return e, err
 }
@@ -264,16 +279,16 @@ func store(ctx context.Context, q *webhookdb.Queries, r webhookdb.WebhookEndpoin
 	return nil
 }
 
-// abandonIfDisabled gives up what waits for an endpoint that is not enabled;
-// of very much the dispatcher sees to the rest.
-func (w *Webhooks) abandonIfDisabled(ctx context.Context, q *webhookdb.Queries, r webhookdb.WebhookEndpoint) error {
-	if r.Enabled {
-		return nil
+// joinLines has nobody else change which delivery is first in its line until
+// the transaction ends. It comes before the locks of rows.
+func joinLines(ctx context.Context, q *webhookdb.Queries) error {
+	if err := q.JoinLines(ctx); err != nil {
+		return fmt.Errorf("waiting for the lines of deliveries: %w", err)
 	}
-	_, err := w.abandon(ctx, q)
-	return err
+	return nil
 }
 
+// abandon gives up a part of what waits for endpoints that are not enabled.
 func (w *Webhooks) abandon(ctx context.Context, q *webhookdb.Queries) (int64, error) {
 	n, err := q.Abandon(ctx, webhookdb.AbandonParams{Now: w.now(), Most: atOnce})
 	if err != nil {
@@ -285,17 +300,22 @@ func (w *Webhooks) abandon(ctx context.Context, q *webhookdb.Queries) (int64, er
 // remove forgets an endpoint with its deliveries, of which there may be too
 // many for one statement.
 func (w *Webhooks) remove(ctx context.Context, id uuid.UUID) error {
-	q := webhookdb.New(w.pool)
-	for {
-		n, err := q.ForgetOf(ctx, webhookdb.ForgetOfParams{EndpointID: id, Most: atOnce})
+	for n := int64(atOnce); n == atOnce; {
+		err := db.WithTx(ctx, w.pool, func(tx pgx.Tx) (err error) {
+			q := webhookdb.New(tx)
+			if err := joinLines(ctx, q); err != nil {
+				return err
+			}
+			if n, err = q.ForgetOf(ctx, webhookdb.ForgetOfParams{EndpointID: id, Most: atOnce}); err != nil {
+				return fmt.Errorf("forgetting a webhook endpoint's deliveries: %w", err)
+			}
+			return nil
+		})
 		if err != nil {
-			return fmt.Errorf("forgetting a webhook endpoint's deliveries: %w", err)
-		}
-		if n < atOnce {
-			break
+			return err
 		}
 	}
-	n, err := q.DeleteEndpoint(ctx, id)
+	n, err := webhookdb.New(w.pool).DeleteEndpoint(ctx, id)
 	if err != nil {
 		return fmt.Errorf("deleting a webhook endpoint: %w", err)
 	}

@@ -448,6 +448,44 @@ func TestNothingIsKeptForWhoIsDisabledAndWhatWaitsIsAbandoned(t *testing.T) {
 	}
 }
 
+func TestWhoIsEnabledAgainAtOnceIsToldOfWhatHappensThen(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var mu sync.Mutex
+	broken := true
+	r := newReceiver(t, func(w http.ResponseWriter, _ got) {
+		mu.Lock()
+		defer mu.Unlock()
+		if broken {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	e, _ := h.endpoint(r.URL, "*")
+	h.process(h.hooks, 8)
+	order := uuid.New()
+	for n := range 5 {
+		h.happens(order, n)
+	}
+	r.await(t, 1)
+	for range 3 { // with events that come meanwhile
+		var running sync.WaitGroup
+		running.Go(func() { h.happens(order, 5) })
+		for _, enabled := range []bool{false, true} {
+			if _, err := h.hooks.update(t.Context(), e.Id, openapi.WebhookEndpointUpdate{Enabled: &enabled}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		running.Wait()
+	}
+	mu.Lock()
+	broken = false
+	mu.Unlock()
+	h.happens(order, 6)
+	h.forward(time.Minute)
+	testbed.Eventually(t, "it is told", func() bool { all := r.have(); return text(all[len(all)-1]) == "6" })
+	testbed.Eventually(t, "nothing waits", func() bool { return len(h.list(filter{state: pending})) == 0 })
+}
+
 func TestAStoreWithoutEndpointsKeepsNothingAndReadsOn(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -68,6 +68,20 @@ func (q *Queries) AnyEnabled(ctx context.Context) (bool, error) {
 	return exists, err
 }
 
+const anyToAbandon = `-- name: AnyToAbandon :one
+SELECT EXISTS (
+    SELECT FROM webhook_endpoints e JOIN webhook_deliveries d ON d.endpoint_id = e.id
+    WHERE NOT e.enabled AND d.state = 'pending' AND d.type <> 'webhook.test'
+)
+`
+
+func (q *Queries) AnyToAbandon(ctx context.Context) (bool, error) {
+	row := q.db.QueryRow(ctx, anyToAbandon)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const attemptsOf = `-- name: AttemptsOf :many
 SELECT delivery_id, attempt, at, url, request_headers, remote_address, duration_ms, status, answer, error FROM webhook_attempts WHERE delivery_id = $1 ORDER BY attempt LIMIT 1000
 `
