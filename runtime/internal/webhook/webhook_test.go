@@ -486,6 +486,37 @@ func TestWhoIsEnabledAgainAtOnceIsToldOfWhatHappensThen(t *testing.T) {
 	testbed.Eventually(t, "nothing waits", func() bool { return len(h.list(filter{state: pending})) == 0 })
 }
 
+func TestOfVeryMuchThatWaitsNothingIsLeftBehindByWhatIsAbandoned(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	e, _ := h.endpoint("http://127.0.0.1:1/", "*")
+	const n = atOnce + 10
+	_, err := h.pool.Exec(t.Context(), `INSERT INTO webhook_deliveries (id, endpoint_id, message_id, position, type, subject_id, body, state, due_at, created_at)
+		SELECT gen_random_uuid(), $1, gen_random_uuid(), n, 'order.note', $1, '{}', 'pending', CASE WHEN n = 1 THEN now() + interval '1 day' END, now()
+		FROM generate_series(1, $2::int) n`, e.Id, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(state string) (n int) {
+		t.Helper()
+		if err := h.pool.QueryRow(t.Context(), `SELECT count(*) FROM webhook_deliveries WHERE state = $1`, state).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, enabled := range []bool{false, true} {
+		if _, err := h.hooks.update(t.Context(), e.Id, openapi.WebhookEndpointUpdate{Enabled: &enabled}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pending, abandoned := count(pending), count("abandoned"); pending != 0 || abandoned != n {
+		t.Errorf("%d are pending, %d abandoned", pending, abandoned)
+	}
+	if err := h.hooks.remove(t.Context(), e.Id); err != nil || count("abandoned") != 0 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestAStoreWithoutEndpointsKeepsNothingAndReadsOn(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
