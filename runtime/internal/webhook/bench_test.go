@@ -57,18 +57,21 @@ func benchEvents(h *house, n, orders int) []events.Event {
 	return all
 }
 
-// BenchmarkDeliveries tells one endpoint on loopback of b.N events, from the
+// BenchmarkDeliveries makes b.N deliveries to endpoints on loopback, from the
 // outbox to the recorded answers, and beside it posts the same bodies with a
 // bare http.Client, as many at once as one endpoint is told (16). What is
 // measured is deliveries a second, with PostgreSQL as tests have it, which
 // does not flush.
 func BenchmarkDeliveries(b *testing.B) {
-	for name, orders := range map[string]int{"of many orders": 1 << 20, "of one order": 1} {
+	for name, c := range map[string]struct{ endpoints, orders int }{"of many orders": {1, 1 << 20}, "of one order": {1, 1}, "to ten endpoints": {10, 1 << 20}} {
 		b.Run(name, func(b *testing.B) {
 			h := newHouse(b)
-			s := newSink(b, b.N)
-			h.endpoint(s.URL, "*")
-			all := benchEvents(h, b.N, min(orders, b.N))
+			n := max(b.N/c.endpoints, 1)
+			s := newSink(b, n*c.endpoints)
+			for range c.endpoints {
+				h.endpoint(s.URL, "*")
+			}
+			all := benchEvents(h, n, min(c.orders, n))
 			if err := db.WithTx(b.Context(), h.pool, func(tx pgx.Tx) error { return h.log.Append(b.Context(), tx, all...) }); err != nil {
 				b.Fatal(err)
 			}
@@ -80,7 +83,7 @@ func BenchmarkDeliveries(b *testing.B) {
 			if n := len(h.list(filter{state: pending})); n > 0 {
 				b.Fatalf("%d are left", n)
 			}
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "deliveries/s")
+			b.ReportMetric(float64(n*c.endpoints)/b.Elapsed().Seconds(), "deliveries/s")
 		})
 	}
 	b.Run("bare client", func(b *testing.B) {
