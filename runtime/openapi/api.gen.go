@@ -62,6 +62,24 @@ func (e AuditChange) Valid() bool {
 	}
 }
 
+// Defines values for ImportState.
+const (
+	ImportStateDone ImportState = "done"
+	ImportStateOpen ImportState = "open"
+)
+
+// Valid indicates whether the value is a known member of the ImportState enum.
+func (e ImportState) Valid() bool {
+	switch e {
+	case ImportStateDone:
+		return true
+	case ImportStateOpen:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JobInputQueue.
 const (
 	JobInputQueueHigh   JobInputQueue = "high"
@@ -398,6 +416,54 @@ func (e StockPolicy) Valid() bool {
 	case StockPolicyContinue:
 		return true
 	case StockPolicyDeny:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TransferFormat.
+const (
+	TransferFormatCsv     TransferFormat = "csv"
+	TransferFormatJsonl   TransferFormat = "jsonl"
+	TransferFormatShopify TransferFormat = "shopify"
+)
+
+// Valid indicates whether the value is a known member of the TransferFormat enum.
+func (e TransferFormat) Valid() bool {
+	switch e {
+	case TransferFormatCsv:
+		return true
+	case TransferFormatJsonl:
+		return true
+	case TransferFormatShopify:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TransferKind.
+const (
+	TransferKindCustomers TransferKind = "customers"
+	TransferKindOrders    TransferKind = "orders"
+	TransferKindPrices    TransferKind = "prices"
+	TransferKindProducts  TransferKind = "products"
+	TransferKindStock     TransferKind = "stock"
+)
+
+// Valid indicates whether the value is a known member of the TransferKind enum.
+func (e TransferKind) Valid() bool {
+	switch e {
+	case TransferKindCustomers:
+		return true
+	case TransferKindOrders:
+		return true
+	case TransferKindPrices:
+		return true
+	case TransferKindProducts:
+		return true
+	case TransferKindStock:
 		return true
 	default:
 		return false
@@ -869,6 +935,66 @@ type Image struct {
 	// Url An https URL
 	Url string `json:"url"`
 }
+
+// Import defines model for Import.
+type Import struct {
+	// Actor Who began it.
+	Actor     string    `json:"actor"`
+	Created   int64     `json:"created"`
+	CreatedAt time.Time `json:"createdAt"`
+	DryRun    bool      `json:"dryRun"`
+
+	// Format csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
+	Format TransferFormat     `json:"format"`
+	Id     openapi_types.UUID `json:"id"`
+	Kind   TransferKind       `json:"kind"`
+
+	// Offset The byte of the file at which the next part begins.
+	Offset  int64 `json:"offset"`
+	Refused int64 `json:"refused"`
+
+	// Rows How many rows or lines are done with, the names of columns too.
+	Rows      int64       `json:"rows"`
+	State     ImportState `json:"state"`
+	Unchanged int64       `json:"unchanged"`
+	Updated   int64       `json:"updated"`
+	UpdatedAt time.Time   `json:"updatedAt"`
+}
+
+// ImportInput defines model for ImportInput.
+type ImportInput struct {
+	DryRun *bool `json:"dryRun,omitempty"`
+
+	// Format csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
+	Format TransferFormat `json:"format"`
+	Kind   TransferKind   `json:"kind"`
+}
+
+// ImportPage defines model for ImportPage.
+type ImportPage struct {
+	Imports []Import `json:"imports"`
+
+	// NextCursor Absent on the last page.
+	NextCursor *string `json:"nextCursor,omitempty"`
+}
+
+// ImportRefusal defines model for ImportRefusal.
+type ImportRefusal struct {
+	Code   string       `json:"code"`
+	Detail string       `json:"detail"`
+	Errors []FieldError `json:"errors"`
+
+	// Row The first of the record's rows or lines in the file; the first of a file is 1.
+	Row int64 `json:"row"`
+}
+
+// ImportRefusalList defines model for ImportRefusalList.
+type ImportRefusalList struct {
+	Refusals []ImportRefusal `json:"refusals"`
+}
+
+// ImportState defines model for ImportState.
+type ImportState string
 
 // InventoryPage defines model for InventoryPage.
 type InventoryPage struct {
@@ -1696,6 +1822,12 @@ type Totals struct {
 	Total string `json:"total"`
 }
 
+// TransferFormat csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
+type TransferFormat string
+
+// TransferKind defines model for TransferKind.
+type TransferKind string
+
 // TransitionInput defines model for TransitionInput.
 type TransitionInput struct {
 	Reason *string    `json:"reason,omitempty"`
@@ -2015,6 +2147,42 @@ type RetryDeadJobsParams struct {
 	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
 }
 
+// ExportRecordsParams defines parameters for ExportRecords.
+type ExportRecordsParams struct {
+	Format TransferFormat `form:"format" json:"format"`
+	Cursor *string        `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListImportsParams defines parameters for ListImports.
+type ListImportsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateImportParams defines parameters for CreateImport.
+type CreateImportParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ContinueImportParams defines parameters for ContinueImport.
+type ContinueImportParams struct {
+	// UploadOffset Where in the file the part begins.
+	UploadOffset int64 `json:"Upload-Offset"`
+
+	// UploadComplete Whether the file ends with the part.
+	UploadComplete *bool `json:"Upload-Complete,omitempty"`
+}
+
+// ListImportRefusalsParams defines parameters for ListImportRefusals.
+type ListImportRefusalsParams struct {
+	// After Only those behind a row.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
+}
+
 // ListInventoryParams defines parameters for ListInventory.
 type ListInventoryParams struct {
 	// Limit Items in a page.
@@ -2298,6 +2466,9 @@ type ReplaceCollectionJSONRequestBody = CollectionInput
 // UpdateCustomerJSONRequestBody defines body for UpdateCustomer for application/json ContentType.
 type UpdateCustomerJSONRequestBody = CustomerUpdate
 
+// CreateImportJSONRequestBody defines body for CreateImport for application/json ContentType.
+type CreateImportJSONRequestBody = ImportInput
+
 // AdjustInventoryJSONRequestBody defines body for AdjustInventory for application/json ContentType.
 type AdjustInventoryJSONRequestBody = AdjustmentInput
 
@@ -2492,9 +2663,27 @@ type ServerInterface interface {
 	// RetryDeadJobs Has all dead jobs worked again at once
 	// (POST /dead-jobs/retry)
 	RetryDeadJobs(c *gin.Context, params RetryDeadJobsParams)
+	// ExportRecords Writes all records of a kind, a part at a time
+	// (GET /exports/{kind})
+	ExportRecords(c *gin.Context, kind TransferKind, params ExportRecordsParams)
 	// GetHealth Says that the store answers, and which store it is
 	// (GET /health)
 	GetHealth(c *gin.Context)
+	// ListImports Lists imports, the newest first
+	// (GET /imports)
+	ListImports(c *gin.Context, params ListImportsParams)
+	// CreateImport Begins an import, whose file is then sent in parts
+	// (POST /imports)
+	CreateImport(c *gin.Context, params CreateImportParams)
+	// GetImport Tells how far an import has come
+	// (GET /imports/{id})
+	GetImport(c *gin.Context, id openapi_types.UUID)
+	// ContinueImport Takes the next part of an import's file
+	// (PATCH /imports/{id})
+	ContinueImport(c *gin.Context, id openapi_types.UUID, params ContinueImportParams)
+	// ListImportRefusals Lists the records that an import did not take, and why
+	// (GET /imports/{id}/refusals)
+	ListImportRefusals(c *gin.Context, id openapi_types.UUID, params ListImportRefusalsParams)
 	// ListInventory Lists stock levels by variant and location
 	// (GET /inventory)
 	ListInventory(c *gin.Context, params ListInventoryParams)
@@ -3793,6 +3982,50 @@ func (siw *ServerInterfaceWrapper) RetryDeadJobs(c *gin.Context) {
 	siw.Handler.RetryDeadJobs(c, params)
 }
 
+// ExportRecords operation middleware
+func (siw *ServerInterfaceWrapper) ExportRecords(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "kind" -------------
+	var kind TransferKind
+
+	err = runtime.BindStyledParameterWithOptions("simple", "kind", c.Param("kind"), &kind, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter kind: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExportRecordsParams
+
+	// ------------- Required query parameter "format" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "format", c.Request.URL.Query(), &params.Format, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter format: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExportRecords(c, kind, params)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 
@@ -3804,6 +4037,213 @@ func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 	}
 
 	siw.Handler.GetHealth(c)
+}
+
+// ListImports operation middleware
+func (siw *ServerInterfaceWrapper) ListImports(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListImportsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListImports(c, params)
+}
+
+// CreateImport operation middleware
+func (siw *ServerInterfaceWrapper) CreateImport(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateImportParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateImport(c, params)
+}
+
+// GetImport operation middleware
+func (siw *ServerInterfaceWrapper) GetImport(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetImport(c, id)
+}
+
+// ContinueImport operation middleware
+func (siw *ServerInterfaceWrapper) ContinueImport(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ContinueImportParams
+
+	headers := c.Request.Header
+
+	// ------------- Required header parameter "Upload-Offset" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Upload-Offset")]; found {
+		var UploadOffset int64
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Upload-Offset, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Upload-Offset", valueList[0], &UploadOffset, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "integer", Format: "int64"})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Upload-Offset: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.UploadOffset = UploadOffset
+
+	} else {
+		siw.ErrorHandler(c, fmt.Errorf("Header parameter Upload-Offset is required, but not found"), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional header parameter "Upload-Complete" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Upload-Complete")]; found {
+		var UploadComplete bool
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Upload-Complete, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Upload-Complete", valueList[0], &UploadComplete, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Upload-Complete: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.UploadComplete = &UploadComplete
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ContinueImport(c, id, params)
+}
+
+// ListImportRefusals operation middleware
+func (siw *ServerInterfaceWrapper) ListImportRefusals(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListImportRefusalsParams
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", c.Request.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter after: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListImportRefusals(c, id, params)
 }
 
 // ListInventory operation middleware
@@ -6019,4 +6459,10 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/webhooks/events", wrapper.ListWebhookEvents)
 	router.GET(options.BaseURL+"/audit", wrapper.ListAudit)
 	router.GET(options.BaseURL+"/statistics/sales", wrapper.GetSales)
+	router.GET(options.BaseURL+"/imports", wrapper.ListImports)
+	router.POST(options.BaseURL+"/imports", wrapper.CreateImport)
+	router.GET(options.BaseURL+"/imports/:id", wrapper.GetImport)
+	router.PATCH(options.BaseURL+"/imports/:id", wrapper.ContinueImport)
+	router.GET(options.BaseURL+"/imports/:id/refusals", wrapper.ListImportRefusals)
+	router.GET(options.BaseURL+"/exports/:kind", wrapper.ExportRecords)
 }

@@ -31,6 +31,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/secure"
 	"gitee.com/captainjez/gocart/runtime/internal/stats"
+	"gitee.com/captainjez/gocart/runtime/internal/transfer"
 	"gitee.com/captainjez/gocart/runtime/internal/webhook"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 	"gitee.com/captainjez/gocart/runtime/version"
@@ -50,6 +51,7 @@ type (
 	tickets   = realtime.Handlers
 	hooks     = webhook.Handlers
 	acts      = audit.Handlers
+	files     = transfer.Handlers
 )
 
 // handlers is openapi.ServerInterface: each package's part of it, embedded.
@@ -66,6 +68,7 @@ type handlers struct {
 	tickets
 	hooks
 	acts
+	files
 	store string
 }
 
@@ -92,7 +95,7 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders},
 		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules},
 		ledger: ledger{Ledger: k.Jobs}, sums: sums{Statistics: k.Statistics}, tickets: tickets{Tickets: k.Callers},
-		hooks: hooks{Webhooks: k.Webhooks}, acts: acts{Log: k.Audit}, store: c.Store.Name,
+		hooks: hooks{Webhooks: k.Webhooks}, acts: acts{Log: k.Audit}, files: files{Transfers: k.Transfers}, store: c.Store.Name,
 	}
 	for _, prefix := range []string{"/api/v1", ""} {
 		openapi.RegisterHandlersWithOptions(engine, h, openapi.GinServerOptions{BaseURL: prefix, ErrorHandler: httpserver.BadParameter})

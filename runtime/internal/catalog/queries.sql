@@ -374,3 +374,44 @@ SELECT @collection_id::uuid, unnest(@product_ids::uuid[]);
 
 -- name: ProductsByID :many
 SELECT id FROM products WHERE id = ANY(@ids::uuid[]);
+
+-- name: LockProductsBySlug :many
+SELECT slug, document FROM products WHERE slug = ANY(@slugs::text[]) ORDER BY id FOR UPDATE;
+
+-- Whose variants have SKUs.
+-- name: OwnersOfSKUs :many
+SELECT sku, product_id FROM variants WHERE sku = ANY(@skus::text[]);
+
+-- As UpsertVariants, of products that are new.
+-- name: InsertVariants :exec
+INSERT INTO variants (id, product_id, position, sku, options, weight_grams, track_stock, stock_policy)
+SELECT unnest(@ids::uuid[]), unnest(@product_ids::uuid[]), unnest(@positions::integer[]), unnest(@skus::text[]), unnest(@options::text[])::jsonb,
+       unnest(@weights::bigint[]), unnest(@track_stock::boolean[]), unnest(@stock_policies::text[]);
+
+-- As InsertProductPrices, of many.
+-- name: InsertPricesOfProducts :exec
+INSERT INTO product_prices (product_id, currency, lowest)
+SELECT v.product_id, p.currency, min(p.amount)
+FROM variants v
+JOIN prices p ON p.variant_id = v.id
+WHERE v.product_id = ANY(@product_ids::uuid[])
+GROUP BY v.product_id, p.currency;
+
+-- name: InsertCategoriesOfProducts :exec
+INSERT INTO product_categories (product_id, category_id)
+SELECT unnest(@product_ids::uuid[]), unnest(@category_ids::uuid[]);
+
+-- name: ProductsFrom :many
+SELECT id, document FROM products WHERE id > @after ORDER BY id LIMIT @most::integer;
+
+-- name: PricesOfProducts :many
+SELECT v.id, p.currency, p.cost
+FROM variants v
+JOIN prices p ON p.variant_id = v.id
+WHERE v.product_id = ANY(@product_ids::uuid[]) AND p.cost IS NOT NULL;
+
+-- name: SlugsOfSKUs :many
+SELECT v.sku, p.slug FROM variants v JOIN products p ON p.id = v.product_id WHERE v.sku = ANY(@skus::text[]);
+
+-- name: Currencies :many
+SELECT DISTINCT currency FROM product_prices ORDER BY currency;

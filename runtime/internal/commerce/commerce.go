@@ -29,6 +29,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/stats"
 	"gitee.com/captainjez/gocart/runtime/internal/webhook"
+	"gitee.com/captainjez/gocart/runtime/internal/transfer"
 )
 
 // Commerce is a store's packages, connected.
@@ -53,6 +54,7 @@ type Commerce struct {
 	Events     *events.Log
 	Webhooks   *webhook.Webhooks
 	Audit      *audit.Log
+	Transfers  *transfer.Transfers
 	// Kinds are what the workers can do; Jobs tells of what they do.
 	Kinds jobs.Kinds
 	Jobs  *jobs.Ledger
@@ -101,6 +103,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 		},
 	})
 	k.Rules.Watch(k.Catalog)
+	k.Transfers = transfer.New(pool, now, k.Catalog.Transfer())
 	if k.Kinds, err = k.kinds(c, log); err != nil {
 		return nil, err
 	}
@@ -148,6 +151,7 @@ func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
 		{Name: "idempotency keys", Do: func(ctx context.Context) (int64, error) { return idempotency.Purge(ctx, k.Pool) }},
 		{Name: "sessions and tokens", Do: func(ctx context.Context) (int64, error) { return customer.Purge(ctx, k.Pool) }},
 		{Name: "carts", Do: k.Carts.Forget},
+		{Name: "imports", Do: k.Transfers.Forget},
 		{Name: "socket tickets", Do: k.Callers.ForgetTickets},
 		{Name: "events", Do: func(ctx context.Context) (int64, error) { return k.Events.Forget(ctx, k.now()) }},
 		{Name: "webhook deliveries", Do: k.Webhooks.Forget},

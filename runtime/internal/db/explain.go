@@ -126,3 +126,9 @@ func Violates(err error, constraint string) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && strings.HasPrefix(pg.Code, "23") && pg.ConstraintName == constraint
 }
+
+// Violated reports whether a statement failed since it broke a constraint.
+func Violated(err error) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && strings.HasPrefix(pg.Code, "23")
+}

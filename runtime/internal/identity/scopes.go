@@ -11,7 +11,7 @@ import (
 const Everything = "*:admin"
 
 var (
-	resources = []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "jobs", "webhooks", "audit"}
+	resources = []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "jobs", "webhooks", "audit", "transfers"}
 	levels    = []string{"read", "write", "admin"}
 )
 
@@ -29,7 +29,7 @@ func scopesOf(role openapi.Role) []string {
 	case openapi.RoleAdmin:
 		return []string{Everything}
 	case openapi.RoleManager:
-		return []string{"products:write", "inventory:write", "orders:write", "promotions:write", "settings:write", "customers:read"}
+		return []string{"products:write", "inventory:write", "orders:write", "promotions:write", "settings:write", "customers:read", "transfers:write"}
 	}
 	return nil
 }

@@ -234,6 +234,30 @@ func (q *Queries) CountProducts(ctx context.Context) (int64, error) {
 	return count, err
 }
 
+const currencies = `-- name: Currencies :many
+SELECT DISTINCT currency FROM product_prices ORDER BY currency
+`
+
+func (q *Queries) Currencies(ctx context.Context) ([]string, error) {
+	rows, err := q.db.Query(ctx, currencies)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var currency string
+		if err := rows.Scan(&currency); err != nil {
+			return nil, err
+		}
+		items = append(items, currency)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deepestLevel = `-- name: DeepestLevel :one
 SELECT max(cardinality(path))::integer FROM categories WHERE path @> ARRAY[$1::uuid]
 `
@@ -863,6 +887,21 @@ func (q *Queries) InsertBundleItems(ctx context.Context, arg InsertBundleItemsPa
 	return err
 }
 
+const insertCategoriesOfProducts = `-- name: InsertCategoriesOfProducts :exec
+INSERT INTO product_categories (product_id, category_id)
+SELECT unnest($1::uuid[]), unnest($2::uuid[])
+`
+
+type InsertCategoriesOfProductsParams struct {
+	ProductIds  []uuid.UUID
+	CategoryIds []uuid.UUID
+}
+
+func (q *Queries) InsertCategoriesOfProducts(ctx context.Context, arg InsertCategoriesOfProductsParams) error {
+	_, err := q.db.Exec(ctx, insertCategoriesOfProducts, arg.ProductIds, arg.CategoryIds)
+	return err
+}
+
 const insertCategory = `-- name: InsertCategory :exec
 INSERT INTO categories (id, slug, name, description, parent_id, path, position, seo)
 VALUES ($1, $2, $3, $4, ($5::uuid[])[cardinality($5::uuid[])], $5::uuid[] || $1::uuid, $6, $7)
@@ -959,6 +998,21 @@ func (q *Queries) InsertPrices(ctx context.Context, arg InsertPricesParams) erro
 	return err
 }
 
+const insertPricesOfProducts = `-- name: InsertPricesOfProducts :exec
+INSERT INTO product_prices (product_id, currency, lowest)
+SELECT v.product_id, p.currency, min(p.amount)
+FROM variants v
+JOIN prices p ON p.variant_id = v.id
+WHERE v.product_id = ANY($1::uuid[])
+GROUP BY v.product_id, p.currency
+`
+
+// As InsertProductPrices, of many.
+func (q *Queries) InsertPricesOfProducts(ctx context.Context, productIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, insertPricesOfProducts, productIds)
+	return err
+}
+
 const insertProduct = `-- name: InsertProduct :exec
 INSERT INTO products (id, version, slug, title, title_key, type, status, tax_category, marks, search, document, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
@@ -1032,6 +1086,38 @@ GROUP BY v.product_id, p.currency
 
 func (q *Queries) InsertProductPrices(ctx context.Context, productID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, insertProductPrices, productID)
+	return err
+}
+
+const insertVariants = `-- name: InsertVariants :exec
+INSERT INTO variants (id, product_id, position, sku, options, weight_grams, track_stock, stock_policy)
+SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::integer[]), unnest($4::text[]), unnest($5::text[])::jsonb,
+       unnest($6::bigint[]), unnest($7::boolean[]), unnest($8::text[])
+`
+
+type InsertVariantsParams struct {
+	Ids           []uuid.UUID
+	ProductIds    []uuid.UUID
+	Positions     []int32
+	Skus          []string
+	Options       []string
+	Weights       []int64
+	TrackStock    []bool
+	StockPolicies []string
+}
+
+// As UpsertVariants, of products that are new.
+func (q *Queries) InsertVariants(ctx context.Context, arg InsertVariantsParams) error {
+	_, err := q.db.Exec(ctx, insertVariants,
+		arg.Ids,
+		arg.ProductIds,
+		arg.Positions,
+		arg.Skus,
+		arg.Options,
+		arg.Weights,
+		arg.TrackStock,
+		arg.StockPolicies,
+	)
 	return err
 }
 
@@ -1203,6 +1289,35 @@ func (q *Queries) LockProductBySlug(ctx context.Context, slug string) (string, e
 	return document, err
 }
 
+const lockProductsBySlug = `-- name: LockProductsBySlug :many
+SELECT slug, document FROM products WHERE slug = ANY($1::text[]) ORDER BY id FOR UPDATE
+`
+
+type LockProductsBySlugRow struct {
+	Slug     string
+	Document string
+}
+
+func (q *Queries) LockProductsBySlug(ctx context.Context, slugs []string) ([]LockProductsBySlugRow, error) {
+	rows, err := q.db.Query(ctx, lockProductsBySlug, slugs)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []LockProductsBySlugRow
+	for rows.Next() {
+		var i LockProductsBySlugRow
+		if err := rows.Scan(&i.Slug, &i.Document); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockProductsInCategory = `-- name: LockProductsInCategory :many
 SELECT p.document
 FROM products p
@@ -1262,6 +1377,69 @@ func (q *Queries) MoveSubtree(ctx context.Context, arg MoveSubtreeParams) error 
 	return err
 }
 
+const ownersOfSKUs = `-- name: OwnersOfSKUs :many
+SELECT sku, product_id FROM variants WHERE sku = ANY($1::text[])
+`
+
+type OwnersOfSKUsRow struct {
+	Sku       string
+	ProductID uuid.UUID
+}
+
+// Whose variants have SKUs.
+func (q *Queries) OwnersOfSKUs(ctx context.Context, skus []string) ([]OwnersOfSKUsRow, error) {
+	rows, err := q.db.Query(ctx, ownersOfSKUs, skus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OwnersOfSKUsRow
+	for rows.Next() {
+		var i OwnersOfSKUsRow
+		if err := rows.Scan(&i.Sku, &i.ProductID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const pricesOfProducts = `-- name: PricesOfProducts :many
+SELECT v.id, p.currency, p.cost
+FROM variants v
+JOIN prices p ON p.variant_id = v.id
+WHERE v.product_id = ANY($1::uuid[]) AND p.cost IS NOT NULL
+`
+
+type PricesOfProductsRow struct {
+	ID       uuid.UUID
+	Currency string
+	Cost     *int64
+}
+
+func (q *Queries) PricesOfProducts(ctx context.Context, productIds []uuid.UUID) ([]PricesOfProductsRow, error) {
+	rows, err := q.db.Query(ctx, pricesOfProducts, productIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PricesOfProductsRow
+	for rows.Next() {
+		var i PricesOfProductsRow
+		if err := rows.Scan(&i.ID, &i.Currency, &i.Cost); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const productCosts = `-- name: ProductCosts :many
 SELECT v.id, v.sku, p.currency, p.cost::bigint AS cost
 FROM variants v
@@ -1319,6 +1497,40 @@ func (q *Queries) ProductsByID(ctx context.Context, ids []uuid.UUID) ([]uuid.UUI
 			return nil, err
 		}
 		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const productsFrom = `-- name: ProductsFrom :many
+SELECT id, document FROM products WHERE id > $1 ORDER BY id LIMIT $2::integer
+`
+
+type ProductsFromParams struct {
+	After uuid.UUID
+	Most  int32
+}
+
+type ProductsFromRow struct {
+	ID       uuid.UUID
+	Document string
+}
+
+func (q *Queries) ProductsFrom(ctx context.Context, arg ProductsFromParams) ([]ProductsFromRow, error) {
+	rows, err := q.db.Query(ctx, productsFrom, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ProductsFromRow
+	for rows.Next() {
+		var i ProductsFromRow
+		if err := rows.Scan(&i.ID, &i.Document); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -1467,6 +1679,35 @@ func (q *Queries) Sellables(ctx context.Context, arg SellablesParams) ([]Sellabl
 			&i.CollectionIds,
 			&i.Bundle,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const slugsOfSKUs = `-- name: SlugsOfSKUs :many
+SELECT v.sku, p.slug FROM variants v JOIN products p ON p.id = v.product_id WHERE v.sku = ANY($1::text[])
+`
+
+type SlugsOfSKUsRow struct {
+	Sku  string
+	Slug string
+}
+
+func (q *Queries) SlugsOfSKUs(ctx context.Context, skus []string) ([]SlugsOfSKUsRow, error) {
+	rows, err := q.db.Query(ctx, slugsOfSKUs, skus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SlugsOfSKUsRow
+	for rows.Next() {
+		var i SlugsOfSKUsRow
+		if err := rows.Scan(&i.Sku, &i.Slug); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

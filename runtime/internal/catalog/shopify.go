@@ -1,0 +1,129 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/internal/transfer"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+// readShopify makes a product of the rows that have its handle: the first says
+// what it is, those with a price are its variants, and any may have an image.
+// Prices are in the store's currency, as the file does not say which.
+func (k *Catalog) readShopify(ctx context.Context, rows []transfer.Row) (openapi.ProductInput, error) {
+	var f problem.Findings
+	currency, err := k.currency(ctx)
+	if err != nil {
+		return openapi.ProductInput{}, err
+	}
+	first := rows[0]
+	slug := ShopifySlug(first)
+	f.Require(slug != "", "Handle", "has no letter from a to z and no digit")
+	in := openapi.ProductInput{Title: first.Get("Title"), Slug: &slug, Type: openapi.ProductTypeSimple, Status: new(openapi.ProductStatusActive)}
+	if s := openapi.ProductStatus(strings.ToLower(first.Get("Status"))); s.Valid() {
+		in.Status = &s
+	}
+	if strings.EqualFold(first.Get("Published"), "false") && *in.Status == openapi.ProductStatusActive {
+		in.Status = new(openapi.ProductStatusDraft)
+	}
+	in.Description = optional.Of(first.Get("Body (HTML)"))
+	for tag := range strings.SplitSeq(first.Get("Tags"), ",") {
+		if tag = strings.TrimSpace(tag); tag != "" && !slices.ContainsFunc(optional.Value(in.Tags), func(t string) bool { return strings.EqualFold(t, tag) }) {
+			in.Tags = appended(in.Tags, tag)
+		}
+	}
+	for _, column := range []string{"Vendor", "Type"} {
+		if value := strings.TrimSpace(first.Get(column)); value != "" {
+			in.Attributes = appended(in.Attributes, openapi.Attribute{Name: column, Value: value})
+		}
+	}
+	if title, description := first.Get("SEO Title"), first.Get("SEO Description"); title+description != "" {
+		in.Seo = &openapi.Seo{Title: optional.Of(title), Description: optional.Of(description)}
+	}
+	for i := range 3 {
+		if name := first.Get(fmt.Sprintf("Option%d Name", i+1)); name != "" && !hasNoOptions(first) {
+			in.Options = appended(in.Options, name)
+		}
+	}
+	if in.Options != nil {
+		in.Type = openapi.ProductTypeVariable
+	} else if strings.EqualFold(first.Get("Variant Requires Shipping"), "false") {
+		in.Type = openapi.ProductTypeDigital
+	}
+	for _, row := range rows {
+		if src := row.Get("Image Src"); src != "" && len(optional.Value(in.Images)) < maxImages {
+			in.Images = appended(in.Images, openapi.Image{Url: src, Alt: optional.Of(row.Get("Image Alt Text"))})
+		}
+	}
+	for i, row := range ShopifyVariants(rows) {
+		at := fmt.Sprintf("/variants/%d", i)
+		v := openapi.VariantInput{Sku: ShopifySKU(row, i), Prices: []openapi.PriceInput{{
+			Currency: currency, Amount: row.Get("Variant Price"), Cost: optional.Of(row.Get("Cost per item")),
+		}}}
+		if before := row.Get("Variant Compare At Price"); before != "" && decimalAbove(before, row.Get("Variant Price")) {
+			v.Prices[0].CompareAt = &before
+		}
+		if in.Type != openapi.ProductTypeDigital {
+			v.TrackStock = new(row.Get("Variant Inventory Tracker") != "")
+		}
+		if strings.EqualFold(row.Get("Variant Inventory Policy"), "continue") {
+			v.StockPolicy = new(openapi.StockPolicyContinue)
+		}
+		if text := row.Get("Variant Grams"); text != "" {
+			grams, err := strconv.ParseFloat(text, 64)
+			f.Require(err == nil && grams >= 0 && grams <= maxWeight, at+"/weightGrams", "must be a number of grams")
+			v.WeightGrams = new(int64(grams + 0.5))
+		}
+		for j, name := range optional.Value(in.Options) {
+			if v.Options == nil {
+				v.Options = &map[string]string{}
+			}
+			(*v.Options)[name] = row.Get(fmt.Sprintf("Option%d Value", j+1))
+		}
+		in.Variants = append(in.Variants, v)
+	}
+	return in, f.Err()
+}
+
+// hasNoOptions reports whether a product's only option is the one that Shopify
+// gives those that have none.
+func hasNoOptions(first transfer.Row) bool {
+	return first.Get("Option1 Name") == "Title" && first.Get("Option1 Value") == "Default Title"
+}
+
+// ShopifyVariants are the rows that describe variants.
+func ShopifyVariants(rows []transfer.Row) []transfer.Row {
+	return slices.DeleteFunc(slices.Clone(rows), func(r transfer.Row) bool { return r.Get("Variant Price") == "" })
+}
+
+var unslugged = regexp.MustCompile(`[^a-z0-9]+`)
+
+// ShopifySlug is a handle as a slug.
+func ShopifySlug(r transfer.Row) string {
+	slug := strings.Trim(unslugged.ReplaceAllString(strings.ToLower(r.Get("Handle")), "-"), "-")
+	return strings.Trim(slug[:min(len(slug), maxSlug)], "-")
+}
+
+// ShopifySKU is a variant's, or made of the product's handle where it has none.
+func ShopifySKU(r transfer.Row, i int) string {
+	if sku := strings.TrimSpace(r.Get("Variant SKU")); sku != "" {
+		return sku
+	}
+	end := fmt.Sprintf("-%d", i+1)
+	slug := ShopifySlug(r)
+	return slug[:min(len(slug), 64-len(end))] + end
+}
+
+// decimalAbove reports whether an amount is above another; what is none is not.
+func decimalAbove(a, b string) bool {
+	x, errX := strconv.ParseFloat(a, 64)
+	y, errY := strconv.ParseFloat(b, 64)
+	return errX == nil && errY == nil && x > y
+}

@@ -1,0 +1,266 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"gitee.com/captainjez/gocart/runtime/internal/catalog/catalogdb"
+	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/internal/transfer"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+// Transfer is how products are brought in and taken out: as JSON Lines of
+// ProductInput, as CSV with a row for each variant, and as Shopify's CSV.
+func (k *Catalog) Transfer() transfer.Kind {
+	return transfer.Of[openapi.ProductInput]{
+		Name: "products", ReadScope: "products:read", WriteScope: "products:write",
+		Put: k.Import, From: k.from,
+		Sheets: map[string]transfer.Sheet[openapi.ProductInput]{
+			"csv": {
+				Group: "slug", Required: []string{"slug", "title", "type", "sku"}, Known: isColumn, Read: readSheet,
+				Columns: k.columns, Rows: sheetOf,
+			},
+			"shopify": {Group: "Handle", Required: []string{"Handle", "Title", "Variant Price"}, Read: k.readShopify},
+		},
+	}
+}
+
+// from reads products after an id, as they would be brought in.
+func (k *Catalog) from(ctx context.Context, after uuid.UUID, most int32) ([]openapi.ProductInput, uuid.UUID, error) {
+	q := catalogdb.New(k.pool)
+	rows, err := q.ProductsFrom(ctx, catalogdb.ProductsFromParams{After: after, Most: most})
+	if err != nil || len(rows) == 0 {
+		return nil, after, err
+	}
+	ids := make([]uuid.UUID, len(rows))
+	for i, r := range rows {
+		ids[i] = r.ID
+	}
+	costs := map[string]string{}
+	priced, err := q.PricesOfProducts(ctx, ids)
+	if err != nil {
+		return nil, after, err
+	}
+	for _, r := range priced {
+		costs[r.ID.String()+r.Currency] = money.Amount{Minor: *r.Cost, Currency: r.Currency}.Decimal()
+	}
+	all := make([]openapi.ProductInput, len(rows))
+	for i, r := range rows {
+		var p openapi.Product
+		if err := json.Unmarshal([]byte(r.Document), &p); err != nil {
+			return nil, after, fmt.Errorf("product %s: %w", r.ID, err)
+		}
+		all[i] = inputOf(p, costs)
+	}
+	return all, ids[len(ids)-1], nil
+}
+
+// inputOf is what makes a product what it is.
+func inputOf(p openapi.Product, costs map[string]string) openapi.ProductInput {
+	in := openapi.ProductInput{
+		Title: p.Title, Slug: &p.Slug, Description: &p.Description, Type: p.Type, Status: &p.Status, TaxCategory: &p.TaxCategory,
+		Options: &p.Options, Bundle: &p.Bundle, Images: &p.Images, Attributes: &p.Attributes, Tags: &p.Tags, CategoryIds: &p.CategoryIds, Seo: &p.Seo,
+	}
+	for _, v := range p.Variants {
+		out := openapi.VariantInput{Sku: v.Sku, Options: &v.Options, WeightGrams: &v.WeightGrams, TrackStock: &v.TrackStock, StockPolicy: &v.StockPolicy}
+		for _, price := range v.Prices {
+			one := openapi.PriceInput{Amount: price.Amount, Currency: price.Currency, CompareAt: price.CompareAt}
+			if cost, ok := costs[v.Id.String()+price.Currency]; ok {
+				one.Cost = &cost
+			}
+			out.Prices = append(out.Prices, one)
+		}
+		in.Variants = append(in.Variants, out)
+	}
+	return in
+}
+
+// The columns of a CSV. What is of the product stands in its first row; the
+// others are of variants. Several of something stand on lines of one cell.
+var (
+	productColumns = []string{"slug", "title", "description", "type", "status", "taxCategory", "tags", "categoryIds", "images", "attributes", "seoTitle", "seoDescription"}
+	optionColumns  = func() (all []string) {
+		for i := range maxOptions {
+			all = append(all, optionName(i), optionValue(i))
+		}
+		return all
+	}()
+	variantColumns = []string{"sku", "weightGrams", "trackStock", "stockPolicy"}
+	// priceColumns are followed by a currency, as in "price EUR".
+	priceColumns = []string{"price ", "compareAt ", "cost "}
+)
+
+func optionName(i int) string  { return fmt.Sprintf("option%dName", i+1) }
+func optionValue(i int) string { return fmt.Sprintf("option%dValue", i+1) }
+
+func isColumn(name string) bool {
+	for _, all := range [][]string{productColumns, optionColumns, variantColumns} {
+		if slices.Contains(all, name) {
+			return true
+		}
+	}
+	for _, prefix := range priceColumns {
+		if currency, ok := strings.CutPrefix(name, prefix); ok {
+			_, err := money.Exponent(currency)
+			return err == nil
+		}
+	}
+	return false
+}
+
+// columns are those of all products, in the currencies that they have now.
+func (k *Catalog) columns(ctx context.Context) ([]string, error) {
+	currencies, err := catalogdb.New(k.pool).Currencies(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading currencies: %w", err)
+	}
+	all := slices.Concat(productColumns, variantColumns, optionColumns)
+	for _, currency := range currencies {
+		for _, prefix := range priceColumns {
+			all = append(all, prefix+currency)
+		}
+	}
+	return all, nil
+}
+
+// readSheet makes a product of its rows.
+func readSheet(_ context.Context, rows []transfer.Row) (openapi.ProductInput, error) {
+	var f problem.Findings
+	first := rows[0]
+	in := openapi.ProductInput{Title: first.Get("title"), Type: openapi.ProductType(first.Get("type"))}
+	in.Slug = optional.Of(first.Get("slug"))
+	in.Description = optional.Of(first.Get("description"))
+	in.Status = optional.Of(openapi.ProductStatus(first.Get("status")))
+	in.TaxCategory = optional.Of(first.Get("taxCategory"))
+	if tags := lines(first.Get("tags")); tags != nil {
+		in.Tags = &tags
+	}
+	for i, id := range lines(first.Get("categoryIds")) {
+		parsed, err := uuid.Parse(id)
+		f.Require(err == nil, fmt.Sprintf("/categoryIds/%d", i), "is no id")
+		in.CategoryIds = appended(in.CategoryIds, parsed)
+	}
+	for _, line := range lines(first.Get("images")) {
+		address, alt, _ := strings.Cut(line, " ")
+		in.Images = appended(in.Images, openapi.Image{Url: address, Alt: optional.Of(alt)})
+	}
+	for i, line := range lines(first.Get("attributes")) {
+		name, value, ok := strings.Cut(line, ": ")
+		f.Require(ok, fmt.Sprintf("/attributes/%d", i), `must be a line such as "Material: cotton"`)
+		in.Attributes = appended(in.Attributes, openapi.Attribute{Name: name, Value: value})
+	}
+	if title, description := first.Get("seoTitle"), first.Get("seoDescription"); title+description != "" {
+		in.Seo = &openapi.Seo{Title: optional.Of(title), Description: optional.Of(description)}
+	}
+	for i := range maxOptions {
+		if name := first.Get(optionName(i)); name != "" {
+			in.Options = appended(in.Options, name)
+		}
+	}
+	for i, row := range rows {
+		in.Variants = append(in.Variants, readVariant(&f, fmt.Sprintf("/variants/%d", i), row, optional.Value(in.Options)))
+	}
+	return in, f.Err()
+}
+
+func readVariant(f *problem.Findings, at string, row transfer.Row, options []string) openapi.VariantInput {
+	v := openapi.VariantInput{Sku: row.Get("sku"), Prices: []openapi.PriceInput{}}
+	v.StockPolicy = optional.Of(openapi.StockPolicy(row.Get("stockPolicy")))
+	if text := row.Get("weightGrams"); text != "" {
+		grams, err := strconv.ParseInt(text, 10, 64)
+		f.Require(err == nil, at+"/weightGrams", "must be a whole number of grams")
+		v.WeightGrams = &grams
+	}
+	if text := row.Get("trackStock"); text != "" {
+		track, err := strconv.ParseBool(strings.ToLower(text))
+		f.Require(err == nil, at+"/trackStock", "must be true or false")
+		v.TrackStock = &track
+	}
+	for i, name := range options {
+		if v.Options == nil {
+			v.Options = &map[string]string{}
+		}
+		if value := row.Get(optionValue(i)); value != "" {
+			(*v.Options)[name] = value
+		}
+	}
+	for _, column := range row.Columns() {
+		currency, ok := strings.CutPrefix(column, "price ")
+		if !ok || row.Get(column) == "" {
+			continue
+		}
+		v.Prices = append(v.Prices, openapi.PriceInput{
+			Currency: currency, Amount: row.Get(column), CompareAt: optional.Of(row.Get("compareAt " + currency)), Cost: optional.Of(row.Get("cost " + currency)),
+		})
+	}
+	return v
+}
+
+func appended[T any](list *[]T, one T) *[]T {
+	all := append(optional.Value(list), one)
+	return &all
+}
+
+// lines are those of a cell that are not empty.
+func lines(cell string) (all []string) {
+	for line := range strings.Lines(cell) {
+		if line = strings.TrimSpace(line); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// sheetOf are a product's rows. What a bundle is made of is in JSON Lines only.
+func sheetOf(p openapi.ProductInput) []map[string]string {
+	rows := make([]map[string]string, len(p.Variants))
+	options := optional.Value(p.Options)
+	for i, v := range p.Variants {
+		row := map[string]string{
+			"slug": optional.Value(p.Slug), "sku": transfer.Defused(v.Sku), "weightGrams": strconv.FormatInt(optional.Value(v.WeightGrams), 10),
+			"trackStock": strconv.FormatBool(optional.Value(v.TrackStock)), "stockPolicy": string(optional.Value(v.StockPolicy)),
+		}
+		for j, name := range options {
+			row[optionValue(j)] = transfer.Defused(optional.Value(v.Options)[name])
+		}
+		for _, price := range v.Prices {
+			row["price "+price.Currency] = price.Amount
+			row["compareAt "+price.Currency] = optional.Value(price.CompareAt)
+			row["cost "+price.Currency] = optional.Value(price.Cost)
+		}
+		rows[i] = row
+	}
+	first := rows[0]
+	for column, text := range map[string]string{
+		"title": p.Title, "description": optional.Value(p.Description), "tags": strings.Join(optional.Value(p.Tags), "\n"),
+		"seoTitle": optional.Value(optional.Value(p.Seo).Title), "seoDescription": optional.Value(optional.Value(p.Seo).Description),
+	} {
+		first[column] = transfer.Defused(text)
+	}
+	first["type"], first["status"], first["taxCategory"] = string(p.Type), string(optional.Value(p.Status)), optional.Value(p.TaxCategory)
+	for j, name := range options {
+		first[optionName(j)] = transfer.Defused(name)
+	}
+	var categories, images, attributes []string
+	for _, id := range optional.Value(p.CategoryIds) {
+		categories = append(categories, id.String())
+	}
+	for _, image := range optional.Value(p.Images) {
+		images = append(images, strings.TrimSpace(image.Url+" "+strings.ReplaceAll(optional.Value(image.Alt), "\n", " ")))
+	}
+	for _, a := range optional.Value(p.Attributes) {
+		attributes = append(attributes, a.Name+": "+a.Value)
+	}
+	first["categoryIds"], first["images"] = strings.Join(categories, "\n"), strings.Join(images, "\n")
+	first["attributes"] = transfer.Defused(strings.Join(attributes, "\n"))
+	return rows
+}

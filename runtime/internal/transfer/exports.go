@@ -1,0 +1,93 @@
+package transfer
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/csv"
+	"encoding/json"
+	"net/http"
+
+	"github.com/google/uuid"
+
+	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+)
+
+const (
+	// page is how many records are read at once, and maxPage how many bytes an
+	// answer has before it ends with the last record that was begun.
+	page    = 500
+	maxPage = 1 << 20
+)
+
+// writer takes what is exported.
+type writer struct {
+	buffer bytes.Buffer
+	sheet  *csv.Writer
+}
+
+func (w *writer) line(b []byte) {
+	w.buffer.Write(b)
+	w.buffer.WriteByte('\n')
+}
+
+// row writes the cells of columns.
+func (w *writer) row(columns []string, cells map[string]string) {
+	record := make([]string, len(columns))
+	for i, name := range columns {
+		record[i] = cells[name]
+	}
+	_ = w.sheet.Write(record) // a buffer takes everything
+}
+
+// place is where an export goes on.
+type place struct {
+	After   uuid.UUID `json:"after"`
+	Columns []string  `json:"columns,omitempty"`
+	Kind    string    `json:"kind"`
+	Format  string    `json:"format"`
+}
+
+// export writes records after a cursor, in the order in which they were made; next
+// is the cursor of those after them, empty where there are none. The first part
+// of a CSV names its columns, and they are those of all parts.
+func (t *Transfers) export(ctx context.Context, who *identity.Principal, kindName, format, cursor string) (body []byte, next string, err error) {
+	kind, err := t.kind(who, kindName, format, false)
+	if err != nil {
+		return nil, "", err
+	}
+	at := place{Kind: kindName, Format: format}
+	w := &writer{}
+	w.sheet = csv.NewWriter(&w.buffer)
+	w.sheet.UseCRLF = true // RFC 4180
+	if cursor != "" {
+		raw, err := base64.RawURLEncoding.DecodeString(cursor)
+		if err == nil {
+			err = json.Unmarshal(raw, &at)
+		}
+		if err != nil || at.Kind != kindName || at.Format != format {
+			return nil, "", problem.New(http.StatusBadRequest, "invalid_cursor", "The cursor is not one of this export.")
+		}
+	} else {
+		if at.Columns, err = kind.columns(ctx, format); err != nil {
+			return nil, "", err
+		}
+		if at.Columns != nil {
+			_ = w.sheet.Write(at.Columns)
+		}
+	}
+	for more := true; more && w.buffer.Len() < maxPage; w.sheet.Flush() {
+		var last uuid.UUID
+		if last, more, err = kind.take(ctx, format, at.Columns, at.After, w); err != nil {
+			return nil, "", err
+		}
+		if !more {
+			w.sheet.Flush()
+			return w.buffer.Bytes(), "", nil
+		}
+		at.After = last
+	}
+	raw, err := json.Marshal(at)
+	return w.buffer.Bytes(), base64.RawURLEncoding.EncodeToString(raw), err
+}

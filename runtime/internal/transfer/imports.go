@@ -1,0 +1,351 @@
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/internal/transfer/transferdb"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+const (
+	// atOnce is how many records are stored in one transaction.
+	atOnce = 100
+	// patience is for how long a part is worked at; what is left of it comes
+	// again. It is less than a request may take.
+	patience = 3 * time.Second
+	// MaxPart is the most of a file that comes at once, in bytes.
+	MaxPart = 1 << 20
+	// maxRefusals is how many refused records of an import are kept with why.
+	maxRefusals = 1000
+	// keepFor is for how long an import is remembered after its last part.
+	keepFor = 30 * 24 * time.Hour
+)
+
+// begin stores a new import of who may write its kind.
+func (t *Transfers) begin(ctx context.Context, tx pgx.Tx, who *identity.Principal, in openapi.ImportInput) (openapi.Import, error) {
+	if _, err := t.kind(who, string(in.Kind), string(in.Format), true); err != nil {
+		return openapi.Import{}, err
+	}
+	row := transferdb.InsertImportParams{
+		ID: uuid.Must(uuid.NewV7()), Kind: string(in.Kind), Format: string(in.Format), DryRun: in.DryRun != nil && *in.DryRun, Actor: who.Actor(),
+		At: t.now().Truncate(time.Microsecond),
+	}
+	if err := transferdb.New(tx).InsertImport(ctx, row); err != nil {
+		return openapi.Import{}, fmt.Errorf("storing an import: %w", err)
+	}
+	return shown(transferdb.Import{
+		ID: row.ID, Kind: row.Kind, Format: row.Format, DryRun: row.DryRun, Actor: row.Actor, CreatedAt: row.At, UpdatedAt: row.At,
+	}), nil
+}
+
+// kind is that of a name, for who may bring it in or take it out in a format.
+func (t *Transfers) kind(who *identity.Principal, name, format string, in bool) (Kind, error) {
+	k, ok := t.kinds[name]
+	if !ok {
+		names := slices.Sorted(maps.Keys(t.kinds))
+		return nil, problem.Invalid(problem.Field{Pointer: "/kind", Detail: "must be one of " + strings.Join(names, ", ")})
+	}
+	a := k.about()
+	scope := a.readScope
+	if in {
+		scope = a.writeScope
+	}
+	if scope == "" {
+		return nil, problem.Invalid(problem.Field{Pointer: "/kind", Detail: fmt.Sprintf("%s can not be brought in", name)})
+	}
+	if !who.Can(scope) {
+		return nil, problem.New(http.StatusForbidden, "forbidden", "It needs the scope %s.", scope)
+	}
+	s, isSheet := a.sheets[format]
+	if format != formatLines && (!isSheet || !in && !s.writes) {
+		return nil, problem.Invalid(problem.Field{Pointer: "/format", Detail: fmt.Sprintf("%s have no such format", name)})
+	}
+	return k, nil
+}
+
+// find reads an import of who may write its kind; for others there is none.
+func (t *Transfers) find(ctx context.Context, who *identity.Principal, id uuid.UUID) (transferdb.Import, Kind, error) {
+	row, err := transferdb.New(t.pool).ImportByID(ctx, id)
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return row, nil, fmt.Errorf("reading an import: %w", err)
+	}
+	if err == nil {
+		if k, err := t.kind(who, row.Kind, row.Format, true); err == nil {
+			return row, k, nil
+		}
+	}
+	return row, nil, problem.New(http.StatusNotFound, "import_not_found", "No import of yours has the id %s.", id)
+}
+
+// proceed takes the next part of an import's file, which begins at an offset,
+// and returns how far the import has come then: records are stored a hundred at
+// a time, and what is not stored within some seconds is to come again. Last says
+// that nothing comes after the part.
+func (t *Transfers) proceed(ctx context.Context, who *identity.Principal, id uuid.UUID, offset int64, data []byte, last bool) (openapi.Import, error) {
+	row, kind, err := t.find(ctx, who, id)
+	if err == nil {
+		err = at(row, offset)
+	}
+	if err != nil {
+		return openapi.Import{}, err
+	}
+	todo, err := cut(row, kind, data, last)
+	if err != nil {
+		return openapi.Import{}, err
+	}
+	for begun := time.Now(); ; {
+		step := todo.next(row.Received)
+		if row, err = t.step(ctx, kind, row, step); err != nil {
+			return openapi.Import{}, err
+		}
+		if len(todo.pieces) == 0 || time.Since(begun) > patience {
+			return shown(row), nil
+		}
+	}
+}
+
+// at refuses a part that does not begin where the import is.
+func at(row transferdb.Import, offset int64) error {
+	switch {
+	case row.Done:
+		return problem.New(http.StatusConflict, "import_done", "The import has ended.")
+	case row.Received != offset:
+		return problem.New(http.StatusConflict, "offset_mismatch", "The import goes on at byte %d.", row.Received)
+	}
+	return nil
+}
+
+// part is what a part of a file holds.
+type part struct {
+	// base is where in the file it begins, and rows which of its rows is its first.
+	base, rows int64
+	header     []string
+	// headed is where the header ends, 0 where it came before.
+	headed int64
+	pieces []piece
+	last   bool
+}
+
+func cut(row transferdb.Import, kind Kind, data []byte, last bool) (*part, error) {
+	p := &part{base: row.Received, rows: row.Rows, header: row.Header, last: last}
+	if row.Format == formatLines {
+		p.pieces = cutLines(data, last)
+	} else {
+		s := kind.about().sheets[row.Format]
+		if row.Received == 0 {
+			var ok bool
+			var err error
+			if p.header, p.headed, ok, err = cutHeader(data, last, s); err != nil {
+				return nil, err
+			}
+			if ok {
+				p.rows++
+			}
+		}
+		if p.header != nil {
+			p.pieces = cutRows(data[p.headed:], p.header, s, last)
+			for i := range p.pieces {
+				p.pieces[i].end += p.headed
+			}
+		}
+	}
+	if len(p.pieces) == 0 && p.headed == 0 && !last && len(data) >= MaxPart {
+		return nil, problem.New(http.StatusUnprocessableEntity, "record_too_long",
+			"From byte %d on is no end of a record within %d bytes: is a quote missing?", row.Received, MaxPart)
+	}
+	return p, nil
+}
+
+// step is what is done in one transaction.
+type step struct {
+	from, to int64 // bytes of the file
+	rows     int64 // of which are these many rows
+	first    int64 // the first of them
+	header   []string
+	pieces   []piece
+	done     bool
+}
+
+// next takes the next records off the part.
+func (p *part) next(from int64) step {
+	n := min(atOnce, len(p.pieces))
+	s := step{from: from, to: max(from, p.base+p.headed), first: p.rows, header: p.header, pieces: p.pieces[:n]}
+	if from == p.base && p.headed > 0 {
+		s.rows = 1
+	}
+	if n > 0 {
+		s.to = p.base + p.pieces[n-1].end
+	}
+	for _, one := range s.pieces {
+		s.rows += one.rows
+	}
+	p.pieces = p.pieces[n:]
+	s.done = p.last && len(p.pieces) == 0
+	return s
+}
+
+// errDry undoes what a dry run did.
+var errDry = errors.New("a dry run")
+
+// step stores some records and how far the import has come.
+func (t *Transfers) step(ctx context.Context, kind Kind, was transferdb.Import, s step) (row transferdb.Import, err error) {
+	b, err := s.read(ctx, kind, was.Format) // before it holds a connection, for that may take another
+	if err != nil {
+		return row, err
+	}
+	after := func(context.Context) {}
+	err = db.WithTx(ctx, t.pool, func(tx pgx.Tx) error {
+		q := transferdb.New(tx)
+		now, err := q.LockImport(ctx, was.ID)
+		if err != nil {
+			return fmt.Errorf("locking an import: %w", err)
+		}
+		if err := at(now, s.from); err != nil {
+			return err
+		}
+		if row = now; s.from == s.to && !s.done {
+			return nil
+		}
+		results, done, err := t.put(ctx, tx, kind, was.DryRun, b.records)
+		if err != nil {
+			return err
+		}
+		after = done
+		moved := transferdb.MoveImportParams{
+			ID: was.ID, Header: s.header, Received: s.to, Rows: s.rows, Done: s.done, At: t.now().Truncate(time.Microsecond),
+		}
+		for i, r := range results {
+			switch {
+			case r.Err != nil:
+				if err := b.refuse(s.first+b.of[i].row, r.Err); err != nil {
+					return err
+				}
+			case r.Outcome == Created:
+				moved.Created++
+			case r.Outcome == Updated:
+				moved.Updated++
+			default:
+				moved.Unchanged++
+			}
+		}
+		moved.Refused = int64(len(b.refused.Rows))
+		if room := max(0, maxRefusals-now.Refused); room > 0 && moved.Refused > 0 {
+			if err := q.InsertRefusals(ctx, b.most(was.ID, int(min(room, moved.Refused)))); err != nil {
+				return fmt.Errorf("storing refusals: %w", err)
+			}
+		}
+		if row, err = q.MoveImport(ctx, moved); err != nil {
+			return fmt.Errorf("storing an import: %w", err)
+		}
+		return nil
+	})
+	if err == nil {
+		after(ctx)
+	}
+	return row, err
+}
+
+// read are the records of a step, and what can not be one.
+type read struct {
+	records []any
+	of      []piece
+	refused transferdb.InsertRefusalsParams
+}
+
+func (s *step) read(ctx context.Context, kind Kind, format string) (b read, err error) {
+	for _, p := range s.pieces {
+		if p.err == nil && p.sheet == nil && len(p.line) == 0 {
+			continue // an empty line
+		}
+		r, err := kind.read(ctx, format, p)
+		if err == nil {
+			b.records, b.of = append(b.records, r), append(b.of, p)
+		} else if err := b.refuse(s.first+p.row, err); err != nil {
+			return b, err
+		}
+	}
+	return b, nil
+}
+
+// refuse notes why the record of a row is not taken. Its error is one that is
+// not about the record.
+func (b *read) refuse(row int64, why error) error {
+	p, ok := why.(*problem.Problem) //nolint:errorlint // what is wrapped is an error of more than the record
+	if !ok {
+		return why
+	}
+	errs := p.Errors
+	if errs == nil {
+		errs = []problem.Field{}
+	}
+	encoded, err := json.Marshal(errs)
+	r := &b.refused
+	r.Rows, r.Codes, r.Details, r.Errors = append(r.Rows, row+1), append(r.Codes, p.Code), append(r.Details, p.Detail), append(r.Errors, string(encoded))
+	return err
+}
+
+// most are the first refusals.
+func (b *read) most(id uuid.UUID, n int) transferdb.InsertRefusalsParams {
+	r := b.refused
+	return transferdb.InsertRefusalsParams{ImportID: id, Rows: r.Rows[:n], Codes: r.Codes[:n], Details: r.Details[:n], Errors: r.Errors[:n]}
+}
+
+// put stores records, or for a dry run finds out what would become of them.
+func (t *Transfers) put(ctx context.Context, tx pgx.Tx, kind Kind, dry bool, records []any) (results []Result, after func(context.Context), err error) {
+	after = func(context.Context) {}
+	if len(records) == 0 {
+		return nil, after, nil
+	}
+	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+		var done func(context.Context)
+		if results, done, err = kind.put(ctx, tx, records); err != nil {
+			return err
+		}
+		if dry {
+			return errDry
+		}
+		if done != nil {
+			after = done
+		}
+		return nil
+	})
+	if errors.Is(err, errDry) {
+		err = nil
+	}
+	return results, after, err
+}
+
+func shown(r transferdb.Import) openapi.Import {
+	state := openapi.ImportStateOpen
+	if r.Done {
+		state = openapi.ImportStateDone
+	}
+	return openapi.Import{
+		Id: r.ID, Kind: openapi.TransferKind(r.Kind), Format: openapi.TransferFormat(r.Format), DryRun: r.DryRun, Actor: r.Actor, State: state,
+		Offset: r.Received, Rows: r.Rows, Created: r.Created, Updated: r.Updated, Unchanged: r.Unchanged, Refused: r.Refused,
+		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+	}
+}
+
+// Forget removes imports that nobody went on with for long, and returns how many.
+func (t *Transfers) Forget(ctx context.Context) (int64, error) {
+	n, err := transferdb.New(t.pool).ForgetImports(ctx, t.now().Add(-keepFor))
+	if err != nil {
+		return 0, fmt.Errorf("forgetting imports: %w", err)
+	}
+	return n, nil
+}
