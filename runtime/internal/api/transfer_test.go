@@ -1,0 +1,267 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+func (s *store) begin(kind, format string, dry bool) openapi.Import {
+	s.t.Helper()
+	return admin[openapi.Import](s, "POST", "/imports", openapi.ImportInput{
+		Kind: openapi.TransferKind(kind), Format: openapi.TransferFormat(format), DryRun: &dry,
+	}, http.StatusCreated)
+}
+
+// part sends what an import lacks of a file, up to so many bytes.
+func (s *store) part(i openapi.Import, file string, most int) (openapi.Import, int) {
+	s.t.Helper()
+	end := min(len(file), int(i.Offset)+most)
+	w := s.asAdmin("PATCH", "/imports/"+i.Id.String(), file[i.Offset:end], "Content-Type", "application/octet-stream",
+		"Upload-Offset", strconv.FormatInt(i.Offset, 10), "Upload-Complete", strconv.FormatBool(end == len(file)))
+	var out openapi.Import
+	if err := json.Unmarshal(w.Body.Bytes(), &out); err != nil {
+		s.t.Fatalf("answered %s: %v", w.Body, err)
+	}
+	return out, w.Code
+}
+
+// bring sends a whole file, in parts of random sizes.
+func (s *store) bring(kind, format, file string) openapi.Import {
+	s.t.Helper()
+	i := s.begin(kind, format, false)
+	for size := 1; i.State == openapi.ImportStateOpen; size = 1 + rand.IntN(2*len(file)) {
+		before := i.Offset
+		var code int
+		if i, code = s.part(i, file, max(size, 2000)); code != http.StatusOK {
+			s.t.Fatalf("at byte %d: %d", before, code)
+		}
+	}
+	if i.Offset != int64(len(file)) {
+		s.t.Errorf("ended at byte %d of %d", i.Offset, len(file))
+	}
+	return i
+}
+
+func (s *store) counts(i openapi.Import, created, updated, unchanged, refused int64) {
+	s.t.Helper()
+	if i.Created != created || i.Updated != updated || i.Unchanged != unchanged || i.Refused != refused {
+		s.t.Errorf("%d are new, %d changed, %d as they were, %d refused; want %d, %d, %d, %d: %+v",
+			i.Created, i.Updated, i.Unchanged, i.Refused, created, updated, unchanged, refused, s.refusals(i))
+	}
+}
+
+func (s *store) refusals(i openapi.Import) []openapi.ImportRefusal {
+	s.t.Helper()
+	return admin[openapi.ImportRefusalList](s, "GET", "/imports/"+i.Id.String()+"/refusals", nil, http.StatusOK).Refusals
+}
+
+// out is a whole export.
+func (s *store) out(kind, format string) string {
+	s.t.Helper()
+	all := ""
+	for path := "/exports/" + kind + "?format=" + format; path != ""; {
+		w := s.asAdmin("GET", path, "")
+		if w.Code != http.StatusOK {
+			s.t.Fatalf("answered %d: %s", w.Code, w.Body)
+		}
+		all += w.Body.String()
+		path, _, _ = strings.Cut(strings.TrimPrefix(w.Header().Get("Link"), "</api/v1"), ">")
+	}
+	return all
+}
+
+const shirts = "\xef\xbb\xbfslug,title,type,status,tags,attributes,images,option1Name,sku,option1Value,price EUR,price JPY,cost EUR,weightGrams\r\n" +
+	"shirt,\"Shirt, \"\"soft\"\"\",variable,active,\"summer\nsale\",Material: cotton,https://img.example/a.png a shirt,Size,SHIRT-S,S,10.00,1500,4.00,200\r\n" +
+	"shirt,,,,,,,,SHIRT-M,M,11.00,1600,,210\r\n" +
+	"mug,\"'=HYPERLINK(\"\"x\"\")\",simple,,,,,,MUG,,5.00,,,\r\n"
+
+func TestProductsComeInAndGoOutAsTheyAre(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.counts(s.bring("products", "csv", shirts), 2, 0, 0, 0)
+	mug := admin[openapi.Product](s, "GET", "/products/mug", nil, http.StatusOK)
+	if mug.Title != `=HYPERLINK("x")` || mug.Status != openapi.ProductStatusDraft {
+		t.Errorf("the mug is %+v", mug)
+	}
+	shirt := admin[openapi.Product](s, "GET", "/products/shirt", nil, http.StatusOK)
+	if len(shirt.Variants) != 2 || shirt.Variants[1].Prices[1].Amount != "1600" || shirt.Variants[0].Options["Size"] != "S" || len(shirt.Tags) != 2 || shirt.Attributes[0].Value != "cotton" {
+		t.Errorf("the shirt is %+v", shirt)
+	}
+	s.counts(s.bring("products", "csv", shirts), 0, 0, 2, 0)
+	sheet, lines := s.out("products", "csv"), s.out("products", "jsonl")
+	if !strings.Contains(sheet, `"'=HYPERLINK(""x"")"`) {
+		t.Errorf("a spreadsheet takes a title for a formula: %s", sheet)
+	}
+	for format, file := range map[string]string{"csv": sheet, "jsonl": lines} {
+		s.counts(s.bring("products", format, file), 0, 0, 2, 0)
+		s.counts(newStore(t).bring("products", format, file), 2, 0, 0, 0)
+		s.counts(s.bring("products", format, strings.ReplaceAll(file, "4.00", "3.00")), 0, 1, 1, 0) // a cost
+		s.counts(s.bring("products", format, file), 0, 1, 1, 0)
+	}
+	if now := admin[openapi.Product](s, "GET", "/products/shirt", nil, http.StatusOK); now.Variants[0].Id != shirt.Variants[0].Id || now.Version != 5 {
+		t.Errorf("the shirt became %+v", now)
+	}
+}
+
+func TestAnImportSaysWhichRowsItRefusesAndWhy(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.counts(s.bring("products", "csv", shirts), 2, 0, 0, 0)
+	file := "slug,title,type,sku,price EUR\n" +
+		"one,One,simple,ONE,1.00\n" +
+		"two,,simple,TWO,1.00\n" + // no title
+		"three,Three,simple,MUG,1.00\n" + // the mug's SKU
+		"four,Four,simple,ONE,1.00\n" + // that of the first
+		"five,Five,simple,FIVE,1.001\n" + // not an amount
+		"six,\"Six\"x,simple,SIX,1.00\n" + // not CSV
+		"seven,Seven,simple,SEVEN,1.00\n" +
+		"eight,Eight,bundle,EIGHT,1.00\n" // made of nothing
+	i := s.bring("products", "csv", file)
+	s.counts(i, 2, 0, 0, 6)
+	want := map[int64]string{3: "invalid_request", 4: "sku_taken", 5: "invalid_request", 6: "invalid_request", 7: "invalid_request", 9: "invalid_request"}
+	for _, r := range s.refusals(i) {
+		if want[r.Row] != r.Code || r.Code == "invalid_request" && len(r.Errors) == 0 {
+			t.Errorf("row %d is refused by %+v", r.Row, r)
+		}
+		delete(want, r.Row)
+	}
+	if len(want) > 0 {
+		t.Errorf("nothing is said of %v", want)
+	}
+	lines := `{"title":"A","type":"simple","variants":[{"sku":"A","prices":[{"amount":"1.00","currency":"EUR"}]}]}` + "\n\n" + `{"titel":"B"}` + "\nnonsense\n"
+	i = s.bring("products", "jsonl", lines)
+	s.counts(i, 1, 0, 0, 2)
+	if all := s.refusals(i); all[0].Row != 3 || all[1].Row != 4 {
+		t.Errorf("refused are %+v", all)
+	}
+	for what, bad := range map[string]string{
+		"a column that means nothing": "slug,title,type,sku,colour\n", "a column that is missing": "slug,title,type\n", "a column twice": "slug,slug,title,type,sku\n",
+	} {
+		if _, code := s.part(s.begin("products", "csv", false), bad, 1000); code != http.StatusBadRequest {
+			t.Errorf("%s is answered %d", what, code)
+		}
+	}
+	if _, code := s.part(s.begin("products", "csv", false), "slug,title,type,sku\na,\""+strings.Repeat("x", 1<<20), 1<<20); code != http.StatusOK {
+		t.Errorf("a quote that is never closed is answered %d at first", code)
+	}
+}
+
+func TestADryRunChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	i, code := s.part(s.begin("products", "csv", true), shirts, len(shirts))
+	if code != http.StatusOK || i.State != openapi.ImportStateDone {
+		t.Fatalf("answered %d: %+v", code, i)
+	}
+	s.counts(i, 2, 0, 0, 0)
+	if w := s.asAdmin("GET", "/products/shirt", ""); w.Code != http.StatusNotFound {
+		t.Errorf("the shirt is there: %d", w.Code)
+	}
+}
+
+func TestAPartIsTakenOnceAndWhereTheImportIs(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	var file strings.Builder
+	file.WriteString("slug,title,type,sku,price EUR\n")
+	const n = 450
+	for i := range n {
+		fmt.Fprintf(&file, "p-%d,P %d,simple,P-%d,1.00\n", i, i, i)
+	}
+	i := s.begin("products", "csv", false)
+	half := file.Len() / 2
+	var sending sync.WaitGroup
+	codes := make([]int, 4)
+	for c := range codes {
+		sending.Go(func() { _, codes[c] = s.part(i, file.String(), half) })
+	}
+	sending.Wait()
+	taken := 0
+	for _, code := range codes {
+		switch code {
+		case http.StatusOK:
+			taken++
+		case http.StatusConflict:
+		default:
+			t.Errorf("answered %d", code)
+		}
+	}
+	i = admin[openapi.Import](s, "GET", "/imports/"+i.Id.String(), nil, http.StatusOK)
+	if i.Created < 200 || i.Created > n*2/3 || taken > 1 {
+		t.Errorf("after half of the file %+v; %d callers were told that their part was taken", i, taken)
+	}
+	if _, code := s.part(openapi.Import{Id: i.Id, Offset: i.Offset - 5}, file.String(), 1000); code != http.StatusConflict {
+		t.Errorf("a part that overlaps is answered %d", code)
+	}
+	i, code := s.part(i, file.String(), file.Len())
+	if code != http.StatusOK || i.State != openapi.ImportStateDone || i.Rows != n+1 {
+		t.Errorf("ended with %+v", i)
+	}
+	s.counts(i, n, 0, 0, 0)
+	if _, code := s.part(i, file.String(), 10); code != http.StatusConflict {
+		t.Errorf("after its end it answers %d", code)
+	}
+}
+
+func shopifyFile(t *testing.T) string {
+	t.Helper()
+	file, err := os.ReadFile("testdata/shopify.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(file)
+}
+
+func TestAShopifyFileIsReadAsItIs(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	i := s.bring("products", "shopify", shopifyFile(t))
+	s.counts(i, 4, 0, 0, 0)
+	tee := admin[openapi.Product](s, "GET", "/products/summer-tee", nil, http.StatusOK)
+	if tee.Type != openapi.ProductTypeVariable || len(tee.Variants) != 4 || len(tee.Images) != 3 || len(tee.Options) != 2 ||
+		*tee.Variants[0].Prices[0].CompareAt != "30.00" || tee.Variants[1].Options["Color"] != "Red" || tee.Variants[3].StockPolicy != openapi.StockPolicyContinue {
+		t.Errorf("the tee is %+v", tee)
+	}
+	card := admin[openapi.Product](s, "GET", "/products/gift-card", nil, http.StatusOK)
+	if card.Type != openapi.ProductTypeDigital || card.Status != openapi.ProductStatusDraft || card.Variants[0].Sku != "gift-card-1" || len(card.Options) != 0 {
+		t.Errorf("the card is %+v", card)
+	}
+	mug := admin[openapi.Product](s, "GET", "/products/mug", nil, http.StatusOK)
+	if mug.Type != openapi.ProductTypeSimple || mug.Variants[0].WeightGrams != 350 || !mug.Variants[0].TrackStock || mug.Attributes[0].Value != "Acme" {
+		t.Errorf("the mug is %+v", mug)
+	}
+	admin[openapi.Product](s, "GET", "/products/old-cap", nil, http.StatusOK)
+	s.counts(s.bring("products", "shopify", shopifyFile(t)), 0, 0, 4, 0)
+}
+
+func TestWhoMayNotWriteAKindBringsNoneIn(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	key := admin[openapi.CreatedApiKey](s, "POST", "/api-keys", openapi.ApiKeyInput{Name: "stock", Scopes: []string{"transfers:write", "inventory:write"}}, http.StatusCreated)
+	as := []string{"Authorization", "Bearer " + key.Secret}
+	if w := s.do("POST", "/imports", `{"kind":"products","format":"csv"}`, as...); w.Code != http.StatusForbidden {
+		t.Errorf("answered %d", w.Code)
+	}
+	if w := s.do("GET", "/exports/products?format=csv", "", as...); w.Code != http.StatusForbidden {
+		t.Errorf("answered %d", w.Code)
+	}
+	i := s.begin("products", "csv", false)
+	for _, path := range []string{"", "/refusals"} {
+		if w := s.do("GET", "/imports/"+i.Id.String()+path, "", as...); w.Code != http.StatusNotFound {
+			t.Errorf("another's import%s is answered %d", path, w.Code)
+		}
+	}
+	var page openapi.ImportPage
+	if w := s.do("GET", "/imports", "", as...); json.Unmarshal(w.Body.Bytes(), &page) != nil || len(page.Imports) != 0 {
+		t.Errorf("lists %s", w.Body)
+	}
+}
