@@ -116,6 +116,10 @@ bench-api: test-programs ## Measure catalogue, cart and checkout over HTTP besid
 bench-cache: test-programs ## Measure a cache hit beside bare Gin, and what the cache spares the database
 	@go run ./runtime/internal/api/apibench -cache
 
+.PHONY: bench-import
+bench-import: test-programs ## Measure how 100,000 products come in and go out
+	@go run ./runtime/internal/api/apibench -import
+
 .PHONY: bench-overload
 bench-overload: test-programs ## Ask a store for ten times what it can do, with protection and without
 	@go run ./runtime/internal/overload/overloadbench

@@ -5,7 +5,8 @@
 // server and database share the machine. Last it measures a store of 300
 // products, for which others' figures are known. With -cache it measures the
 // cache instead: a hit beside the bare handler, and a mix of reads and writes
-// with and without it. The last line is one JSON object.
+// with and without it; with -import how 100,000 products come in and go out. The
+// last line is one JSON object.
 package main
 
 import (
@@ -35,6 +36,7 @@ const (
 func main() {
 	seconds := flag.Int("seconds", 3, "how long each figure is measured, in `SECONDS`")
 	cache := flag.Bool("cache", false, "measure the cache")
+	imports := flag.Bool("import", false, "measure imports and exports")
 	bare := flag.Bool("bare", false, "be the bare handler of what standard input holds, for another apibench")
 	flag.Parse()
 	if *bare {
@@ -44,6 +46,9 @@ func main() {
 	measure := (*bench).api
 	if *cache {
 		measure = (*bench).cache
+	}
+	if *imports {
+		measure = (*bench).imports
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
