@@ -3,15 +3,11 @@ package main
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -24,11 +20,11 @@ import (
 
 // listening are the flags of listen.
 type listening struct {
-	url, keyFile, caFile, resolve string
-	topics                        []string
-	count                         int
-	timeout                       time.Duration
-	say                           bool
+	remote
+	topics  []string
+	count   int
+	timeout time.Duration
+	say     bool
 }
 
 func listenCommand() *cobra.Command {
@@ -46,18 +42,12 @@ func listenCommand() *cobra.Command {
 			return l.run(ctx, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
+	l.flags(cmd, "'s sockets", "wss://shop.example/ws")
 	f := cmd.Flags()
-	f.StringVar(&l.url, "url", "", "`URL` of the store's sockets, such as wss://shop.example/ws")
-	f.StringVar(&l.keyFile, "key-file", "", "`FILE` with an API key or an access token")
 	f.StringArrayVar(&l.topics, "topic", nil, "subscribe to `TOPIC`, such as orders; may be repeated")
 	f.IntVar(&l.count, "count", 0, "end after `N` events")
 	f.DurationVar(&l.timeout, "timeout", 0, "end after this time, with an error where --count events have not come")
 	f.BoolVar(&l.say, "say", false, "say each line of standard input, a message, once the topics are subscribed to; end when all are answered")
-	f.StringVar(&l.caFile, "ca-file", "", "`FILE` with the certificates (PEM) to trust in place of the system's")
-	f.StringVar(&l.resolve, "resolve", "", "connect to another address: `HOST:PORT:ADDRESS`, as curl's")
-	if err := cmd.MarkFlagRequired("url"); err != nil {
-		panic(err)
-	}
 	return cmd
 }
 
@@ -124,38 +114,11 @@ func (l *listening) ended(ctx context.Context, err error, events int, s *speech)
 }
 
 func (l *listening) dial(ctx context.Context) (*websocket.Conn, error) {
-	options := &websocket.DialOptions{Subprotocols: []string{realtime.Protocol}, HTTPHeader: http.Header{}}
-	if l.keyFile != "" {
-		key, err := os.ReadFile(l.keyFile)
-		if err != nil {
-			return nil, err
-		}
-		options.HTTPHeader.Set("Authorization", "Bearer "+strings.TrimSpace(string(key)))
+	client, header, err := l.client()
+	if err != nil {
+		return nil, err
 	}
-	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
-	if l.caFile != "" {
-		pem, err := os.ReadFile(l.caFile)
-		if err != nil {
-			return nil, err
-		}
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate", l.caFile)
-		}
-	}
-	if l.resolve != "" {
-		parts := strings.SplitN(l.resolve, ":", 3)
-		if len(parts) != 3 {
-			return nil, fmt.Errorf("--resolve %s is not HOST:PORT:ADDRESS", l.resolve)
-		}
-		transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-			if address == net.JoinHostPort(parts[0], parts[1]) {
-				address = net.JoinHostPort(strings.Trim(parts[2], "[]"), parts[1])
-			}
-			return (&net.Dialer{}).DialContext(ctx, network, address)
-		}
-	}
-	options.HTTPClient = &http.Client{Transport: transport}
+	options := &websocket.DialOptions{Subprotocols: []string{realtime.Protocol}, HTTPHeader: header, HTTPClient: client}
 	conn, response, err := websocket.Dial(ctx, l.url, options) //nolint:bodyclose // what there is of it is in memory
 	if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
 		var p struct{ Detail string }

@@ -38,7 +38,7 @@ func rootCommand() *cobra.Command {
 		Use: "gocart", Short: "Runs an online store", SilenceErrors: true, SilenceUsage: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(apiCommand(), workerCommand(), migrateCommand(), enqueueCommand(), runJobCommand(), jobsCommand(), listenCommand(), devCommand(), &cobra.Command{
+	root.AddCommand(apiCommand(), workerCommand(), migrateCommand(), enqueueCommand(), runJobCommand(), jobsCommand(), listenCommand(), importCommand(), exportCommand(), devCommand(), &cobra.Command{
 		Use: "version", Short: "Prints the version", Args: cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), version.Version) },
 	})
