@@ -160,6 +160,26 @@ type Auth struct {
 type Payments struct {
 	// Test loads the provider that takes no money; in ModeDevelopment only.
 	Test bool `json:"test,omitempty"`
+	// Stripe is optional: cards and whatever else the account at Stripe takes.
+	Stripe *Stripe `json:"stripe,omitempty"`
+	// ReconcileWindow is how far back payments are compared with their
+	// providers, once a day.
+	ReconcileWindow Duration `json:"reconcileWindow"`
+}
+
+// Stripe is the store's account at Stripe.
+type Stripe struct {
+	// APIKeyFile holds the secret key (sk_…), or a restricted one (rk_…) that
+	// may write payment intents and refunds and read charges.
+	APIKeyFile string `json:"apiKeyFile"`
+	// WebhookSecretFiles hold what Stripe signs its events with (whsec_…): one
+	// secret each, and two while one takes the place of another. Without any the
+	// store hears of no event.
+	WebhookSecretFiles []string `json:"webhookSecretFiles,omitempty"`
+	// PublishableKey (pk_…) is told to buyers, for Stripe's form.
+	PublishableKey string `json:"publishableKey,omitempty"`
+	// APIBase is another URL than Stripe's own, for trying; in ModeDevelopment only.
+	APIBase string `json:"apiBase,omitempty"`
 }
 
 // Mail says how the store sends mail.
@@ -246,6 +266,7 @@ func Default() Config {
 		Database: Database{MaxConnections: 10},
 		Cache:    Cache{Enabled: true, TTL: Duration(30 * time.Second)},
 		Worker:   Worker{Workers: 10, Concurrency: 5, Queues: Queues()},
+		Payments: Payments{ReconcileWindow: Duration(3 * 24 * time.Hour)},
 		Carts:    Carts{ReminderAfter: Duration(4 * time.Hour)},
 		Log:      Log{Level: "info"},
 	}
@@ -253,6 +274,11 @@ func Default() Config {
 
 // localeForm is the part of BCP 47 that names a language and perhaps a region.
 var localeForm = regexp.MustCompile(`^[a-z]{2,3}(-([A-Z]{2}|[0-9]{3}))?$`)
+
+var publishableKey = regexp.MustCompile(`^pk_[A-Za-z0-9_]+$`)
+
+// maxReconcileWindow is as long as a card payment may be disputed.
+const maxReconcileWindow = 90 * 24 * time.Hour
 
 // maxReminderAfter is less than the month for which a cart is kept.
 const maxReminderAfter = 14 * 24 * time.Hour
@@ -316,6 +342,16 @@ func (c Config) Validate() error {
 	}
 	require(!c.Payments.Test || c.Store.Mode == ModeDevelopment, "payments.test: the test provider takes no money and is refused in production; "+
 		"leave it out, or set store.mode to development")
+	require(c.Payments.ReconcileWindow >= Duration(time.Hour) && c.Payments.ReconcileWindow <= Duration(maxReconcileWindow),
+		"payments.reconcileWindow: must be 1h to %s", maxReconcileWindow)
+	if s := c.Payments.Stripe; s != nil {
+		require(s.APIKeyFile != "", "payments.stripe.apiKeyFile: must not be empty")
+		require(len(s.WebhookSecretFiles) <= 2, "payments.stripe.webhookSecretFiles: at most two, of which one takes the place of the other")
+		require(!slices.Contains(s.WebhookSecretFiles, ""), "payments.stripe.webhookSecretFiles: must name files")
+		require(s.PublishableKey == "" || publishableKey.MatchString(s.PublishableKey), "payments.stripe.publishableKey: must begin with pk_: "+
+			"the other keys are secrets, and are told to nobody")
+		require(s.APIBase == "" || c.Store.Mode == ModeDevelopment, "payments.stripe.apiBase: is refused in production; leave it out")
+	}
 	if m := c.Mail; m != nil {
 		require(m.URLFile != "", "mail.urlFile: must not be empty")
 		_, err := mail.ParseAddress(m.From)

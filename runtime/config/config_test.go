@@ -27,6 +27,9 @@ func TestARenderedConfigurationIsReadBackAsItWas(t *testing.T) {
 	changed.Mail = &Mail{URLFile: "u", CAFile: "c", From: "Shop <shop@example.com>", Staff: []string{"ops@example.com"}, Timeout: Duration(time.Second)}
 	changed.Reports = &Reports{Dir: "/reports"}
 	changed.Carts.ReminderAfter = 0
+	changed.Payments = Payments{Test: true, ReconcileWindow: Duration(time.Hour), Stripe: &Stripe{
+		APIKeyFile: "k", WebhookSecretFiles: []string{"a", "b"}, PublishableKey: "pk_test_1", APIBase: "http://127.0.0.1",
+	}}
 	for name, c := range map[string]Config{"with defaults": valid(), "with everything changed": changed} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -51,7 +54,7 @@ func TestARenderedConfigurationHoldsNoDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"worker", "cache", "log", "security", "server", "mode", "locale", "mail:", "reports", "carts", "drainTimeout", "maxConnections"} {
+	for _, key := range []string{"worker", "cache", "log", "security", "server", "mode", "locale", "mail:", "reports", "carts", "payments", "drainTimeout", "maxConnections"} {
 		if strings.Contains(string(raw), key) {
 			t.Errorf("a new default of %s would change what is rendered:\n%s", key, raw)
 		}
@@ -77,6 +80,11 @@ func TestReadingIsStrictAndNamesTheKey(t *testing.T) {
 		"a reminder of the past":    {"carts: {reminderAfter: -1h}", "carts.reminderAfter"},
 		"a reminder too late":       {"carts: {reminderAfter: 400h}", "carts.reminderAfter"},
 		"staff with a name":         {"mail: {urlFile: f, from: a@b.example, staff: [Ada <ada@example.com>]}", "mail.staff"},
+		"Stripe without a key":      {"payments: {stripe: {}}", "payments.stripe.apiKeyFile"},
+		"a secret that is public":   {"payments: {stripe: {apiKeyFile: f, publishableKey: sk_live_1}}", "must begin with pk_"},
+		"a third secret of events":  {"payments: {stripe: {apiKeyFile: f, webhookSecretFiles: [a, b, c]}}", "payments.stripe.webhookSecretFiles"},
+		"a Stripe of one's own":     {"payments: {stripe: {apiKeyFile: f, apiBase: http://x}}", "payments.stripe.apiBase"},
+		"a window that is no more":  {"payments: {reconcileWindow: 9000h}", "payments.reconcileWindow"},
 		"a timeout below zero":      {"mail: {urlFile: f, from: a@b.example, timeout: -1s}", "mail.timeout"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -233,14 +233,117 @@ func (e OrderState) Valid() bool {
 	}
 }
 
+// Defines values for PaymentActionType.
+const (
+	PaymentActionTypeRedirect PaymentActionType = "redirect"
+	PaymentActionTypeStripe   PaymentActionType = "stripe"
+	PaymentActionTypeTest     PaymentActionType = "test"
+)
+
+// Valid indicates whether the value is a known member of the PaymentActionType enum.
+func (e PaymentActionType) Valid() bool {
+	switch e {
+	case PaymentActionTypeRedirect:
+		return true
+	case PaymentActionTypeStripe:
+		return true
+	case PaymentActionTypeTest:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PaymentDiscrepancyKind.
+const (
+	PaymentDiscrepancyKindAmountsDiffer       PaymentDiscrepancyKind = "amounts_differ"
+	PaymentDiscrepancyKindEventUnknown        PaymentDiscrepancyKind = "event_unknown"
+	PaymentDiscrepancyKindMissingAtProvider   PaymentDiscrepancyKind = "missing_at_provider"
+	PaymentDiscrepancyKindOperationFailed     PaymentDiscrepancyKind = "operation_failed"
+	PaymentDiscrepancyKindOperationStuck      PaymentDiscrepancyKind = "operation_stuck"
+	PaymentDiscrepancyKindOrderKeptMoney      PaymentDiscrepancyKind = "order_kept_money"
+	PaymentDiscrepancyKindOrderUnpaid         PaymentDiscrepancyKind = "order_unpaid"
+	PaymentDiscrepancyKindPaymentWithoutOrder PaymentDiscrepancyKind = "payment_without_order"
+	PaymentDiscrepancyKindStateDiffers        PaymentDiscrepancyKind = "state_differs"
+)
+
+// Valid indicates whether the value is a known member of the PaymentDiscrepancyKind enum.
+func (e PaymentDiscrepancyKind) Valid() bool {
+	switch e {
+	case PaymentDiscrepancyKindAmountsDiffer:
+		return true
+	case PaymentDiscrepancyKindEventUnknown:
+		return true
+	case PaymentDiscrepancyKindMissingAtProvider:
+		return true
+	case PaymentDiscrepancyKindOperationFailed:
+		return true
+	case PaymentDiscrepancyKindOperationStuck:
+		return true
+	case PaymentDiscrepancyKindOrderKeptMoney:
+		return true
+	case PaymentDiscrepancyKindOrderUnpaid:
+		return true
+	case PaymentDiscrepancyKindPaymentWithoutOrder:
+		return true
+	case PaymentDiscrepancyKindStateDiffers:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PaymentOperationKind.
+const (
+	PaymentOperationKindCapture PaymentOperationKind = "capture"
+	PaymentOperationKindRefund  PaymentOperationKind = "refund"
+	PaymentOperationKindVoid    PaymentOperationKind = "void"
+)
+
+// Valid indicates whether the value is a known member of the PaymentOperationKind enum.
+func (e PaymentOperationKind) Valid() bool {
+	switch e {
+	case PaymentOperationKindCapture:
+		return true
+	case PaymentOperationKindRefund:
+		return true
+	case PaymentOperationKindVoid:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PaymentOperationState.
+const (
+	PaymentOperationStateFailed    PaymentOperationState = "failed"
+	PaymentOperationStateRequested PaymentOperationState = "requested"
+	PaymentOperationStateSucceeded PaymentOperationState = "succeeded"
+)
+
+// Valid indicates whether the value is a known member of the PaymentOperationState enum.
+func (e PaymentOperationState) Valid() bool {
+	switch e {
+	case PaymentOperationStateFailed:
+		return true
+	case PaymentOperationStateRequested:
+		return true
+	case PaymentOperationStateSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PaymentState.
 const (
-	PaymentStateAuthorized PaymentState = "authorized"
-	PaymentStateCaptured   PaymentState = "captured"
-	PaymentStateFailed     PaymentState = "failed"
-	PaymentStatePending    PaymentState = "pending"
-	PaymentStateRefunded   PaymentState = "refunded"
-	PaymentStateVoided     PaymentState = "voided"
+	PaymentStateAuthorized     PaymentState = "authorized"
+	PaymentStateCaptured       PaymentState = "captured"
+	PaymentStateFailed         PaymentState = "failed"
+	PaymentStatePending        PaymentState = "pending"
+	PaymentStateRefunded       PaymentState = "refunded"
+	PaymentStateRequiresAction PaymentState = "requires_action"
+	PaymentStateVoided         PaymentState = "voided"
 )
 
 // Valid indicates whether the value is a known member of the PaymentState enum.
@@ -255,6 +358,8 @@ func (e PaymentState) Valid() bool {
 	case PaymentStatePending:
 		return true
 	case PaymentStateRefunded:
+		return true
+	case PaymentStateRequiresAction:
 		return true
 	case PaymentStateVoided:
 		return true
@@ -648,6 +753,13 @@ type BundleItem struct {
 
 // CancelInput defines model for CancelInput.
 type CancelInput struct {
+	Reason *string `json:"reason,omitempty"`
+}
+
+// CaptureInput defines model for CaptureInput.
+type CaptureInput struct {
+	// Amount In the payment's currency; all of it unless set.
+	Amount *string `json:"amount,omitempty"`
 	Reason *string `json:"reason,omitempty"`
 }
 
@@ -1303,22 +1415,113 @@ type PasswordInput struct {
 
 // Payment defines model for Payment.
 type Payment struct {
-	Amount   Money              `json:"amount"`
+	Amount Money `json:"amount"`
+
+	// Captured What was taken of it.
+	Captured Money              `json:"captured"`
 	Id       openapi_types.UUID `json:"id"`
-	Provider string             `json:"provider"`
-	State    PaymentState       `json:"state"`
+
+	// NextAction What the buyer has left to do, in the provider's own form or on its page.
+	NextAction *PaymentAction `json:"nextAction,omitempty"`
+	Provider   string         `json:"provider"`
+
+	// Refunded What of that was given back.
+	Refunded Money `json:"refunded"`
+
+	// State requires_action waits for the buyer, see nextAction; pending for money that is on its way. A payment of which something was taken is captured until all of that is given back.
+	State PaymentState `json:"state"`
+}
+
+// PaymentAction What the buyer has left to do, in the provider's own form or on its page.
+type PaymentAction struct {
+	// ClientSecret For Stripe.js: it opens this one payment, and is for its buyer alone.
+	ClientSecret *string `json:"clientSecret,omitempty"`
+
+	// PublishableKey Of the store's account at Stripe.
+	PublishableKey *string `json:"publishableKey,omitempty"`
+
+	// RedirectUrl Where to send the buyer's browser.
+	RedirectUrl *string           `json:"redirectUrl,omitempty"`
+	Type        PaymentActionType `json:"type"`
+}
+
+// PaymentActionType defines model for PaymentAction.Type.
+type PaymentActionType string
+
+// PaymentDetails defines model for PaymentDetails.
+type PaymentDetails struct {
+	// Operations The oldest first, 100 at most.
+	Operations []PaymentOperation `json:"operations"`
+	OrderId    openapi_types.UUID `json:"orderId"`
+	Payment    Payment            `json:"payment"`
+
+	// Reference The provider's own name for it, such as pi_3MtwBw.
+	Reference string `json:"reference"`
+}
+
+// PaymentDiscrepancy defines model for PaymentDiscrepancy.
+type PaymentDiscrepancy struct {
+	// Detail What was found.
+	Detail    string                 `json:"detail"`
+	FoundAt   time.Time              `json:"foundAt"`
+	Id        openapi_types.UUID     `json:"id"`
+	Kind      PaymentDiscrepancyKind `json:"kind"`
+	OrderId   *openapi_types.UUID    `json:"orderId,omitempty"`
+	PaymentId *openapi_types.UUID    `json:"paymentId,omitempty"`
+	Provider  string                 `json:"provider"`
+
+	// Reference The provider's own name for the payment or event.
+	Reference string `json:"reference"`
+
+	// ResolvedAt When it was found mended.
+	ResolvedAt *time.Time `json:"resolvedAt,omitempty"`
+
+	// SeenAt When it was found last.
+	SeenAt time.Time `json:"seenAt"`
+}
+
+// PaymentDiscrepancyKind defines model for PaymentDiscrepancy.Kind.
+type PaymentDiscrepancyKind string
+
+// PaymentDiscrepancyPage defines model for PaymentDiscrepancyPage.
+type PaymentDiscrepancyPage struct {
+	Discrepancies []PaymentDiscrepancy `json:"discrepancies"`
+	NextCursor    *string              `json:"nextCursor,omitempty"`
 }
 
 // PaymentInput defines model for PaymentInput.
 type PaymentInput struct {
-	// Provider manual (paid outside of the store), or test in a store in development.
+	// Provider stripe where the store has it, manual (paid outside of the store), or test in a store in development.
 	Provider string `json:"provider"`
 
-	// Token What the provider's form gave.
+	// Token What the provider's form gave: for stripe a payment method (pm_…) or a confirmation token (ctoken_…); without one the payment requires_action, and the form confirms it.
 	Token *string `json:"token,omitempty"`
 }
 
-// PaymentState defines model for PaymentState.
+// PaymentOperation defines model for PaymentOperation.
+type PaymentOperation struct {
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// Failure Why the provider refused.
+	Failure   *string              `json:"failure,omitempty"`
+	Id        openapi_types.UUID   `json:"id"`
+	Kind      PaymentOperationKind `json:"kind"`
+	PaymentId openapi_types.UUID   `json:"paymentId"`
+	Reason    *string              `json:"reason,omitempty"`
+
+	// State What is requested counts against what can be taken or given back; what failed does not any more.
+	State     PaymentOperationState `json:"state"`
+	UpdatedAt time.Time             `json:"updatedAt"`
+}
+
+// PaymentOperationKind defines model for PaymentOperationKind.
+type PaymentOperationKind string
+
+// PaymentOperationState What is requested counts against what can be taken or given back; what failed does not any more.
+type PaymentOperationState string
+
+// PaymentState requires_action waits for the buyer, see nextAction; pending for money that is on its way. A payment of which something was taken is captured until all of that is given back.
 type PaymentState string
 
 // Price defines model for Price.
@@ -1536,6 +1739,13 @@ type QuantityInput struct {
 // RefreshInput defines model for RefreshInput.
 type RefreshInput struct {
 	RefreshToken string `json:"refreshToken"`
+}
+
+// RefundInput defines model for RefundInput.
+type RefundInput struct {
+	// Amount In the payment's currency.
+	Amount string  `json:"amount"`
+	Reason *string `json:"reason,omitempty"`
 }
 
 // RegisterInput defines model for RegisterInput.
@@ -1864,6 +2074,11 @@ type VariantInput struct {
 	// TrackStock Whether its stock is counted; true when left out, save for digital products and bundles.
 	TrackStock  *bool  `json:"trackStock,omitempty"`
 	WeightGrams *int64 `json:"weightGrams,omitempty"`
+}
+
+// VoidInput defines model for VoidInput.
+type VoidInput struct {
+	Reason *string `json:"reason,omitempty"`
 }
 
 // WebhookAttempt defines model for WebhookAttempt.
@@ -2275,6 +2490,36 @@ type AddOrderNoteParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListPaymentDiscrepanciesParams defines parameters for ListPaymentDiscrepancies.
+type ListPaymentDiscrepanciesParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Resolved Only those that are mended
+	Resolved *bool `form:"resolved,omitempty" json:"resolved,omitempty"`
+}
+
+// CapturePaymentParams defines parameters for CapturePayment.
+type CapturePaymentParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RefundPaymentParams defines parameters for RefundPayment.
+type RefundPaymentParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// VoidPaymentParams defines parameters for VoidPayment.
+type VoidPaymentParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListProductsParams defines parameters for ListProducts.
 type ListProductsParams struct {
 	// Limit Items in a page.
@@ -2504,6 +2749,15 @@ type AddOrderNoteJSONRequestBody = NoteInput
 
 // MoveOrderJSONRequestBody defines body for MoveOrder for application/json ContentType.
 type MoveOrderJSONRequestBody = TransitionInput
+
+// CapturePaymentJSONRequestBody defines body for CapturePayment for application/json ContentType.
+type CapturePaymentJSONRequestBody = CaptureInput
+
+// RefundPaymentJSONRequestBody defines body for RefundPayment for application/json ContentType.
+type RefundPaymentJSONRequestBody = RefundInput
+
+// VoidPaymentJSONRequestBody defines body for VoidPayment for application/json ContentType.
+type VoidPaymentJSONRequestBody = VoidInput
 
 // CreateProductJSONRequestBody defines body for CreateProduct for application/json ContentType.
 type CreateProductJSONRequestBody = ProductInput
@@ -2774,6 +3028,21 @@ type ServerInterface interface {
 	// MoveOrder Moves an order to another state
 	// (POST /orders/{id}/transitions)
 	MoveOrder(c *gin.Context, id openapi_types.UUID)
+	// ListPaymentDiscrepancies Lists what store and payment providers do not agree about, the newest first
+	// (GET /payment-discrepancies)
+	ListPaymentDiscrepancies(c *gin.Context, params ListPaymentDiscrepanciesParams)
+	// GetPayment Reads a payment, with what its provider was asked to do
+	// (GET /payments/{id})
+	GetPayment(c *gin.Context, id openapi_types.UUID)
+	// CapturePayment Takes what is set aside, or a part of it
+	// (POST /payments/{id}/capture)
+	CapturePayment(c *gin.Context, id openapi_types.UUID, params CapturePaymentParams)
+	// RefundPayment Gives back what was taken, or a part of it
+	// (POST /payments/{id}/refunds)
+	RefundPayment(c *gin.Context, id openapi_types.UUID, params RefundPaymentParams)
+	// VoidPayment Gives up what is set aside or has not come in yet
+	// (POST /payments/{id}/void)
+	VoidPayment(c *gin.Context, id openapi_types.UUID, params VoidPaymentParams)
 	// ListProducts Lists or searches products
 	// (GET /products)
 	ListProducts(c *gin.Context, params ListProductsParams)
@@ -2873,6 +3142,9 @@ type ServerInterface interface {
 	// ListWebhookEvents Lists the types of events, each with the schema of its data and an example
 	// (GET /webhooks/events)
 	ListWebhookEvents(c *gin.Context)
+	// ReceivePaymentEvent Takes a payment provider's word of what happened to payments
+	// (POST /webhooks/payments/{provider})
+	ReceivePaymentEvent(c *gin.Context, provider string)
 	// CreateSocketTicket Makes a ticket that opens one socket
 	// (POST /ws/tickets)
 	CreateSocketTicket(c *gin.Context)
@@ -5139,6 +5411,221 @@ func (siw *ServerInterfaceWrapper) MoveOrder(c *gin.Context) {
 	siw.Handler.MoveOrder(c, id)
 }
 
+// ListPaymentDiscrepancies operation middleware
+func (siw *ServerInterfaceWrapper) ListPaymentDiscrepancies(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListPaymentDiscrepanciesParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "resolved" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "resolved", c.Request.URL.Query(), &params.Resolved, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter resolved: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListPaymentDiscrepancies(c, params)
+}
+
+// GetPayment operation middleware
+func (siw *ServerInterfaceWrapper) GetPayment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetPayment(c, id)
+}
+
+// CapturePayment operation middleware
+func (siw *ServerInterfaceWrapper) CapturePayment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CapturePaymentParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CapturePayment(c, id, params)
+}
+
+// RefundPayment operation middleware
+func (siw *ServerInterfaceWrapper) RefundPayment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RefundPaymentParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RefundPayment(c, id, params)
+}
+
+// VoidPayment operation middleware
+func (siw *ServerInterfaceWrapper) VoidPayment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params VoidPaymentParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.VoidPayment(c, id, params)
+}
+
 // ListProducts operation middleware
 func (siw *ServerInterfaceWrapper) ListProducts(c *gin.Context) {
 
@@ -6208,6 +6695,31 @@ func (siw *ServerInterfaceWrapper) ListWebhookEvents(c *gin.Context) {
 	siw.Handler.ListWebhookEvents(c)
 }
 
+// ReceivePaymentEvent operation middleware
+func (siw *ServerInterfaceWrapper) ReceivePaymentEvent(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "provider" -------------
+	var provider string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "provider", c.Param("provider"), &provider, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter provider: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReceivePaymentEvent(c, provider)
+}
+
 // CreateSocketTicket operation middleware
 func (siw *ServerInterfaceWrapper) CreateSocketTicket(c *gin.Context) {
 
@@ -6418,6 +6930,12 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/orders/:id/transitions", wrapper.MoveOrder)
 	router.POST(options.BaseURL+"/orders/:id/notes", wrapper.AddOrderNote)
 	router.GET(options.BaseURL+"/orders/:id/timeline", wrapper.ListOrderTimeline)
+	router.GET(options.BaseURL+"/payments/:id", wrapper.GetPayment)
+	router.POST(options.BaseURL+"/payments/:id/capture", wrapper.CapturePayment)
+	router.POST(options.BaseURL+"/payments/:id/refunds", wrapper.RefundPayment)
+	router.POST(options.BaseURL+"/payments/:id/void", wrapper.VoidPayment)
+	router.GET(options.BaseURL+"/payment-discrepancies", wrapper.ListPaymentDiscrepancies)
+	router.POST(options.BaseURL+"/webhooks/payments/:provider", wrapper.ReceivePaymentEvent)
 	router.GET(options.BaseURL+"/promotions", wrapper.ListPromotions)
 	router.POST(options.BaseURL+"/promotions", wrapper.CreatePromotion)
 	router.DELETE(options.BaseURL+"/promotions/:id", wrapper.DeletePromotion)

@@ -104,6 +104,7 @@ func (s *store) victim(owner person) map[string]string {
 	delivery := admin[openapi.WebhookDelivery](s, "POST", "/webhooks/endpoints/"+hook.Endpoint.Id.String()+"/test", "", http.StatusAccepted)
 	return map[string]string{
 		"/webhooks/endpoints/{id}": hook.Endpoint.Id.String(), "/webhooks/deliveries/{id}": delivery.Id.String(),
+		"/payments/{id}":     order.Payments[0].Id.String(),
 		"/jobs/{id}":         strconv.FormatInt(job.Id, 10),
 		"/me/addresses/{id}": address.Id.String(), "/carts/{id}": open().Id.String(), "/orders/{id}": order.Id.String(),
 		"/customers/{id}": owner.id.String(), "/promotions/{id}": promotion.Id.String(), "/zones/{id}": zone.Id.String(),

@@ -5,6 +5,7 @@ package api
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -26,6 +27,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/limits"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
+	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/realtime"
 	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
@@ -44,6 +46,7 @@ type (
 	carts     = cart.Handlers
 	placing   = checkout.Handlers
 	orders    = order.Handlers
+	payments  = payment.Handlers
 	customers = customer.Handlers
 	rulebook  = rules.Handlers
 	ledger    = jobs.Handlers
@@ -61,6 +64,7 @@ type handlers struct {
 	carts
 	placing
 	orders
+	payments
 	customers
 	rulebook
 	ledger
@@ -92,7 +96,7 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 	}, log, metrics)
 	h := handlers{
 		products: products{Catalog: k.Catalog}, stock: stock{Stock: k.Stock}, carts: carts{Carts: k.Carts},
-		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders},
+		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders}, payments: payments{Payments: k.Payments},
 		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules},
 		ledger: ledger{Ledger: k.Jobs}, sums: sums{Statistics: k.Statistics}, tickets: tickets{Tickets: k.Callers},
 		hooks: hooks{Webhooks: k.Webhooks}, acts: acts{Log: k.Audit}, files: files{Transfers: k.Transfers}, store: c.Store.Name,
@@ -128,6 +132,9 @@ func Sockets(engine *gin.Engine, k *commerce.Commerce, r *redisdb.Redis, log *sl
 func Caller(c *gin.Context) limits.Caller {
 	p := identity.Of(c)
 	switch {
+	case p.Anonymous() && strings.HasSuffix(c.FullPath(), "/webhooks/payments/:provider"):
+		// Providers tell of much from few addresses, and are known by what they sign.
+		return limits.Caller{APIKey: "webhooks " + secure.ClientOf(c).String()}
 	case p.SignedIn() && len(p.Scopes) > 0: // staff, whose pages ask as programs do
 		return limits.Caller{APIKey: "staff " + p.CustomerID.String()}
 	case p.SignedIn():

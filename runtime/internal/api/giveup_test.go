@@ -34,20 +34,20 @@ func (l *ledger) set(id uuid.UUID, state string, from ...string) error {
 	return fmt.Errorf("payment %s is %q, and so cannot become %s", id, l.state[id], state)
 }
 
-func (l *ledger) Authorize(_ context.Context, r payment.Request) (payment.Result, error) {
+func (l *ledger) Authorize(_ context.Context, r payment.Request) (payment.Facts, error) {
 	if r.Token == "declined" {
-		return payment.Result{}, problem.New(http.StatusPaymentRequired, "payment_declined", "No.")
+		return payment.Facts{}, problem.New(http.StatusPaymentRequired, "payment_declined", "No.")
 	}
-	return payment.Result{State: openapi.PaymentStateAuthorized, Reference: "ledger"}, l.set(r.ID, "authorized", "")
+	return payment.Facts{State: openapi.PaymentStateAuthorized, Reference: "ledger"}, l.set(r.ID, "authorized", "")
 }
-func (l *ledger) Capture(_ context.Context, p payment.Payment) error {
-	return l.set(p.ID, "captured", "authorized")
+func (l *ledger) Capture(_ context.Context, p payment.Payment, _ payment.Operation) (payment.Facts, error) {
+	return payment.Facts{}, l.set(p.ID, "captured", "authorized")
 }
-func (l *ledger) Void(_ context.Context, p payment.Payment) error {
-	return l.set(p.ID, "voided", "authorized")
+func (l *ledger) Void(_ context.Context, p payment.Payment, _ payment.Operation) (payment.Facts, error) {
+	return payment.Facts{}, l.set(p.ID, "voided", "authorized")
 }
-func (l *ledger) Refund(_ context.Context, p payment.Payment) error {
-	return l.set(p.ID, "refunded", "captured")
+func (l *ledger) Refund(_ context.Context, p payment.Payment, _ payment.Operation) (payment.Facts, error) {
+	return payment.Facts{}, l.set(p.ID, "refunded", "captured")
 }
 
 // paid is a store whose payments a ledger takes.

@@ -274,7 +274,7 @@ func (s *Checkout) authorize(ctx context.Context, p *placement, in openapi.Payme
 	}
 	p.order.Payments = []payment.Payment{paid}
 	p.order.State = openapi.OrderStateConfirmed
-	if paid.State == openapi.PaymentStatePending {
+	if paid.Waits() {
 		p.order.State = openapi.OrderStatePending
 		if paid.Expires {
 			p.order.PaymentDueAt = s.now().Add(payment.HoldFor).Truncate(time.Microsecond)

@@ -66,11 +66,11 @@ type Commerce struct {
 // New connects the packages over a pool; it asks the database nothing. Answers
 // may be nil, for a catalogue without a cache.
 func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Logger, now func() time.Time) (*Commerce, error) {
-	payments, err := payment.New(c, now)
+	queue, err := jobs.NewQueue(log, now)
 	if err != nil {
 		return nil, err
 	}
-	queue, err := jobs.NewQueue(log, now)
+	payments, err := payment.New(c, pool, queue, log, now)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +85,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	k.Stock = inventory.New(pool, k.Catalog, k.Events, now)
 	k.Carts = cart.New(pool, k.Catalog, k.Stock, k.Rules, k.Keys, now)
 	k.Orders = order.New(pool, order.Dependencies{Stock: k.Stock, Payments: payments, Promotions: k.Rules, Mailer: outbox, Keys: k.Keys, Events: k.Events}, now)
+	payments.Connect(k.Orders)
 	k.Customers = customer.New(pool, k.Keys, outbox, k.Carts, now, log)
 	k.Checkout = checkout.New(pool, checkout.Dependencies{
 		Carts: k.Carts, Orders: k.Orders, Stock: k.Stock, Rules: k.Rules, Payments: payments, Customers: k.Customers,
@@ -123,6 +124,7 @@ func staff(c *config.Mail) []string {
 func (k *Commerce) kinds(c config.Config, log *slog.Logger) (jobs.Kinds, error) {
 	expiry, retention := k.Sweeps()
 	kinds := append(k.sweeper.Sweeps(expiry, retention), k.Alerts.Kind(k.sweeper), k.Statistics.Kind(k.sweeper), k.Reports.Kind())
+	kinds = append(kinds, k.Payments.Kinds(k.sweeper)...)
 	if c.Mail == nil {
 		return kinds, nil
 	}
@@ -138,6 +140,7 @@ func (k *Commerce) Register(metrics prometheus.Registerer) {
 	k.Queue.Register(metrics)
 	k.Jobs.Register(metrics)
 	k.sweeper.Register(metrics)
+	k.Payments.Register(metrics)
 }
 
 // Sweeps are the store's upkeep: what gives back what was held for a while,
@@ -145,6 +148,7 @@ func (k *Commerce) Register(metrics prometheus.Registerer) {
 func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
 	expiry = []jobs.Sweep{
 		{Name: "unpaid orders", Do: counted(k.Orders.ExpireUnpaid)},
+		{Name: "payments without an order", Do: counted(k.Payments.ExpireAttempts)},
 		{Name: "held stock", Do: counted(k.Stock.ExpireHolds)},
 	}
 	retention = []jobs.Sweep{
@@ -156,6 +160,7 @@ func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
 		{Name: "events", Do: func(ctx context.Context) (int64, error) { return k.Events.Forget(ctx, k.now()) }},
 		{Name: "webhook deliveries", Do: k.Webhooks.Forget},
 		{Name: "audit entries", Do: k.Audit.Forget},
+		{Name: "events of payment providers", Do: k.Payments.ForgetEvents},
 		{Name: "mails handed over", Do: func(ctx context.Context) (int64, error) { return mail.Forget(ctx, k.Pool) }},
 	}
 	return expiry, retention

@@ -50,6 +50,12 @@ func (q *Queue) Enqueue(ctx context.Context, tx pgx.Tx, args Args) error {
 	return err
 }
 
+// EnqueueAt has a job worked at a moment, when tx has committed.
+func (q *Queue) EnqueueAt(ctx context.Context, tx pgx.Tx, at time.Time, args Args) error {
+	_, err := q.insert(ctx, tx, args, &river.InsertOpts{ScheduledAt: at})
+	return err
+}
+
 func (q *Queue) insert(ctx context.Context, tx pgx.Tx, args river.JobArgs, opts *river.InsertOpts) (*rivertype.JobRow, error) {
 	inserted, err := q.client.InsertTx(ctx, tx, args, opts)
 	if err != nil {

@@ -195,7 +195,9 @@ func (s *Orders) Insert(ctx context.Context, statements *batch.Statements, all [
 		}
 		return nil
 	})
-	s.payments.Store(ctx, statements, payments)
+	if err := s.payments.Store(ctx, statements, payments); err != nil {
+		return err
+	}
 	if err := s.events.AppendWith(ctx, statements, placed...); err != nil {
 		return err
 	}
@@ -384,77 +386,112 @@ func (o *Order) change(c change) change {
 
 // paid is what an event of a payment tells.
 type paid struct {
-	OrderID uuid.UUID            `json:"orderId"`
-	State   openapi.PaymentState `json:"state"`
-	Amount  openapi.Money        `json:"amount"`
+	OrderID  uuid.UUID            `json:"orderId"`
+	State    openapi.PaymentState `json:"state"`
+	Amount   openapi.Money        `json:"amount"`
+	Captured openapi.Money        `json:"captured"`
+	Refunded openapi.Money        `json:"refunded"`
 }
 
 // paymentEvent tells what became of one of the order's payments.
 func (o *Order) paymentEvent(p payment.Payment, actor string, at time.Time) events.Event {
+	return o.changeEvent(payment.Change{Payment: p, Type: "payment." + string(p.State), Actor: actor}, at)
+}
+
+func (o *Order) changeEvent(c payment.Change, at time.Time) events.Event {
+	p := c.Payment.Public()
 	return events.Event{
-		Type: "payment." + string(p.State), Topic: events.Payments, Subject: p.ID, Customer: o.CustomerID, Actor: actor, Public: true, At: at,
-		Data: paid{OrderID: o.ID, State: p.State, Amount: p.Public().Amount},
+		Type: c.Type, Topic: events.Payments, Subject: p.Id, Customer: o.CustomerID, Actor: c.Actor, Public: !c.Private, At: at,
+		Data: paid{OrderID: o.ID, State: p.State, Amount: p.Amount, Captured: p.Captured, Refunded: p.Refunded},
 	}
 }
 
 // move takes an order to a state, with all that this implies, in one
-// transaction. mayMove is nil where its order may be moved.
+// transaction; then it asks the payment providers. mayMove is nil where its
+// order may be moved.
 func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, actor, reason string, mayMove func(*Order) error) (*Order, error) {
 	var o *Order
-	err := db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
-		q := orderdb.New(tx)
-		r, err := q.LockOrder(ctx, id)
-		if errors.Is(err, pgx.ErrNoRows) {
-			return notFound(id)
-		}
-		if err != nil {
-			return fmt.Errorf("locking an order: %w", err)
-		}
-		if o, err = orderOf(r); err != nil {
+	var asked []uuid.UUID
+	err := db.WithTx(ctx, s.pool, func(tx pgx.Tx) (err error) {
+		if o, err = s.hold(ctx, tx, id); err != nil {
 			return err
 		}
 		if err := mayMove(o); err != nil {
 			return err
 		}
-		if err := allowed(o.State, o.HeldFrom, to); err != nil {
+		if asked, err = s.take(ctx, tx, o, to, actor, reason); err != nil {
 			return err
-		}
-		moved, err := s.effects(ctx, tx, o, to)
-		if err != nil {
-			return err
-		}
-		from := o.State
-		o.State, o.HeldFrom, o.UpdatedAt = to, "", s.now().Truncate(time.Microsecond)
-		o.PaymentDueAt = dueAfter(to, o.PaymentDueAt, o.UpdatedAt)
-		if to == openapi.OrderStateOnHold {
-			o.HeldFrom = from
-		}
-		err = q.SetState(ctx, orderdb.SetStateParams{
-			ID: id, State: string(to), HeldFrom: optional.Of(string(o.HeldFrom)), PaymentDueAt: optional.Of(o.PaymentDueAt), At: o.UpdatedAt,
-		})
-		if err != nil {
-			return fmt.Errorf("storing an order's state: %w", err)
-		}
-		happened := []events.Event{{
-			Type: "order." + string(to), Topic: events.Orders, Subject: id, Customer: o.CustomerID, Actor: actor, Public: true,
-			Data: o.change(change{From: from, To: to, Text: reason}), At: o.UpdatedAt,
-		}}
-		for _, p := range moved {
-			happened = append(happened, o.paymentEvent(p, actor, o.UpdatedAt))
-		}
-		if err := s.events.Append(ctx, tx, happened...); err != nil {
-			return err
-		}
-		if template, ok := told[to]; ok {
-			m := o.message(template)
-			m.Unpaid = reason == paymentLate
-			if err := s.mailer.Enqueue(ctx, tx, m); err != nil {
-				return err
-			}
 		}
 		return s.complete(ctx, tx, o)
 	})
-	return o, err
+	if err != nil || len(asked) == 0 {
+		return o, err
+	}
+	s.payments.Settle(ctx, asked...)
+	if now, err := s.payments.Of(ctx, s.pool, id); err == nil { // else they are told as they were
+		o.Payments = now
+	}
+	return o, nil
+}
+
+// hold reads an order, without its lines and payments, for a transaction that
+// changes it.
+func (s *Orders) hold(ctx context.Context, tx pgx.Tx, id uuid.UUID) (*Order, error) {
+	r, err := orderdb.New(tx).LockOrder(ctx, id)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, notFound(id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("locking an order: %w", err)
+	}
+	return orderOf(r)
+}
+
+// take takes an order that the transaction holds to a state, and returns what
+// is to be asked of payment providers when it has committed.
+func (s *Orders) take(ctx context.Context, tx pgx.Tx, o *Order, to openapi.OrderState, actor, reason string) ([]uuid.UUID, error) {
+	if err := allowed(o.State, o.HeldFrom, to); err != nil {
+		return nil, err
+	}
+	decided, err := s.effects(ctx, tx, o, to, actor)
+	if err != nil {
+		return nil, err
+	}
+	from := o.State
+	o.State, o.HeldFrom, o.UpdatedAt = to, "", s.now().Truncate(time.Microsecond)
+	o.PaymentDueAt = dueAfter(to, o.PaymentDueAt, o.UpdatedAt)
+	if to == openapi.OrderStateOnHold {
+		o.HeldFrom = from
+	}
+	if err := s.write(ctx, tx, o); err != nil {
+		return nil, err
+	}
+	happened := []events.Event{{
+		Type: "order." + string(to), Topic: events.Orders, Subject: o.ID, Customer: o.CustomerID, Actor: actor, Public: true,
+		Data: o.change(change{From: from, To: to, Text: reason}), At: o.UpdatedAt,
+	}}
+	if err := s.events.Append(ctx, tx, append(happened, o.told(decided.Changes, o.UpdatedAt)...)...); err != nil {
+		return nil, err
+	}
+	if template, ok := told[to]; ok {
+		m := o.message(template)
+		m.Unpaid = reason == paymentLate
+		if err := s.mailer.Enqueue(ctx, tx, m); err != nil {
+			return nil, err
+		}
+	}
+	return decided.Asked, nil
+}
+
+// write stores an order's state.
+func (s *Orders) write(ctx context.Context, tx pgx.Tx, o *Order) error {
+	err := orderdb.New(tx).SetState(ctx, orderdb.SetStateParams{
+		ID: o.ID, State: string(o.State), HeldFrom: optional.Of(string(o.HeldFrom)), PaymentDueAt: optional.Of(o.PaymentDueAt), At: o.UpdatedAt,
+	})
+	if err != nil {
+		return fmt.Errorf("storing an order's state: %w", err)
+	}
+	return nil
 }
 
 // dueAfter is until when an order waits for its payment in a state. On hold it
@@ -472,42 +509,42 @@ func dueAfter(to openapi.OrderState, due, now time.Time) time.Time {
 }
 
 // effects are what a state means for stock, money and promotions; it returns
-// the payments that it moved.
-func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.OrderState) ([]payment.Payment, error) {
+// what it decided about the payments.
+func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.OrderState, actor string) (payment.Decision, error) {
 	switch to {
 	case openapi.OrderStateConfirmed:
 		if o.State == openapi.OrderStatePending {
-			return s.payments.Confirm(ctx, tx, o.ID)
+			return s.payments.Confirm(ctx, tx, o.ID, actor)
 		}
 	case openapi.OrderStateShipped:
-		captured, err := s.payments.Capture(ctx, tx, o.ID)
+		captured, err := s.payments.Capture(ctx, tx, o.ID, actor)
 		if err != nil {
-			return nil, err
+			return captured, err
 		}
 		locked, err := s.stock.Lock(ctx, tx, nil, o.ID)
 		if err != nil {
-			return nil, err
+			return captured, err
 		}
 		locked.Ship(o.ID)
 		return captured, locked.Store(ctx, tx)
 	case openapi.OrderStateCancelled:
 		if err := s.promotions.GiveBack(ctx, tx, o.ID); err != nil {
-			return nil, err
+			return payment.Decision{}, err
 		}
 		locked, err := s.stock.Lock(ctx, tx, nil, o.ID)
 		if err != nil {
-			return nil, err
+			return payment.Decision{}, err
 		}
 		locked.Release(o.ID)
 		if err := locked.Store(ctx, tx); err != nil {
-			return nil, err
+			return payment.Decision{}, err
 		}
-		return s.payments.Undo(ctx, tx, o.ID)
+		return s.payments.Undo(ctx, tx, o.ID, actor)
 	case openapi.OrderStateRefunded:
-		return s.payments.Undo(ctx, tx, o.ID)
+		return s.payments.Undo(ctx, tx, o.ID, actor)
 	case openapi.OrderStatePending, openapi.OrderStateProcessing, openapi.OrderStateDelivered, openapi.OrderStateCompleted, openapi.OrderStateOnHold:
 	}
-	return nil, nil
+	return payment.Decision{}, nil
 }
 
 // paymentLate is why the store itself cancels an order.

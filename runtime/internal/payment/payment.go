@@ -1,8 +1,27 @@
+// Package payment takes money through providers and remembers how each payment
+// stands. It owns the tables whose names begin with payment. Card data never
+// comes here: a provider's own form turns it into a token.
+//
+// Nothing is asked of a provider while a transaction holds an order. What it
+// is to do (capture, void, refund) is an operation, written with its amount by
+// the transaction that decides it, together with a job. Once that is committed
+// the provider is asked, at once and then by the job until it answers, under
+// the operation's id, by which it does nothing twice. So what was decided is
+// done although a process dies, and what was not decided is not done. What is
+// requested counts against what can be taken or given back from then on, and
+// no longer where the provider refuses.
+//
+// What the provider says, in an answer or an event, is learned: a payment only
+// goes forward, and amounts are those of the provider, never added up from
+// events. So it does not matter how often and in what order events come.
 package payment
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,17 +30,26 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/batch"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/payment/paymentdb"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
-// HoldFor is how long an order waits for a payment that expires.
-const HoldFor = 30 * time.Minute
+const (
+	// HoldFor is how long an order waits for a payment that expires.
+	HoldFor = 30 * time.Minute
+	// patience is how long a provider may take to answer a buyer, and atOnce
+	// how long it may take after a transaction before the rest is left to a job.
+	patience = 10 * time.Second
+	atOnce   = 4 * time.Second
+)
 
 // Payment is money that an order brings.
 type Payment struct {
@@ -30,36 +58,102 @@ type Payment struct {
 	State       openapi.PaymentState
 	Amount      money.Amount
 	Reference   string
-	// Expires is known while the payment is made; see Result.
+	// Captured and Refunded are what was taken of it and given back of that,
+	// Capturing and Refunding what the provider was asked to and has not
+	// answered, in minor units.
+	Captured, Capturing, Refunded, Refunding int64
+	// Undone says that whatever it brings is given back.
+	Undone bool
+	// NextAction is what the buyer has left to do, nil for nothing.
+	NextAction *openapi.PaymentAction
+	CreatedAt  time.Time
+	// Expires is known while the payment is made; see Facts.
 	Expires bool
+
+	// attempted says that there is a row of payment_attempts.
+	attempted bool
 }
 
 // Public is the payment as callers see it.
 func (p Payment) Public() openapi.Payment {
 	return openapi.Payment{
-		Id: p.ID, Provider: p.Provider, State: p.State,
-		Amount: openapi.Money{Amount: p.Amount.Decimal(), Currency: p.Amount.Currency},
+		Id: p.ID, Provider: p.Provider, State: p.State, Amount: p.money(p.Amount.Minor), Captured: p.money(p.Captured), Refunded: p.money(p.Refunded),
+		NextAction: p.NextAction,
 	}
+}
+
+func (p Payment) amount(minor int64) money.Amount {
+	return money.Amount{Minor: minor, Currency: p.Amount.Currency}
+}
+
+func (p Payment) money(minor int64) openapi.Money {
+	return openapi.Money{Amount: p.amount(minor).Decimal(), Currency: p.Amount.Currency}
+}
+
+// Waits reports whether the payment has not come in yet, and may.
+func (p Payment) Waits() bool {
+	return p.State == openapi.PaymentStatePending || p.State == openapi.PaymentStateRequiresAction
+}
+
+// Orders are what payments belong to. An order is always held before its
+// payments.
+type Orders interface {
+	// Lock has the transaction hold an order.
+	Lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) error
+	// Changed does what changes of its payments mean for an order that the
+	// transaction holds, and tells of them.
+	Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []Change) error
+}
+
+// Change is what became of a payment.
+type Change struct {
+	Payment Payment
+	// Type is what to tell, such as payment.captured; empty for nothing.
+	Type  string
+	Actor string
+	// Note is for the order's timeline, empty for nothing.
+	Note string
+	// Private keeps it from the customer.
+	Private bool
 }
 
 // Payments makes and moves payments.
 type Payments struct {
+	pool      *pgxpool.Pool
+	queue     *jobs.Queue
 	providers map[string]Provider
+	orders    Orders
+	store     string
+	window    time.Duration
+	metrics   *metrics
+	log       *slog.Logger
 	now       func() time.Time
 }
 
 // New loads the providers of the configuration. The test provider in
 // production is ErrTestInProduction.
-func New(c config.Config, now func() time.Time) (*Payments, error) {
+func New(c config.Config, pool *pgxpool.Pool, queue *jobs.Queue, log *slog.Logger, now func() time.Time) (*Payments, error) {
 	all, err := providers(c)
-	return &Payments{providers: all, now: now}, err
+	s := &Payments{pool: pool, queue: queue, providers: all, store: storeName(c), window: time.Duration(c.Payments.ReconcileWindow), log: log, now: now}
+	s.metrics = newMetrics(s)
+	return s, err
 }
+
+// storeName tells the payments of stores apart that share an account at a provider.
+func storeName(c config.Config) string { return c.Store.Namespace + "/" + c.Store.Name }
+
+// Connect has orders told of what becomes of their payments.
+func (s *Payments) Connect(o Orders) { s.orders = o }
 
 // Use adds a provider by its name; it is not for use while requests are served.
 func (s *Payments) Use(name string, by Provider) { s.providers[name] = by }
 
-// Authorize sets the amount aside at the provider; nothing is stored yet. An
-// order of nothing needs no provider.
+// Register shows what is asked of providers.
+func (s *Payments) Register(r prometheus.Registerer) { s.metrics.register(r) }
+
+// Authorize sets the amount aside at the provider; no payment is stored yet. An
+// order of nothing needs no provider. While a provider is away it is a
+// *problem.Problem with status 503.
 func (s *Payments) Authorize(ctx context.Context, provider, token string, orderID uuid.UUID, amount money.Amount) (Payment, error) {
 	p := Payment{ID: uuid.Must(uuid.NewV7()), OrderID: orderID, Provider: provider, Amount: amount}
 	by, ok := s.providers[provider]
@@ -71,27 +165,56 @@ func (s *Payments) Authorize(ctx context.Context, provider, token string, orderI
 		p.State = openapi.PaymentStateCaptured
 		return p, nil
 	}
-	result, err := by.Authorize(ctx, Request{ID: p.ID, OrderID: orderID, Amount: amount, Token: token})
-	if err != nil {
-		return p, err
+	// Whoever asks may go; what comes of it is to be known.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if _, elsewhere := by.(Elsewhere); elsewhere {
+		if err := s.attempt(ctx, &p); err != nil {
+			return p, err
+		}
 	}
-	p.State, p.Reference, p.Expires = result.State, result.Reference, result.Expires
+	facts, err := by.Authorize(ctx, Request{ID: p.ID, OrderID: orderID, Amount: amount, Token: token})
+	s.metrics.asked(provider, "authorize", err)
+	if err != nil {
+		return p, s.notAuthorized(ctx, p, err)
+	}
+	p.State, p.Reference, p.Expires, p.NextAction = facts.State, facts.Reference, facts.Expires, facts.NextAction
+	p.Captured = min(facts.Captured, amount.Minor)
+	p.settle()
 	return p, nil
 }
 
-// Abandon gives up a payment whose order was not placed after all.
-func (s *Payments) Abandon(ctx context.Context, p Payment) error {
-	if p.Amount.Minor == 0 {
-		return nil
+func (s *Payments) notAuthorized(ctx context.Context, p Payment, err error) error {
+	refused, definite := errors.AsType[*problem.Problem](err)
+	if definite && refused.Status < http.StatusInternalServerError {
+		if p.attempted {
+			if err := paymentdb.New(s.pool).ForgetAttempt(ctx, p.ID); err != nil {
+				s.log.WarnContext(ctx, "an attempt to pay was not forgotten", "payment", p.ID, "error", err)
+			}
+		}
+		return err
 	}
-	return s.providers[p.Provider].Void(context.WithoutCancel(ctx), p)
+	s.log.ErrorContext(ctx, "a payment provider is away", "provider", p.Provider, "payment", p.ID, "error", err)
+	away := problem.New(http.StatusServiceUnavailable, "payment_provider_unavailable",
+		"The payment provider %s does not answer right now. No order was placed; please try again, or pay in another way.", p.Provider)
+	away.RetryAfter = 5 * time.Second
+	return away
 }
 
 // Store keeps payments with the orders of the transaction in which the
 // statements are sent.
-func (s *Payments) Store(ctx context.Context, statements *batch.Statements, all []Payment) {
+func (s *Payments) Store(ctx context.Context, statements *batch.Statements, all []Payment) error {
 	rows := paymentdb.InsertPaymentsParams{At: s.now()}
+	var attempted []uuid.UUID
 	for _, p := range all {
+		next := ""
+		if p.NextAction != nil {
+			raw, err := json.Marshal(p.NextAction)
+			if err != nil {
+				return fmt.Errorf("encoding what a buyer has left to do: %w", err)
+			}
+			next = string(raw)
+		}
 		rows.Ids = append(rows.Ids, p.ID)
 		rows.OrderIds = append(rows.OrderIds, p.OrderID)
 		rows.Providers = append(rows.Providers, p.Provider)
@@ -99,6 +222,12 @@ func (s *Payments) Store(ctx context.Context, statements *batch.Statements, all 
 		rows.Amounts = append(rows.Amounts, p.Amount.Minor)
 		rows.Currencies = append(rows.Currencies, p.Amount.Currency)
 		rows.Refs = append(rows.Refs, p.Reference)
+		rows.Captured = append(rows.Captured, p.Captured)
+		rows.Refunded = append(rows.Refunded, p.Refunded)
+		rows.NextActions = append(rows.NextActions, next)
+		if p.attempted {
+			attempted = append(attempted, p.ID)
+		}
 	}
 	statements.Add(func(db batch.DB) error {
 		if err := paymentdb.New(db).InsertPayments(ctx, rows); err != nil {
@@ -106,6 +235,32 @@ func (s *Payments) Store(ctx context.Context, statements *batch.Statements, all 
 		}
 		return nil
 	})
+	takeAttempts(ctx, statements, attempted)
+	return nil
+}
+
+func paymentOf(r paymentdb.Payment) (Payment, error) {
+	p := Payment{
+		ID: r.ID, OrderID: r.OrderID, Provider: r.Provider, State: openapi.PaymentState(r.State), Amount: money.Amount{Minor: r.Amount, Currency: r.Currency},
+		Reference: r.Reference, Captured: r.Captured, Capturing: r.Capturing, Refunded: r.Refunded, Refunding: r.Refunding, Undone: r.Undone,
+		CreatedAt: r.CreatedAt.UTC(),
+	}
+	if r.NextAction != nil {
+		if err := json.Unmarshal(r.NextAction, &p.NextAction); err != nil {
+			return p, fmt.Errorf("what a buyer has left to do for payment %s: %w", p.ID, err)
+		}
+	}
+	return p, nil
+}
+
+func paymentsOf(rows []paymentdb.Payment) (all []Payment, err error) {
+	all = make([]Payment, len(rows))
+	for i, r := range rows {
+		if all[i], err = paymentOf(r); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // Of lists an order's payments.
@@ -114,66 +269,152 @@ func (s *Payments) Of(ctx context.Context, q paymentdb.DBTX, orderID uuid.UUID) 
 	if err != nil {
 		return nil, fmt.Errorf("reading payments: %w", err)
 	}
-	all := make([]Payment, len(rows))
-	for i, r := range rows {
-		all[i] = Payment{
-			ID: r.ID, OrderID: r.OrderID, Provider: r.Provider, State: openapi.PaymentState(r.State),
-			Amount: money.Amount{Minor: r.Amount, Currency: r.Currency}, Reference: r.Reference,
+	return paymentsOf(rows)
+}
+
+// hold is Of for a transaction that holds the order and changes its payments.
+func (s *Payments) hold(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) ([]Payment, error) {
+	rows, err := paymentdb.New(tx).LockPaymentsOf(ctx, orderID)
+	if err != nil {
+		return nil, fmt.Errorf("locking payments: %w", err)
+	}
+	return paymentsOf(rows)
+}
+
+// one is a payment that the transaction holds, and whose order it holds.
+func (s *Payments) one(ctx context.Context, tx pgx.Tx, id uuid.UUID) (Payment, error) {
+	r, err := paymentdb.New(tx).LockPayment(ctx, id)
+	if err != nil {
+		return Payment{}, fmt.Errorf("locking a payment: %w", err)
+	}
+	return paymentOf(r)
+}
+
+// write stores how a payment stands.
+func (s *Payments) write(ctx context.Context, tx pgx.Tx, p Payment) error {
+	row := paymentdb.UpdatePaymentParams{
+		ID: p.ID, State: string(p.State), Captured: p.Captured, Capturing: p.Capturing, Refunded: p.Refunded, Refunding: p.Refunding, Undone: p.Undone, At: s.now(),
+	}
+	if p.NextAction != nil {
+		var err error
+		if row.NextAction, err = json.Marshal(p.NextAction); err != nil {
+			return fmt.Errorf("encoding what a buyer has left to do: %w", err)
 		}
 	}
-	return all, nil
+	if err := paymentdb.New(tx).UpdatePayment(ctx, row); err != nil {
+		return fmt.Errorf("storing a payment: %w", err)
+	}
+	return nil
 }
 
-// Confirm notes that pending payments of an order came in. It returns those
-// that it moved, as do Capture and Undo.
-func (s *Payments) Confirm(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) ([]Payment, error) {
-	return s.each(ctx, tx, orderID, func(p Payment) (openapi.PaymentState, error) {
-		if p.State == openapi.PaymentStatePending {
-			return openapi.PaymentStateCaptured, nil
-		}
-		return p.State, nil
-	})
+// Decision is what a transaction decided about an order's payments.
+type Decision struct {
+	// Changes are what is so at once.
+	Changes []Change
+	// Asked are the operations to Settle when the transaction has committed.
+	Asked []uuid.UUID
 }
 
-// Capture takes what is set aside for an order.
-func (s *Payments) Capture(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) ([]Payment, error) {
-	return s.each(ctx, tx, orderID, func(p Payment) (openapi.PaymentState, error) {
-		if p.State != openapi.PaymentStateAuthorized {
-			return p.State, nil
+// each has a change made to each of an order's payments, and stores those that
+// report so.
+func (s *Payments) each(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, do func(*Payment, *Decision) (bool, error)) (d Decision, err error) {
+	all, err := s.hold(ctx, tx, orderID)
+	if err != nil {
+		return d, err
+	}
+	for i := range all {
+		changed, err := do(&all[i], &d)
+		if err == nil && changed {
+			err = s.write(ctx, tx, all[i])
 		}
-		by, err := s.by(p)
 		if err != nil {
-			return p.State, err
+			return d, fmt.Errorf("payment %s: %w", all[i].ID, err)
 		}
-		return openapi.PaymentStateCaptured, by.Capture(ctx, p)
+	}
+	return d, nil
+}
+
+// Confirm notes that payments outside of the store came in, on somebody's word.
+// Where a provider would tell of it, it is a *problem.Problem.
+func (s *Payments) Confirm(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, actor string) (Decision, error) {
+	return s.each(ctx, tx, orderID, func(p *Payment, d *Decision) (bool, error) {
+		if !p.Waits() {
+			return false, nil
+		}
+		by, err := s.by(*p)
+		if err != nil {
+			return false, err
+		}
+		if _, elsewhere := by.(Elsewhere); elsewhere {
+			return false, problem.New(http.StatusConflict, "payment_open",
+				"The payment at %s has not come in; the order is confirmed by itself when it does. Cancel the order to give it up.", p.Provider)
+		}
+		p.State, p.NextAction, p.Captured = openapi.PaymentStateCaptured, nil, p.Amount.Minor
+		d.Changes = append(d.Changes, Change{Payment: *p, Type: "payment.captured", Actor: actor})
+		return true, nil
 	})
 }
 
-// Undo gives back what an order brought: what is only set aside or pending is
-// voided, what was taken is refunded.
-func (s *Payments) Undo(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) ([]Payment, error) {
-	return s.each(ctx, tx, orderID, func(p Payment) (openapi.PaymentState, error) {
-		switch p.State {
-		case openapi.PaymentStatePending, openapi.PaymentStateAuthorized:
-			by, err := s.by(p)
-			if err != nil {
-				return p.State, err
-			}
-			return openapi.PaymentStateVoided, by.Void(ctx, p)
-		case openapi.PaymentStateCaptured:
-			if p.Amount.Minor == 0 {
-				return openapi.PaymentStateVoided, nil
-			}
-			by, err := s.by(p)
-			if err != nil {
-				return p.State, err
-			}
-			return openapi.PaymentStateRefunded, by.Refund(ctx, p)
-		case openapi.PaymentStateVoided, openapi.PaymentStateFailed, openapi.PaymentStateRefunded:
+// Capture takes all that is set aside for an order. What was taken in part is
+// left at that.
+func (s *Payments) Capture(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, actor string) (Decision, error) {
+	return s.each(ctx, tx, orderID, func(p *Payment, d *Decision) (bool, error) {
+		if p.State != openapi.PaymentStateAuthorized || p.Capturing > 0 {
+			return false, nil
 		}
-		return p.State, nil
+		return true, s.ask(ctx, tx, p, d, Operation{Kind: openapi.PaymentOperationKindCapture, Amount: p.Amount, Actor: actor})
 	})
 }
+
+// Undo gives back what an order brought, and what it may still bring: what is
+// only set aside or has not come in is voided, what was taken is refunded.
+func (s *Payments) Undo(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, actor string) (Decision, error) {
+	return s.each(ctx, tx, orderID, func(p *Payment, d *Decision) (bool, error) {
+		if p.Amount.Minor == 0 {
+			if p.State != openapi.PaymentStateCaptured {
+				return false, nil
+			}
+			p.State = openapi.PaymentStateVoided
+			d.Changes = append(d.Changes, Change{Payment: *p, Type: "payment.voided", Actor: actor})
+			return true, nil
+		}
+		p.Undone = true
+		return true, s.pursue(ctx, tx, p, d, actor, "")
+	})
+}
+
+// Refund gives an amount of what an order brought back, in the caller's
+// transaction, which holds the order: of its payments in their order, of each
+// what is left. More than that is a *problem.Problem with status 409, and
+// nothing is refunded. The caller tells of the changes by Orders.Changed, and
+// settles what was asked when the transaction has committed.
+func (s *Payments) Refund(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, amount money.Amount, reason, actor string) (Decision, error) {
+	left := amount.Minor
+	available := int64(0)
+	d, err := s.each(ctx, tx, orderID, func(p *Payment, d *Decision) (bool, error) {
+		if p.Amount.Currency != amount.Currency {
+			return false, nil
+		}
+		part := min(left, p.refundable())
+		available += p.refundable()
+		if part <= 0 {
+			return false, nil
+		}
+		left -= part
+		return true, s.ask(ctx, tx, p, d, Operation{Kind: openapi.PaymentOperationKindRefund, Amount: p.amount(part), Actor: actor, Reason: reason})
+	})
+	if err == nil && left > 0 {
+		err = tooMuch(money.Amount{Minor: available, Currency: amount.Currency})
+	}
+	return d, err
+}
+
+func tooMuch(available money.Amount) error {
+	return problem.New(http.StatusConflict, "refund_exceeds_captured", "%s can be given back at most: that is what was taken and not given back.", available)
+}
+
+// refundable is what of a payment can be given back.
+func (p Payment) refundable() int64 { return p.Captured - p.Refunded - p.Refunding }
 
 func (s *Payments) by(p Payment) (Provider, error) {
 	by, ok := s.providers[p.Provider]
@@ -182,29 +423,4 @@ func (s *Payments) by(p Payment) (Provider, error) {
 			"The payment was made through %q, which this store does not load now.", p.Provider)
 	}
 	return by, nil
-}
-
-// each moves an order's payments to the states that to gives, and returns those
-// that were in another one.
-func (s *Payments) each(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, to func(Payment) (openapi.PaymentState, error)) ([]Payment, error) {
-	all, err := s.Of(ctx, tx, orderID)
-	if err != nil {
-		return nil, err
-	}
-	var moved []Payment
-	for _, p := range all {
-		state, err := to(p)
-		if err != nil {
-			return nil, fmt.Errorf("payment %s: %w", p.ID, err)
-		}
-		if state == p.State {
-			continue
-		}
-		if err := paymentdb.New(tx).SetState(ctx, paymentdb.SetStateParams{ID: p.ID, State: string(state), At: s.now()}); err != nil {
-			return nil, fmt.Errorf("storing a payment's state: %w", err)
-		}
-		p.State = state
-		moved = append(moved, p)
-	}
-	return moved, nil
 }

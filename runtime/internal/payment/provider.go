@@ -1,12 +1,10 @@
-// Package payment takes money through providers and remembers how each payment
-// stands. It owns the table payments. Card data never comes here: a provider's
-// own form turns it into a token.
 package payment
 
 import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -26,31 +24,99 @@ type Request struct {
 	Token string
 }
 
-// Result is how a payment stands at its provider.
-type Result struct {
-	// State is authorized, or pending where the buyer has something left to do.
-	State openapi.PaymentState
-	// Reference is the provider's own name for the payment.
+// Facts are how a payment stands at its provider.
+type Facts struct {
+	// Reference is the provider's own name for the payment, empty where the
+	// provider has nothing to say.
 	Reference string
-	// Expires says that a pending payment is given up after HoldFor.
+	State     openapi.PaymentState
+	// Captured and Refunded are what was taken and given back in all, in minor units.
+	Captured, Refunded int64
+	// Expires says that a payment which waits is given up after HoldFor.
 	Expires bool
+	// NextAction is what the buyer has left to do, nil for nothing.
+	NextAction *openapi.PaymentAction
+	// Operation is the provider's own name for what it was asked to do.
+	Operation string
+	// Store, PaymentID and Amount are what the provider was given; Store is
+	// namespace/name, empty for what no store of this kind made.
+	Store     string
+	PaymentID uuid.UUID
+	Amount    money.Amount
 }
 
-// Provider is one way to pay.
+// Provider is one way to pay. What it refuses for good is a *Refusal, and of
+// Authorize a *problem.Problem; after another error nobody knows what it did.
 type Provider interface {
 	// Authorize sets the amount aside. A payment that the provider refuses is
 	// a *problem.Problem with status 402.
-	Authorize(ctx context.Context, r Request) (Result, error)
-	// Capture takes what was set aside.
-	Capture(ctx context.Context, p Payment) error
-	// Void gives up what was set aside or is pending.
-	Void(ctx context.Context, p Payment) error
-	// Refund gives back what was taken.
-	Refund(ctx context.Context, p Payment) error
+	Authorize(ctx context.Context, r Request) (Facts, error)
+	// Capture takes the operation's amount of what was set aside, and sets the
+	// rest free.
+	Capture(ctx context.Context, p Payment, o Operation) (Facts, error)
+	// Void gives up what was set aside or has not come in.
+	Void(ctx context.Context, p Payment, o Operation) (Facts, error)
+	// Refund gives the operation's amount back. Asked again for the same
+	// operation it does nothing, however much later that is.
+	Refund(ctx context.Context, p Payment, o Operation) (Facts, error)
 }
 
-// ErrTestInProduction is why the test provider does not load.
-var ErrTestInProduction = errors.New("the payment provider test takes no money and does not load in production")
+// Elsewhere is a provider over the network: it may have done what it did not
+// answer, and things happen there that nobody asked for here.
+type Elsewhere interface {
+	Provider
+	// Fetch tells how a payment stands, by the provider's own name for it.
+	Fetch(ctx context.Context, reference string) (Facts, error)
+	// Find looks for a payment that was asked for about a moment; ErrNoPayment
+	// where there is none.
+	Find(ctx context.Context, id uuid.UUID, at time.Time) (Facts, error)
+	// List calls each for the payments made from a moment on and before another.
+	List(ctx context.Context, from, before time.Time, each func(Facts) error) error
+}
+
+// Hook is a provider that tells of events.
+type Hook interface {
+	// Verify is nil where the provider itself said this just now.
+	Verify(raw []byte, header http.Header) error
+	// Read decodes an event that was verified.
+	Read(raw []byte) (Event, error)
+}
+
+// Event is what a provider tells.
+type Event struct {
+	// ID is the provider's, the same whenever it tells of it.
+	ID, Type string
+	// Reference is the provider's own name for the payment that it is about;
+	// empty for what is none of a store's business.
+	Reference string
+	// Facts are nil where the provider is to be asked for them.
+	Facts *Facts
+	// FailedRefund is the provider's own name for a refund that failed after
+	// it had been taken for done, empty for none.
+	FailedRefund string
+	// Failure is why.
+	Failure string
+}
+
+// Refusal is a provider's definite no.
+type Refusal struct {
+	// Code is the provider's word for why.
+	Code, Detail string
+}
+
+func (r *Refusal) Error() string {
+	if r.Detail == "" {
+		return r.Code
+	}
+	return r.Code + ": " + r.Detail
+}
+
+var (
+	// ErrTestInProduction is why the test provider does not load.
+	ErrTestInProduction = errors.New("the payment provider test takes no money and does not load in production")
+	// ErrNoPayment says that the provider has no such payment.
+	ErrNoPayment = errors.New("the provider has no such payment")
+)
 
 // providers are the ways to pay that the configuration allows, by name.
 func providers(c config.Config) (map[string]Provider, error) {
@@ -61,36 +127,31 @@ func providers(c config.Config) (map[string]Provider, error) {
 		}
 		all["test"] = test{}
 	}
+	if c.Payments.Stripe != nil {
+		s, err := newStripe(c)
+		if err != nil {
+			return nil, err
+		}
+		all["stripe"] = s
+	}
 	return all, nil
 }
 
 // manual is money that comes in outside of the store, by bank transfer or on
 // delivery: its payments are pending until a member of staff confirms the
-// order.
+// order, and what is given back is given back by hand.
 type manual struct{}
 
-func (manual) Authorize(context.Context, Request) (Result, error) {
-	return Result{State: openapi.PaymentStatePending}, nil
+func (manual) Authorize(context.Context, Request) (Facts, error) {
+	return Facts{State: openapi.PaymentStatePending}, nil
 }
-func (manual) Capture(context.Context, Payment) error { return nil }
-func (manual) Void(context.Context, Payment) error    { return nil }
-func (manual) Refund(context.Context, Payment) error  { return nil }
+func (manual) Capture(context.Context, Payment, Operation) (Facts, error) { return Facts{}, nil }
+func (manual) Void(context.Context, Payment, Operation) (Facts, error)    { return Facts{}, nil }
+func (manual) Refund(context.Context, Payment, Operation) (Facts, error)  { return Facts{}, nil }
 
-// test takes no money. Its tokens say what happens: "" or tok_success is
-// authorized, tok_pending stays pending, tok_declined is refused.
-type test struct{}
-
-func (test) Authorize(_ context.Context, r Request) (Result, error) {
-	switch r.Token {
-	case "", "tok_success":
-		return Result{State: openapi.PaymentStateAuthorized, Reference: "test_" + r.ID.String()}, nil
-	case "tok_pending":
-		return Result{State: openapi.PaymentStatePending, Reference: "test_" + r.ID.String(), Expires: true}, nil
-	case "tok_declined":
-		return Result{}, problem.New(http.StatusPaymentRequired, "payment_declined", "The payment was declined. No order was placed; try another way to pay.")
+func declined(why string) *problem.Problem {
+	if why != "" {
+		why = " (" + why + ")"
 	}
-	return Result{}, problem.Invalid(problem.Field{Pointer: "/payment/token", Detail: "must be tok_success, tok_pending or tok_declined"})
+	return problem.New(http.StatusPaymentRequired, "payment_declined", "The payment was declined%s. No order was placed; try another way to pay.", why)
 }
-func (test) Capture(context.Context, Payment) error { return nil }
-func (test) Void(context.Context, Payment) error    { return nil }
-func (test) Refund(context.Context, Payment) error  { return nil }

@@ -237,14 +237,117 @@ func (e OrderState) Valid() bool {
 	}
 }
 
+// Defines values for PaymentActionType.
+const (
+	PaymentActionTypeRedirect PaymentActionType = "redirect"
+	PaymentActionTypeStripe   PaymentActionType = "stripe"
+	PaymentActionTypeTest     PaymentActionType = "test"
+)
+
+// Valid indicates whether the value is a known member of the PaymentActionType enum.
+func (e PaymentActionType) Valid() bool {
+	switch e {
+	case PaymentActionTypeRedirect:
+		return true
+	case PaymentActionTypeStripe:
+		return true
+	case PaymentActionTypeTest:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PaymentDiscrepancyKind.
+const (
+	PaymentDiscrepancyKindAmountsDiffer       PaymentDiscrepancyKind = "amounts_differ"
+	PaymentDiscrepancyKindEventUnknown        PaymentDiscrepancyKind = "event_unknown"
+	PaymentDiscrepancyKindMissingAtProvider   PaymentDiscrepancyKind = "missing_at_provider"
+	PaymentDiscrepancyKindOperationFailed     PaymentDiscrepancyKind = "operation_failed"
+	PaymentDiscrepancyKindOperationStuck      PaymentDiscrepancyKind = "operation_stuck"
+	PaymentDiscrepancyKindOrderKeptMoney      PaymentDiscrepancyKind = "order_kept_money"
+	PaymentDiscrepancyKindOrderUnpaid         PaymentDiscrepancyKind = "order_unpaid"
+	PaymentDiscrepancyKindPaymentWithoutOrder PaymentDiscrepancyKind = "payment_without_order"
+	PaymentDiscrepancyKindStateDiffers        PaymentDiscrepancyKind = "state_differs"
+)
+
+// Valid indicates whether the value is a known member of the PaymentDiscrepancyKind enum.
+func (e PaymentDiscrepancyKind) Valid() bool {
+	switch e {
+	case PaymentDiscrepancyKindAmountsDiffer:
+		return true
+	case PaymentDiscrepancyKindEventUnknown:
+		return true
+	case PaymentDiscrepancyKindMissingAtProvider:
+		return true
+	case PaymentDiscrepancyKindOperationFailed:
+		return true
+	case PaymentDiscrepancyKindOperationStuck:
+		return true
+	case PaymentDiscrepancyKindOrderKeptMoney:
+		return true
+	case PaymentDiscrepancyKindOrderUnpaid:
+		return true
+	case PaymentDiscrepancyKindPaymentWithoutOrder:
+		return true
+	case PaymentDiscrepancyKindStateDiffers:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PaymentOperationKind.
+const (
+	PaymentOperationKindCapture PaymentOperationKind = "capture"
+	PaymentOperationKindRefund  PaymentOperationKind = "refund"
+	PaymentOperationKindVoid    PaymentOperationKind = "void"
+)
+
+// Valid indicates whether the value is a known member of the PaymentOperationKind enum.
+func (e PaymentOperationKind) Valid() bool {
+	switch e {
+	case PaymentOperationKindCapture:
+		return true
+	case PaymentOperationKindRefund:
+		return true
+	case PaymentOperationKindVoid:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PaymentOperationState.
+const (
+	PaymentOperationStateFailed    PaymentOperationState = "failed"
+	PaymentOperationStateRequested PaymentOperationState = "requested"
+	PaymentOperationStateSucceeded PaymentOperationState = "succeeded"
+)
+
+// Valid indicates whether the value is a known member of the PaymentOperationState enum.
+func (e PaymentOperationState) Valid() bool {
+	switch e {
+	case PaymentOperationStateFailed:
+		return true
+	case PaymentOperationStateRequested:
+		return true
+	case PaymentOperationStateSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PaymentState.
 const (
-	PaymentStateAuthorized PaymentState = "authorized"
-	PaymentStateCaptured   PaymentState = "captured"
-	PaymentStateFailed     PaymentState = "failed"
-	PaymentStatePending    PaymentState = "pending"
-	PaymentStateRefunded   PaymentState = "refunded"
-	PaymentStateVoided     PaymentState = "voided"
+	PaymentStateAuthorized     PaymentState = "authorized"
+	PaymentStateCaptured       PaymentState = "captured"
+	PaymentStateFailed         PaymentState = "failed"
+	PaymentStatePending        PaymentState = "pending"
+	PaymentStateRefunded       PaymentState = "refunded"
+	PaymentStateRequiresAction PaymentState = "requires_action"
+	PaymentStateVoided         PaymentState = "voided"
 )
 
 // Valid indicates whether the value is a known member of the PaymentState enum.
@@ -259,6 +362,8 @@ func (e PaymentState) Valid() bool {
 	case PaymentStatePending:
 		return true
 	case PaymentStateRefunded:
+		return true
+	case PaymentStateRequiresAction:
 		return true
 	case PaymentStateVoided:
 		return true
@@ -652,6 +757,13 @@ type BundleItem struct {
 
 // CancelInput defines model for CancelInput.
 type CancelInput struct {
+	Reason *string `json:"reason,omitempty"`
+}
+
+// CaptureInput defines model for CaptureInput.
+type CaptureInput struct {
+	// Amount In the payment's currency; all of it unless set.
+	Amount *string `json:"amount,omitempty"`
 	Reason *string `json:"reason,omitempty"`
 }
 
@@ -1307,22 +1419,113 @@ type PasswordInput struct {
 
 // Payment defines model for Payment.
 type Payment struct {
-	Amount   Money              `json:"amount"`
+	Amount Money `json:"amount"`
+
+	// Captured What was taken of it.
+	Captured Money              `json:"captured"`
 	Id       openapi_types.UUID `json:"id"`
-	Provider string             `json:"provider"`
-	State    PaymentState       `json:"state"`
+
+	// NextAction What the buyer has left to do, in the provider's own form or on its page.
+	NextAction *PaymentAction `json:"nextAction,omitempty"`
+	Provider   string         `json:"provider"`
+
+	// Refunded What of that was given back.
+	Refunded Money `json:"refunded"`
+
+	// State requires_action waits for the buyer, see nextAction; pending for money that is on its way. A payment of which something was taken is captured until all of that is given back.
+	State PaymentState `json:"state"`
+}
+
+// PaymentAction What the buyer has left to do, in the provider's own form or on its page.
+type PaymentAction struct {
+	// ClientSecret For Stripe.js: it opens this one payment, and is for its buyer alone.
+	ClientSecret *string `json:"clientSecret,omitempty"`
+
+	// PublishableKey Of the store's account at Stripe.
+	PublishableKey *string `json:"publishableKey,omitempty"`
+
+	// RedirectUrl Where to send the buyer's browser.
+	RedirectUrl *string           `json:"redirectUrl,omitempty"`
+	Type        PaymentActionType `json:"type"`
+}
+
+// PaymentActionType defines model for PaymentAction.Type.
+type PaymentActionType string
+
+// PaymentDetails defines model for PaymentDetails.
+type PaymentDetails struct {
+	// Operations The oldest first, 100 at most.
+	Operations []PaymentOperation `json:"operations"`
+	OrderId    openapi_types.UUID `json:"orderId"`
+	Payment    Payment            `json:"payment"`
+
+	// Reference The provider's own name for it, such as pi_3MtwBw.
+	Reference string `json:"reference"`
+}
+
+// PaymentDiscrepancy defines model for PaymentDiscrepancy.
+type PaymentDiscrepancy struct {
+	// Detail What was found.
+	Detail    string                 `json:"detail"`
+	FoundAt   time.Time              `json:"foundAt"`
+	Id        openapi_types.UUID     `json:"id"`
+	Kind      PaymentDiscrepancyKind `json:"kind"`
+	OrderId   *openapi_types.UUID    `json:"orderId,omitempty"`
+	PaymentId *openapi_types.UUID    `json:"paymentId,omitempty"`
+	Provider  string                 `json:"provider"`
+
+	// Reference The provider's own name for the payment or event.
+	Reference string `json:"reference"`
+
+	// ResolvedAt When it was found mended.
+	ResolvedAt *time.Time `json:"resolvedAt,omitempty"`
+
+	// SeenAt When it was found last.
+	SeenAt time.Time `json:"seenAt"`
+}
+
+// PaymentDiscrepancyKind defines model for PaymentDiscrepancy.Kind.
+type PaymentDiscrepancyKind string
+
+// PaymentDiscrepancyPage defines model for PaymentDiscrepancyPage.
+type PaymentDiscrepancyPage struct {
+	Discrepancies []PaymentDiscrepancy `json:"discrepancies"`
+	NextCursor    *string              `json:"nextCursor,omitempty"`
 }
 
 // PaymentInput defines model for PaymentInput.
 type PaymentInput struct {
-	// Provider manual (paid outside of the store), or test in a store in development.
+	// Provider stripe where the store has it, manual (paid outside of the store), or test in a store in development.
 	Provider string `json:"provider"`
 
-	// Token What the provider's form gave.
+	// Token What the provider's form gave: for stripe a payment method (pm_…) or a confirmation token (ctoken_…); without one the payment requires_action, and the form confirms it.
 	Token *string `json:"token,omitempty"`
 }
 
-// PaymentState defines model for PaymentState.
+// PaymentOperation defines model for PaymentOperation.
+type PaymentOperation struct {
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// Failure Why the provider refused.
+	Failure   *string              `json:"failure,omitempty"`
+	Id        openapi_types.UUID   `json:"id"`
+	Kind      PaymentOperationKind `json:"kind"`
+	PaymentId openapi_types.UUID   `json:"paymentId"`
+	Reason    *string              `json:"reason,omitempty"`
+
+	// State What is requested counts against what can be taken or given back; what failed does not any more.
+	State     PaymentOperationState `json:"state"`
+	UpdatedAt time.Time             `json:"updatedAt"`
+}
+
+// PaymentOperationKind defines model for PaymentOperationKind.
+type PaymentOperationKind string
+
+// PaymentOperationState What is requested counts against what can be taken or given back; what failed does not any more.
+type PaymentOperationState string
+
+// PaymentState requires_action waits for the buyer, see nextAction; pending for money that is on its way. A payment of which something was taken is captured until all of that is given back.
 type PaymentState string
 
 // Price defines model for Price.
@@ -1540,6 +1743,13 @@ type QuantityInput struct {
 // RefreshInput defines model for RefreshInput.
 type RefreshInput struct {
 	RefreshToken string `json:"refreshToken"`
+}
+
+// RefundInput defines model for RefundInput.
+type RefundInput struct {
+	// Amount In the payment's currency.
+	Amount string  `json:"amount"`
+	Reason *string `json:"reason,omitempty"`
 }
 
 // RegisterInput defines model for RegisterInput.
@@ -1868,6 +2078,11 @@ type VariantInput struct {
 	// TrackStock Whether its stock is counted; true when left out, save for digital products and bundles.
 	TrackStock  *bool  `json:"trackStock,omitempty"`
 	WeightGrams *int64 `json:"weightGrams,omitempty"`
+}
+
+// VoidInput defines model for VoidInput.
+type VoidInput struct {
+	Reason *string `json:"reason,omitempty"`
 }
 
 // WebhookAttempt defines model for WebhookAttempt.
@@ -2279,6 +2494,36 @@ type AddOrderNoteParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListPaymentDiscrepanciesParams defines parameters for ListPaymentDiscrepancies.
+type ListPaymentDiscrepanciesParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Resolved Only those that are mended
+	Resolved *bool `form:"resolved,omitempty" json:"resolved,omitempty"`
+}
+
+// CapturePaymentParams defines parameters for CapturePayment.
+type CapturePaymentParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RefundPaymentParams defines parameters for RefundPayment.
+type RefundPaymentParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// VoidPaymentParams defines parameters for VoidPayment.
+type VoidPaymentParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ListProductsParams defines parameters for ListProducts.
 type ListProductsParams struct {
 	// Limit Items in a page.
@@ -2508,6 +2753,15 @@ type AddOrderNoteJSONRequestBody = NoteInput
 
 // MoveOrderJSONRequestBody defines body for MoveOrder for application/json ContentType.
 type MoveOrderJSONRequestBody = TransitionInput
+
+// CapturePaymentJSONRequestBody defines body for CapturePayment for application/json ContentType.
+type CapturePaymentJSONRequestBody = CaptureInput
+
+// RefundPaymentJSONRequestBody defines body for RefundPayment for application/json ContentType.
+type RefundPaymentJSONRequestBody = RefundInput
+
+// VoidPaymentJSONRequestBody defines body for VoidPayment for application/json ContentType.
+type VoidPaymentJSONRequestBody = VoidInput
 
 // CreateProductJSONRequestBody defines body for CreateProduct for application/json ContentType.
 type CreateProductJSONRequestBody = ProductInput
@@ -3343,6 +3597,68 @@ type ClientInterface interface {
 	// Corresponds with POST /orders/{id}/transitions (the `MoveOrder` operationId).
 	MoveOrder(ctx context.Context, id openapi_types.UUID, body MoveOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListPaymentDiscrepancies Lists what store and payment providers do not agree about, the newest first
+	//
+	// The store compares itself with its providers once a day, and mends what is safe to mend. The rest is listed here until it is found mended.
+	//
+	// Corresponds with GET /payment-discrepancies (the `ListPaymentDiscrepancies` operationId).
+	ListPaymentDiscrepancies(ctx context.Context, params *ListPaymentDiscrepanciesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPayment Reads a payment, with what its provider was asked to do
+	//
+	// Corresponds with GET /payments/{id} (the `GetPayment` operationId).
+	GetPayment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CapturePaymentWithBody Takes what is set aside, or a part of it
+	//
+	// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /payments/{id}/capture (the `CapturePayment` operationId).
+	CapturePaymentWithBody(ctx context.Context, id openapi_types.UUID, params *CapturePaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CapturePayment Takes what is set aside, or a part of it
+	//
+	// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /payments/{id}/capture (the `CapturePayment` operationId).
+	CapturePayment(ctx context.Context, id openapi_types.UUID, params *CapturePaymentParams, body CapturePaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RefundPaymentWithBody Gives back what was taken, or a part of it
+	//
+	// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /payments/{id}/refunds (the `RefundPayment` operationId).
+	RefundPaymentWithBody(ctx context.Context, id openapi_types.UUID, params *RefundPaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RefundPayment Gives back what was taken, or a part of it
+	//
+	// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /payments/{id}/refunds (the `RefundPayment` operationId).
+	RefundPayment(ctx context.Context, id openapi_types.UUID, params *RefundPaymentParams, body RefundPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// VoidPaymentWithBody Gives up what is set aside or has not come in yet
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
+	VoidPaymentWithBody(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// VoidPayment Gives up what is set aside or has not come in yet
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
+	VoidPayment(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListProducts Lists or searches products
 	//
 	// Without q, newest first unless sort says otherwise. With q, the best match first; every word of q must occur, in full or as the beginning of a word. Filters narrow together. Only staff see products that are not active.
@@ -3622,6 +3938,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /webhooks/events (the `ListWebhookEvents` operationId).
 	ListWebhookEvents(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReceivePaymentEvent Takes a payment provider's word of what happened to payments
+	//
+	// The body is the provider's own, 256 KiB at most, and is believed by its signature alone, which must be younger than 5 minutes. It is answered once it is stored, and is applied once however often and in whatever order events come.
+	//
+	// Corresponds with POST /webhooks/payments/{provider} (the `ReceivePaymentEvent` operationId).
+	ReceivePaymentEvent(ctx context.Context, provider string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CreateSocketTicket Makes a ticket that opens one socket
 	//
@@ -5460,6 +5783,148 @@ func (c *Client) MoveOrder(ctx context.Context, id openapi_types.UUID, body Move
 	return c.Client.Do(req)
 }
 
+// ListPaymentDiscrepancies Lists what store and payment providers do not agree about, the newest first
+//
+// The store compares itself with its providers once a day, and mends what is safe to mend. The rest is listed here until it is found mended.
+//
+// Corresponds with GET /payment-discrepancies (the `ListPaymentDiscrepancies` operationId).
+func (c *Client) ListPaymentDiscrepancies(ctx context.Context, params *ListPaymentDiscrepanciesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPaymentDiscrepanciesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPayment Reads a payment, with what its provider was asked to do
+//
+// Corresponds with GET /payments/{id} (the `GetPayment` operationId).
+func (c *Client) GetPayment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPaymentRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CapturePaymentWithBody Takes what is set aside, or a part of it
+//
+// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /payments/{id}/capture (the `CapturePayment` operationId).
+func (c *Client) CapturePaymentWithBody(ctx context.Context, id openapi_types.UUID, params *CapturePaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCapturePaymentRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CapturePayment Takes what is set aside, or a part of it
+//
+// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /payments/{id}/capture (the `CapturePayment` operationId).
+func (c *Client) CapturePayment(ctx context.Context, id openapi_types.UUID, params *CapturePaymentParams, body CapturePaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCapturePaymentRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RefundPaymentWithBody Gives back what was taken, or a part of it
+//
+// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /payments/{id}/refunds (the `RefundPayment` operationId).
+func (c *Client) RefundPaymentWithBody(ctx context.Context, id openapi_types.UUID, params *RefundPaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefundPaymentRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RefundPayment Gives back what was taken, or a part of it
+//
+// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /payments/{id}/refunds (the `RefundPayment` operationId).
+func (c *Client) RefundPayment(ctx context.Context, id openapi_types.UUID, params *RefundPaymentParams, body RefundPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefundPaymentRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// VoidPaymentWithBody Gives up what is set aside or has not come in yet
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
+func (c *Client) VoidPaymentWithBody(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewVoidPaymentRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// VoidPayment Gives up what is set aside or has not come in yet
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
+func (c *Client) VoidPayment(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewVoidPaymentRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListProducts Lists or searches products
 //
 // Without q, newest first unless sort says otherwise. With q, the best match first; every word of q must occur, in full or as the beginning of a word. Filters narrow together. Only staff see products that are not active.
@@ -6170,6 +6635,23 @@ func (c *Client) TestWebhookEndpoint(ctx context.Context, id openapi_types.UUID,
 // Corresponds with GET /webhooks/events (the `ListWebhookEvents` operationId).
 func (c *Client) ListWebhookEvents(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListWebhookEventsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReceivePaymentEvent Takes a payment provider's word of what happened to payments
+//
+// The body is the provider's own, 256 KiB at most, and is believed by its signature alone, which must be younger than 5 minutes. It is answered once it is stored, and is applied once however often and in whatever order events come.
+//
+// Corresponds with POST /webhooks/payments/{provider} (the `ReceivePaymentEvent` operationId).
+func (c *Client) ReceivePaymentEvent(ctx context.Context, provider string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceivePaymentEventRequest(c.Server, provider)
 	if err != nil {
 		return nil, err
 	}
@@ -9990,6 +10472,304 @@ func NewMoveOrderRequestWithBody(server string, id openapi_types.UUID, contentTy
 	return req, nil
 }
 
+// NewListPaymentDiscrepanciesRequest constructs an http.Request for the ListPaymentDiscrepancies method
+func NewListPaymentDiscrepanciesRequest(server string, params *ListPaymentDiscrepanciesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/payment-discrepancies")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Resolved != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "resolved", *params.Resolved, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetPaymentRequest constructs an http.Request for the GetPayment method
+func NewGetPaymentRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/payments/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCapturePaymentRequest calls the generic CapturePayment builder with application/json body
+func NewCapturePaymentRequest(server string, id openapi_types.UUID, params *CapturePaymentParams, body CapturePaymentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCapturePaymentRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewCapturePaymentRequestWithBody constructs an http.Request for the CapturePayment method, with any body, and a specified content type
+func NewCapturePaymentRequestWithBody(server string, id openapi_types.UUID, params *CapturePaymentParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/payments/%s/capture", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRefundPaymentRequest calls the generic RefundPayment builder with application/json body
+func NewRefundPaymentRequest(server string, id openapi_types.UUID, params *RefundPaymentParams, body RefundPaymentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRefundPaymentRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewRefundPaymentRequestWithBody constructs an http.Request for the RefundPayment method, with any body, and a specified content type
+func NewRefundPaymentRequestWithBody(server string, id openapi_types.UUID, params *RefundPaymentParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/payments/%s/refunds", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewVoidPaymentRequest calls the generic VoidPayment builder with application/json body
+func NewVoidPaymentRequest(server string, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewVoidPaymentRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewVoidPaymentRequestWithBody constructs an http.Request for the VoidPayment method, with any body, and a specified content type
+func NewVoidPaymentRequestWithBody(server string, id openapi_types.UUID, params *VoidPaymentParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/payments/%s/void", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListProductsRequest constructs an http.Request for the ListProducts method
 func NewListProductsRequest(server string, params *ListProductsParams) (*http.Request, error) {
 	var err error
@@ -11678,6 +12458,40 @@ func NewListWebhookEventsRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewReceivePaymentEventRequest constructs an http.Request for the ReceivePaymentEvent method
+func NewReceivePaymentEventRequest(server string, provider string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "provider", provider, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/payments/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewCreateSocketTicketRequest constructs an http.Request for the CreateSocketTicket method
 func NewCreateSocketTicketRequest(server string) (*http.Request, error) {
 	var err error
@@ -12721,6 +13535,72 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /orders/{id}/transitions (the `MoveOrder` operationId).
 	MoveOrderWithResponse(ctx context.Context, id openapi_types.UUID, body MoveOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*MoveOrderResponse, error)
 
+	// ListPaymentDiscrepanciesWithResponse Lists what store and payment providers do not agree about, the newest first
+	//
+	// The store compares itself with its providers once a day, and mends what is safe to mend. The rest is listed here until it is found mended.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /payment-discrepancies (the `ListPaymentDiscrepancies` operationId).
+	ListPaymentDiscrepanciesWithResponse(ctx context.Context, params *ListPaymentDiscrepanciesParams, reqEditors ...RequestEditorFn) (*ListPaymentDiscrepanciesResponse, error)
+
+	// GetPaymentWithResponse Reads a payment, with what its provider was asked to do
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /payments/{id} (the `GetPayment` operationId).
+	GetPaymentWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetPaymentResponse, error)
+
+	// CapturePaymentWithBodyWithResponse Takes what is set aside, or a part of it
+	//
+	// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /payments/{id}/capture (the `CapturePayment` operationId).
+	CapturePaymentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *CapturePaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CapturePaymentResponse, error)
+
+	// CapturePaymentWithResponse Takes what is set aside, or a part of it
+	//
+	// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /payments/{id}/capture (the `CapturePayment` operationId).
+	CapturePaymentWithResponse(ctx context.Context, id openapi_types.UUID, params *CapturePaymentParams, body CapturePaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*CapturePaymentResponse, error)
+
+	// RefundPaymentWithBodyWithResponse Gives back what was taken, or a part of it
+	//
+	// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /payments/{id}/refunds (the `RefundPayment` operationId).
+	RefundPaymentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *RefundPaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefundPaymentResponse, error)
+
+	// RefundPaymentWithResponse Gives back what was taken, or a part of it
+	//
+	// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /payments/{id}/refunds (the `RefundPayment` operationId).
+	RefundPaymentWithResponse(ctx context.Context, id openapi_types.UUID, params *RefundPaymentParams, body RefundPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*RefundPaymentResponse, error)
+
+	// VoidPaymentWithBodyWithResponse Gives up what is set aside or has not come in yet
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
+	VoidPaymentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VoidPaymentResponse, error)
+
+	// VoidPaymentWithResponse Gives up what is set aside or has not come in yet
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
+	VoidPaymentWithResponse(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*VoidPaymentResponse, error)
+
 	// ListProductsWithResponse Lists or searches products
 	//
 	// Without q, newest first unless sort says otherwise. With q, the best match first; every word of q must occur, in full or as the beginning of a word. Filters narrow together. Only staff see products that are not active.
@@ -13044,6 +13924,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /webhooks/events (the `ListWebhookEvents` operationId).
 	ListWebhookEventsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListWebhookEventsResponse, error)
+
+	// ReceivePaymentEventWithResponse Takes a payment provider's word of what happened to payments
+	//
+	// The body is the provider's own, 256 KiB at most, and is believed by its signature alone, which must be younger than 5 minutes. It is answered once it is stored, and is applied once however often and in whatever order events come.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /webhooks/payments/{provider} (the `ReceivePaymentEvent` operationId).
+	ReceivePaymentEventWithResponse(ctx context.Context, provider string, reqEditors ...RequestEditorFn) (*ReceivePaymentEventResponse, error)
 
 	// CreateSocketTicketWithResponse Makes a ticket that opens one socket
 	//
@@ -16731,6 +17620,267 @@ func (r MoveOrderResponse) ContentType() string {
 	return ""
 }
 
+type ListPaymentDiscrepanciesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PaymentDiscrepancyPage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListPaymentDiscrepanciesResponse) GetJSON200() *PaymentDiscrepancyPage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListPaymentDiscrepanciesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListPaymentDiscrepanciesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPaymentDiscrepanciesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPaymentDiscrepanciesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPaymentDiscrepanciesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetPaymentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PaymentDetails
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPaymentResponse) GetJSON200() *PaymentDetails {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetPaymentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPaymentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPaymentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPaymentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPaymentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CapturePaymentResponse201Headers the declared response headers of an HTTP 201 response for CapturePayment
+type CapturePaymentResponse201Headers struct {
+	IdempotencyReplayed *string
+}
+
+type CapturePaymentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *PaymentOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CapturePaymentResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CapturePaymentResponse) GetJSON201() *PaymentOperation {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CapturePaymentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CapturePaymentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CapturePaymentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CapturePaymentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CapturePaymentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RefundPaymentResponse201Headers the declared response headers of an HTTP 201 response for RefundPayment
+type RefundPaymentResponse201Headers struct {
+	IdempotencyReplayed *string
+}
+
+type RefundPaymentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *PaymentOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *RefundPaymentResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r RefundPaymentResponse) GetJSON201() *PaymentOperation {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RefundPaymentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RefundPaymentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RefundPaymentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RefundPaymentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RefundPaymentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// VoidPaymentResponse201Headers the declared response headers of an HTTP 201 response for VoidPayment
+type VoidPaymentResponse201Headers struct {
+	IdempotencyReplayed *string
+}
+
+type VoidPaymentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *PaymentOperation
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *VoidPaymentResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r VoidPaymentResponse) GetJSON201() *PaymentOperation {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r VoidPaymentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r VoidPaymentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r VoidPaymentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r VoidPaymentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r VoidPaymentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListProductsResponse200Headers the declared response headers of an HTTP 200 response for ListProducts
 type ListProductsResponse200Headers struct {
 	ETag *string
@@ -18335,6 +19485,47 @@ func (r ListWebhookEventsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListWebhookEventsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReceivePaymentEventResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReceivePaymentEventResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReceivePaymentEventResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReceivePaymentEventResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReceivePaymentEventResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReceivePaymentEventResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20033,6 +21224,120 @@ func (c *ClientWithResponses) MoveOrderWithResponse(ctx context.Context, id open
 	return ParseMoveOrderResponse(rsp)
 }
 
+// ListPaymentDiscrepanciesWithResponse Lists what store and payment providers do not agree about, the newest first
+//
+// The store compares itself with its providers once a day, and mends what is safe to mend. The rest is listed here until it is found mended.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /payment-discrepancies (the `ListPaymentDiscrepancies` operationId).
+func (c *ClientWithResponses) ListPaymentDiscrepanciesWithResponse(ctx context.Context, params *ListPaymentDiscrepanciesParams, reqEditors ...RequestEditorFn) (*ListPaymentDiscrepanciesResponse, error) {
+	rsp, err := c.ListPaymentDiscrepancies(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPaymentDiscrepanciesResponse(rsp)
+}
+
+// GetPaymentWithResponse Reads a payment, with what its provider was asked to do
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /payments/{id} (the `GetPayment` operationId).
+func (c *ClientWithResponses) GetPaymentWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetPaymentResponse, error) {
+	rsp, err := c.GetPayment(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPaymentResponse(rsp)
+}
+
+// CapturePaymentWithBodyWithResponse Takes what is set aside, or a part of it
+//
+// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /payments/{id}/capture (the `CapturePayment` operationId).
+func (c *ClientWithResponses) CapturePaymentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *CapturePaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CapturePaymentResponse, error) {
+	rsp, err := c.CapturePaymentWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCapturePaymentResponse(rsp)
+}
+
+// CapturePaymentWithResponse Takes what is set aside, or a part of it
+//
+// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /payments/{id}/capture (the `CapturePayment` operationId).
+func (c *ClientWithResponses) CapturePaymentWithResponse(ctx context.Context, id openapi_types.UUID, params *CapturePaymentParams, body CapturePaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*CapturePaymentResponse, error) {
+	rsp, err := c.CapturePayment(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCapturePaymentResponse(rsp)
+}
+
+// RefundPaymentWithBodyWithResponse Gives back what was taken, or a part of it
+//
+// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /payments/{id}/refunds (the `RefundPayment` operationId).
+func (c *ClientWithResponses) RefundPaymentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *RefundPaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefundPaymentResponse, error) {
+	rsp, err := c.RefundPaymentWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRefundPaymentResponse(rsp)
+}
+
+// RefundPaymentWithResponse Gives back what was taken, or a part of it
+//
+// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /payments/{id}/refunds (the `RefundPayment` operationId).
+func (c *ClientWithResponses) RefundPaymentWithResponse(ctx context.Context, id openapi_types.UUID, params *RefundPaymentParams, body RefundPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*RefundPaymentResponse, error) {
+	rsp, err := c.RefundPayment(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRefundPaymentResponse(rsp)
+}
+
+// VoidPaymentWithBodyWithResponse Gives up what is set aside or has not come in yet
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
+func (c *ClientWithResponses) VoidPaymentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*VoidPaymentResponse, error) {
+	rsp, err := c.VoidPaymentWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseVoidPaymentResponse(rsp)
+}
+
+// VoidPaymentWithResponse Gives up what is set aside or has not come in yet
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
+func (c *ClientWithResponses) VoidPaymentWithResponse(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*VoidPaymentResponse, error) {
+	rsp, err := c.VoidPayment(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseVoidPaymentResponse(rsp)
+}
+
 // ListProductsWithResponse Lists or searches products
 //
 // Without q, newest first unless sort says otherwise. With q, the best match first; every word of q must occur, in full or as the beginning of a word. Filters narrow together. Only staff see products that are not active.
@@ -20619,6 +21924,21 @@ func (c *ClientWithResponses) ListWebhookEventsWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseListWebhookEventsResponse(rsp)
+}
+
+// ReceivePaymentEventWithResponse Takes a payment provider's word of what happened to payments
+//
+// The body is the provider's own, 256 KiB at most, and is believed by its signature alone, which must be younger than 5 minutes. It is answered once it is stored, and is applied once however often and in whatever order events come.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /webhooks/payments/{provider} (the `ReceivePaymentEvent` operationId).
+func (c *ClientWithResponses) ReceivePaymentEventWithResponse(ctx context.Context, provider string, reqEditors ...RequestEditorFn) (*ReceivePaymentEventResponse, error) {
+	rsp, err := c.ReceivePaymentEvent(ctx, provider, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReceivePaymentEventResponse(rsp)
 }
 
 // CreateSocketTicketWithResponse Makes a ticket that opens one socket
@@ -23361,6 +24681,210 @@ func ParseMoveOrderResponse(rsp *http.Response) (*MoveOrderResponse, error) {
 	return response, nil
 }
 
+// ParseListPaymentDiscrepanciesResponse parses an HTTP response from a ListPaymentDiscrepanciesWithResponse call
+func ParseListPaymentDiscrepanciesResponse(rsp *http.Response) (*ListPaymentDiscrepanciesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPaymentDiscrepanciesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PaymentDiscrepancyPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetPaymentResponse parses an HTTP response from a GetPaymentWithResponse call
+func ParseGetPaymentResponse(rsp *http.Response) (*GetPaymentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPaymentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PaymentDetails
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCapturePaymentResponse parses an HTTP response from a CapturePaymentWithResponse call
+func ParseCapturePaymentResponse(rsp *http.Response) (*CapturePaymentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CapturePaymentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest PaymentOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CapturePaymentResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRefundPaymentResponse parses an HTTP response from a RefundPaymentWithResponse call
+func ParseRefundPaymentResponse(rsp *http.Response) (*RefundPaymentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RefundPaymentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest PaymentOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers RefundPaymentResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseVoidPaymentResponse parses an HTTP response from a VoidPaymentWithResponse call
+func ParseVoidPaymentResponse(rsp *http.Response) (*VoidPaymentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &VoidPaymentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest PaymentOperation
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers VoidPaymentResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListProductsResponse parses an HTTP response from a ListProductsWithResponse call
 func ParseListProductsResponse(rsp *http.Response) (*ListProductsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -24562,6 +26086,35 @@ func ParseListWebhookEventsResponse(rsp *http.Response) (*ListWebhookEventsRespo
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReceivePaymentEventResponse parses an HTTP response from a ReceivePaymentEventWithResponse call
+func ParseReceivePaymentEventResponse(rsp *http.Response) (*ReceivePaymentEventResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReceivePaymentEventResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -3,3 +3,77 @@
 //   sqlc v1.31.1
 
 package paymentdb
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+type Payment struct {
+	ID         uuid.UUID
+	OrderID    uuid.UUID
+	Provider   string
+	State      string
+	Amount     int64
+	Currency   string
+	Reference  string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	Captured   int64
+	Capturing  int64
+	Refunded   int64
+	Refunding  int64
+	Undone     bool
+	NextAction []byte
+}
+
+type PaymentAttempt struct {
+	ID        uuid.UUID
+	OrderID   uuid.UUID
+	Provider  string
+	Amount    int64
+	Currency  string
+	GivenUp   bool
+	CreatedAt time.Time
+}
+
+type PaymentDiscrepancy struct {
+	ID         uuid.UUID
+	Kind       string
+	Provider   string
+	Reference  string
+	PaymentID  *uuid.UUID
+	OrderID    *uuid.UUID
+	Detail     string
+	FoundAt    time.Time
+	SeenAt     time.Time
+	ResolvedAt *time.Time
+}
+
+type PaymentEvent struct {
+	ID         uuid.UUID
+	Provider   string
+	Event      string
+	Type       string
+	Reference  string
+	Raw        []byte
+	State      string
+	ReceivedAt time.Time
+	UpdatedAt  time.Time
+}
+
+type PaymentOperation struct {
+	ID        uuid.UUID
+	PaymentID uuid.UUID
+	Kind      string
+	Amount    int64
+	State     string
+	Actor     string
+	Reason    string
+	Reference string
+	Failure   string
+	Attempts  int32
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}

@@ -12,68 +12,177 @@ import (
 	"github.com/google/uuid"
 )
 
-const insertPayments = `-- name: InsertPayments :exec
-INSERT INTO payments (id, order_id, provider, state, amount, currency, reference, created_at, updated_at)
-SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]),
-       unnest($6::text[]), unnest($7::text[]), $8::timestamptz, $8::timestamptz
+const askingFor = `-- name: AskingFor :one
+SELECT EXISTS (SELECT FROM payment_operations WHERE payment_id = $1 AND kind = $2 AND state = 'requested')
 `
 
-type InsertPaymentsParams struct {
-	Ids        []uuid.UUID
-	OrderIds   []uuid.UUID
-	Providers  []string
-	States     []string
-	Amounts    []int64
-	Currencies []string
-	Refs       []string
-	At         time.Time
+type AskingForParams struct {
+	PaymentID uuid.UUID
+	Kind      string
 }
 
-func (q *Queries) InsertPayments(ctx context.Context, arg InsertPaymentsParams) error {
-	_, err := q.db.Exec(ctx, insertPayments,
-		arg.Ids,
-		arg.OrderIds,
-		arg.Providers,
-		arg.States,
-		arg.Amounts,
-		arg.Currencies,
-		arg.Refs,
+func (q *Queries) AskingFor(ctx context.Context, arg AskingForParams) (bool, error) {
+	row := q.db.QueryRow(ctx, askingFor, arg.PaymentID, arg.Kind)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const attemptIsOpen = `-- name: AttemptIsOpen :one
+SELECT EXISTS (SELECT FROM payment_attempts WHERE id = $1)
+`
+
+func (q *Queries) AttemptIsOpen(ctx context.Context, id uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, attemptIsOpen, id)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const concludeOperation = `-- name: ConcludeOperation :exec
+UPDATE payment_operations SET state = $1, reference = $2, failure = $3, updated_at = $4 WHERE id = $5
+`
+
+type ConcludeOperationParams struct {
+	State     string
+	Reference string
+	Failure   string
+	At        time.Time
+	ID        uuid.UUID
+}
+
+func (q *Queries) ConcludeOperation(ctx context.Context, arg ConcludeOperationParams) error {
+	_, err := q.db.Exec(ctx, concludeOperation,
+		arg.State,
+		arg.Reference,
+		arg.Failure,
 		arg.At,
+		arg.ID,
 	)
 	return err
 }
 
-const paymentsOf = `-- name: PaymentsOf :many
-SELECT id, order_id, provider, state, amount, currency, reference FROM payments WHERE order_id = $1 ORDER BY id
+const countAttempt = `-- name: CountAttempt :one
+UPDATE payment_operations SET attempts = attempts + 1, updated_at = $1 WHERE id = $2 AND state = 'requested' RETURNING attempts
 `
 
-type PaymentsOfRow struct {
-	ID        uuid.UUID
-	OrderID   uuid.UUID
-	Provider  string
-	State     string
-	Amount    int64
-	Currency  string
-	Reference string
+type CountAttemptParams struct {
+	At time.Time
+	ID uuid.UUID
 }
 
-func (q *Queries) PaymentsOf(ctx context.Context, orderID uuid.UUID) ([]PaymentsOfRow, error) {
-	rows, err := q.db.Query(ctx, paymentsOf, orderID)
+func (q *Queries) CountAttempt(ctx context.Context, arg CountAttemptParams) (int32, error) {
+	row := q.db.QueryRow(ctx, countAttempt, arg.At, arg.ID)
+	var attempts int32
+	err := row.Scan(&attempts)
+	return attempts, err
+}
+
+const disputedPayments = `-- name: DisputedPayments :many
+SELECT DISTINCT payment_id::uuid FROM payment_discrepancies WHERE resolved_at IS NULL AND provider = $1 AND payment_id IS NOT NULL LIMIT $2::integer
+`
+
+type DisputedPaymentsParams struct {
+	Provider string
+	Most     int32
+}
+
+func (q *Queries) DisputedPayments(ctx context.Context, arg DisputedPaymentsParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, disputedPayments, arg.Provider, arg.Most)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []PaymentsOfRow
+	var items []uuid.UUID
 	for rows.Next() {
-		var i PaymentsOfRow
+		var payment_id uuid.UUID
+		if err := rows.Scan(&payment_id); err != nil {
+			return nil, err
+		}
+		items = append(items, payment_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const eventByID = `-- name: EventByID :one
+SELECT id, provider, event, type, reference, raw, state, received_at, updated_at FROM payment_events WHERE id = $1
+`
+
+func (q *Queries) EventByID(ctx context.Context, id uuid.UUID) (PaymentEvent, error) {
+	row := q.db.QueryRow(ctx, eventByID, id)
+	var i PaymentEvent
+	err := row.Scan(
+		&i.ID,
+		&i.Provider,
+		&i.Event,
+		&i.Type,
+		&i.Reference,
+		&i.Raw,
+		&i.State,
+		&i.ReceivedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
+const failedOperations = `-- name: FailedOperations :many
+SELECT o.id, o.payment_id, o.kind, o.amount, o.state, o.actor, o.reason, o.reference, o.failure, o.attempts, o.created_at, o.updated_at, p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action FROM payment_operations o JOIN payments p ON p.id = o.payment_id
+WHERE o.state = 'failed' AND o.created_at >= $1::timestamptz
+  AND NOT EXISTS (SELECT FROM payment_operations l WHERE l.payment_id = o.payment_id AND l.kind = o.kind AND l.state = 'succeeded' AND l.id > o.id)
+ORDER BY o.created_at LIMIT $2::integer
+`
+
+type FailedOperationsParams struct {
+	Since time.Time
+	Most  int32
+}
+
+type FailedOperationsRow struct {
+	PaymentOperation PaymentOperation
+	Payment          Payment
+}
+
+// Those after which nothing of the kind succeeded.
+func (q *Queries) FailedOperations(ctx context.Context, arg FailedOperationsParams) ([]FailedOperationsRow, error) {
+	rows, err := q.db.Query(ctx, failedOperations, arg.Since, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FailedOperationsRow
+	for rows.Next() {
+		var i FailedOperationsRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.OrderID,
-			&i.Provider,
-			&i.State,
-			&i.Amount,
-			&i.Currency,
-			&i.Reference,
+			&i.PaymentOperation.ID,
+			&i.PaymentOperation.PaymentID,
+			&i.PaymentOperation.Kind,
+			&i.PaymentOperation.Amount,
+			&i.PaymentOperation.State,
+			&i.PaymentOperation.Actor,
+			&i.PaymentOperation.Reason,
+			&i.PaymentOperation.Reference,
+			&i.PaymentOperation.Failure,
+			&i.PaymentOperation.Attempts,
+			&i.PaymentOperation.CreatedAt,
+			&i.PaymentOperation.UpdatedAt,
+			&i.Payment.ID,
+			&i.Payment.OrderID,
+			&i.Payment.Provider,
+			&i.Payment.State,
+			&i.Payment.Amount,
+			&i.Payment.Currency,
+			&i.Payment.Reference,
+			&i.Payment.CreatedAt,
+			&i.Payment.UpdatedAt,
+			&i.Payment.Captured,
+			&i.Payment.Capturing,
+			&i.Payment.Refunded,
+			&i.Payment.Refunding,
+			&i.Payment.Undone,
+			&i.Payment.NextAction,
 		); err != nil {
 			return nil, err
 		}
@@ -85,17 +194,856 @@ func (q *Queries) PaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Payments
 	return items, nil
 }
 
-const setState = `-- name: SetState :exec
-UPDATE payments SET state = $1, updated_at = $2 WHERE id = $3
+const findDiscrepancy = `-- name: FindDiscrepancy :one
+INSERT INTO payment_discrepancies (id, kind, provider, reference, payment_id, order_id, detail, found_at, seen_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+ON CONFLICT (kind, provider, reference) WHERE resolved_at IS NULL DO UPDATE SET seen_at = excluded.seen_at, detail = excluded.detail
+RETURNING (id = $1)::boolean AS is_new
 `
 
-type SetStateParams struct {
+type FindDiscrepancyParams struct {
+	ID        uuid.UUID
+	Kind      string
+	Provider  string
+	Reference string
+	PaymentID *uuid.UUID
+	OrderID   *uuid.UUID
+	Detail    string
+	At        time.Time
+}
+
+func (q *Queries) FindDiscrepancy(ctx context.Context, arg FindDiscrepancyParams) (bool, error) {
+	row := q.db.QueryRow(ctx, findDiscrepancy,
+		arg.ID,
+		arg.Kind,
+		arg.Provider,
+		arg.Reference,
+		arg.PaymentID,
+		arg.OrderID,
+		arg.Detail,
+		arg.At,
+	)
+	var is_new bool
+	err := row.Scan(&is_new)
+	return is_new, err
+}
+
+const forgetAttempt = `-- name: ForgetAttempt :exec
+DELETE FROM payment_attempts WHERE id = $1
+`
+
+func (q *Queries) ForgetAttempt(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, forgetAttempt, id)
+	return err
+}
+
+const forgetEvents = `-- name: ForgetEvents :execrows
+DELETE FROM payment_events WHERE id IN (SELECT e.id FROM payment_events e WHERE e.received_at < $1::timestamptz LIMIT $2::integer)
+`
+
+type ForgetEventsParams struct {
+	Before time.Time
+	Most   int32
+}
+
+func (q *Queries) ForgetEvents(ctx context.Context, arg ForgetEventsParams) (int64, error) {
+	result, err := q.db.Exec(ctx, forgetEvents, arg.Before, arg.Most)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const giveUpAttempt = `-- name: GiveUpAttempt :exec
+UPDATE payment_attempts SET given_up = true WHERE id = $1
+`
+
+func (q *Queries) GiveUpAttempt(ctx context.Context, id uuid.UUID) error {
+	_, err := q.db.Exec(ctx, giveUpAttempt, id)
+	return err
+}
+
+const giveUpAttempts = `-- name: GiveUpAttempts :many
+UPDATE payment_attempts SET given_up = true
+WHERE id IN (SELECT a.id FROM payment_attempts a WHERE a.given_up OR a.created_at < $1::timestamptz ORDER BY a.created_at LIMIT $2::integer)
+RETURNING id, order_id, provider, amount, currency, given_up, created_at
+`
+
+type GiveUpAttemptsParams struct {
+	Before time.Time
+	Most   int32
+}
+
+func (q *Queries) GiveUpAttempts(ctx context.Context, arg GiveUpAttemptsParams) ([]PaymentAttempt, error) {
+	rows, err := q.db.Query(ctx, giveUpAttempts, arg.Before, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PaymentAttempt
+	for rows.Next() {
+		var i PaymentAttempt
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrderID,
+			&i.Provider,
+			&i.Amount,
+			&i.Currency,
+			&i.GivenUp,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const insertAttempt = `-- name: InsertAttempt :exec
+INSERT INTO payment_attempts (id, order_id, provider, amount, currency, created_at) VALUES ($1, $2, $3, $4, $5, $6)
+`
+
+type InsertAttemptParams struct {
+	ID       uuid.UUID
+	OrderID  uuid.UUID
+	Provider string
+	Amount   int64
+	Currency string
+	At       time.Time
+}
+
+func (q *Queries) InsertAttempt(ctx context.Context, arg InsertAttemptParams) error {
+	_, err := q.db.Exec(ctx, insertAttempt,
+		arg.ID,
+		arg.OrderID,
+		arg.Provider,
+		arg.Amount,
+		arg.Currency,
+		arg.At,
+	)
+	return err
+}
+
+const insertEvent = `-- name: InsertEvent :one
+INSERT INTO payment_events (id, provider, event, type, reference, raw, state, received_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)
+ON CONFLICT (provider, event) DO UPDATE SET updated_at = payment_events.updated_at
+RETURNING id, state, (id = $1)::boolean AS inserted
+`
+
+type InsertEventParams struct {
+	ID        uuid.UUID
+	Provider  string
+	Event     string
+	Type      string
+	Reference string
+	Raw       []byte
+	State     string
+	At        time.Time
+}
+
+type InsertEventRow struct {
+	ID       uuid.UUID
+	State    string
+	Inserted bool
+}
+
+func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) (InsertEventRow, error) {
+	row := q.db.QueryRow(ctx, insertEvent,
+		arg.ID,
+		arg.Provider,
+		arg.Event,
+		arg.Type,
+		arg.Reference,
+		arg.Raw,
+		arg.State,
+		arg.At,
+	)
+	var i InsertEventRow
+	err := row.Scan(&i.ID, &i.State, &i.Inserted)
+	return i, err
+}
+
+const insertOperation = `-- name: InsertOperation :exec
+INSERT INTO payment_operations (id, payment_id, kind, amount, state, actor, reason, created_at, updated_at)
+VALUES ($1, $2, $3, $4, 'requested', $5, $6, $7, $7)
+`
+
+type InsertOperationParams struct {
+	ID        uuid.UUID
+	PaymentID uuid.UUID
+	Kind      string
+	Amount    int64
+	Actor     string
+	Reason    string
+	At        time.Time
+}
+
+func (q *Queries) InsertOperation(ctx context.Context, arg InsertOperationParams) error {
+	_, err := q.db.Exec(ctx, insertOperation,
+		arg.ID,
+		arg.PaymentID,
+		arg.Kind,
+		arg.Amount,
+		arg.Actor,
+		arg.Reason,
+		arg.At,
+	)
+	return err
+}
+
+const insertPayments = `-- name: InsertPayments :exec
+INSERT INTO payments (id, order_id, provider, state, amount, currency, reference, captured, refunded, next_action, created_at, updated_at)
+SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[]), unnest($4::text[]), unnest($5::bigint[]),
+       unnest($6::text[]), unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]),
+       nullif(unnest($10::text[]), '')::jsonb, $11::timestamptz, $11::timestamptz
+`
+
+type InsertPaymentsParams struct {
+	Ids         []uuid.UUID
+	OrderIds    []uuid.UUID
+	Providers   []string
+	States      []string
+	Amounts     []int64
+	Currencies  []string
+	Refs        []string
+	Captured    []int64
+	Refunded    []int64
+	NextActions []string
+	At          time.Time
+}
+
+func (q *Queries) InsertPayments(ctx context.Context, arg InsertPaymentsParams) error {
+	_, err := q.db.Exec(ctx, insertPayments,
+		arg.Ids,
+		arg.OrderIds,
+		arg.Providers,
+		arg.States,
+		arg.Amounts,
+		arg.Currencies,
+		arg.Refs,
+		arg.Captured,
+		arg.Refunded,
+		arg.NextActions,
+		arg.At,
+	)
+	return err
+}
+
+const listDiscrepancies = `-- name: ListDiscrepancies :many
+SELECT id, kind, provider, reference, payment_id, order_id, detail, found_at, seen_at, resolved_at FROM payment_discrepancies
+WHERE id < $1::uuid AND ($2::boolean IS NULL OR (resolved_at IS NOT NULL) = $2::boolean)
+ORDER BY id DESC LIMIT $3::integer
+`
+
+type ListDiscrepanciesParams struct {
+	Before   uuid.UUID
+	Resolved *bool
+	PageSize int32
+}
+
+func (q *Queries) ListDiscrepancies(ctx context.Context, arg ListDiscrepanciesParams) ([]PaymentDiscrepancy, error) {
+	rows, err := q.db.Query(ctx, listDiscrepancies, arg.Before, arg.Resolved, arg.PageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PaymentDiscrepancy
+	for rows.Next() {
+		var i PaymentDiscrepancy
+		if err := rows.Scan(
+			&i.ID,
+			&i.Kind,
+			&i.Provider,
+			&i.Reference,
+			&i.PaymentID,
+			&i.OrderID,
+			&i.Detail,
+			&i.FoundAt,
+			&i.SeenAt,
+			&i.ResolvedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const lockPayment = `-- name: LockPayment :one
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE id = $1 FOR UPDATE
+`
+
+func (q *Queries) LockPayment(ctx context.Context, id uuid.UUID) (Payment, error) {
+	row := q.db.QueryRow(ctx, lockPayment, id)
+	var i Payment
+	err := row.Scan(
+		&i.ID,
+		&i.OrderID,
+		&i.Provider,
+		&i.State,
+		&i.Amount,
+		&i.Currency,
+		&i.Reference,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Captured,
+		&i.Capturing,
+		&i.Refunded,
+		&i.Refunding,
+		&i.Undone,
+		&i.NextAction,
+	)
+	return i, err
+}
+
+const lockPaymentsOf = `-- name: LockPaymentsOf :many
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE order_id = $1 ORDER BY id FOR UPDATE
+`
+
+func (q *Queries) LockPaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Payment, error) {
+	rows, err := q.db.Query(ctx, lockPaymentsOf, orderID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Payment
+	for rows.Next() {
+		var i Payment
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrderID,
+			&i.Provider,
+			&i.State,
+			&i.Amount,
+			&i.Currency,
+			&i.Reference,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Captured,
+			&i.Capturing,
+			&i.Refunded,
+			&i.Refunding,
+			&i.Undone,
+			&i.NextAction,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const openDiscrepancies = `-- name: OpenDiscrepancies :many
+SELECT kind, count(*) FROM payment_discrepancies WHERE resolved_at IS NULL GROUP BY kind
+`
+
+type OpenDiscrepanciesRow struct {
+	Kind  string
+	Count int64
+}
+
+func (q *Queries) OpenDiscrepancies(ctx context.Context) ([]OpenDiscrepanciesRow, error) {
+	rows, err := q.db.Query(ctx, openDiscrepancies)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OpenDiscrepanciesRow
+	for rows.Next() {
+		var i OpenDiscrepanciesRow
+		if err := rows.Scan(&i.Kind, &i.Count); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const operationByID = `-- name: OperationByID :one
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at FROM payment_operations WHERE id = $1
+`
+
+func (q *Queries) OperationByID(ctx context.Context, id uuid.UUID) (PaymentOperation, error) {
+	row := q.db.QueryRow(ctx, operationByID, id)
+	var i PaymentOperation
+	err := row.Scan(
+		&i.ID,
+		&i.PaymentID,
+		&i.Kind,
+		&i.Amount,
+		&i.State,
+		&i.Actor,
+		&i.Reason,
+		&i.Reference,
+		&i.Failure,
+		&i.Attempts,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
+const operationByReference = `-- name: OperationByReference :one
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at FROM payment_operations WHERE reference = $1 AND reference <> ''
+`
+
+func (q *Queries) OperationByReference(ctx context.Context, reference string) (PaymentOperation, error) {
+	row := q.db.QueryRow(ctx, operationByReference, reference)
+	var i PaymentOperation
+	err := row.Scan(
+		&i.ID,
+		&i.PaymentID,
+		&i.Kind,
+		&i.Amount,
+		&i.State,
+		&i.Actor,
+		&i.Reason,
+		&i.Reference,
+		&i.Failure,
+		&i.Attempts,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
+const operationsOf = `-- name: OperationsOf :many
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at FROM payment_operations WHERE payment_id = $1 ORDER BY id LIMIT 100
+`
+
+func (q *Queries) OperationsOf(ctx context.Context, paymentID uuid.UUID) ([]PaymentOperation, error) {
+	rows, err := q.db.Query(ctx, operationsOf, paymentID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PaymentOperation
+	for rows.Next() {
+		var i PaymentOperation
+		if err := rows.Scan(
+			&i.ID,
+			&i.PaymentID,
+			&i.Kind,
+			&i.Amount,
+			&i.State,
+			&i.Actor,
+			&i.Reason,
+			&i.Reference,
+			&i.Failure,
+			&i.Attempts,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const paymentByID = `-- name: PaymentByID :one
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE id = $1
+`
+
+func (q *Queries) PaymentByID(ctx context.Context, id uuid.UUID) (Payment, error) {
+	row := q.db.QueryRow(ctx, paymentByID, id)
+	var i Payment
+	err := row.Scan(
+		&i.ID,
+		&i.OrderID,
+		&i.Provider,
+		&i.State,
+		&i.Amount,
+		&i.Currency,
+		&i.Reference,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Captured,
+		&i.Capturing,
+		&i.Refunded,
+		&i.Refunding,
+		&i.Undone,
+		&i.NextAction,
+	)
+	return i, err
+}
+
+const paymentByReference = `-- name: PaymentByReference :one
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE provider = $1 AND reference = $2
+`
+
+type PaymentByReferenceParams struct {
+	Provider  string
+	Reference string
+}
+
+func (q *Queries) PaymentByReference(ctx context.Context, arg PaymentByReferenceParams) (Payment, error) {
+	row := q.db.QueryRow(ctx, paymentByReference, arg.Provider, arg.Reference)
+	var i Payment
+	err := row.Scan(
+		&i.ID,
+		&i.OrderID,
+		&i.Provider,
+		&i.State,
+		&i.Amount,
+		&i.Currency,
+		&i.Reference,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Captured,
+		&i.Capturing,
+		&i.Refunded,
+		&i.Refunding,
+		&i.Undone,
+		&i.NextAction,
+	)
+	return i, err
+}
+
+const paymentsBetween = `-- name: PaymentsBetween :many
+SELECT id FROM payments
+WHERE provider = $1 AND created_at >= $2::timestamptz AND created_at < $3::timestamptz AND reference <> '' AND id > $4
+ORDER BY id LIMIT $5::integer
+`
+
+type PaymentsBetweenParams struct {
+	Provider string
+	Since    time.Time
+	Before   time.Time
+	After    uuid.UUID
+	Most     int32
+}
+
+// Of a provider, from a moment on and before another, that it should know.
+func (q *Queries) PaymentsBetween(ctx context.Context, arg PaymentsBetweenParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, paymentsBetween,
+		arg.Provider,
+		arg.Since,
+		arg.Before,
+		arg.After,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const paymentsOf = `-- name: PaymentsOf :many
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE order_id = $1 ORDER BY id
+`
+
+func (q *Queries) PaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Payment, error) {
+	rows, err := q.db.Query(ctx, paymentsOf, orderID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Payment
+	for rows.Next() {
+		var i Payment
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrderID,
+			&i.Provider,
+			&i.State,
+			&i.Amount,
+			&i.Currency,
+			&i.Reference,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Captured,
+			&i.Capturing,
+			&i.Refunded,
+			&i.Refunding,
+			&i.Undone,
+			&i.NextAction,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const resolveDiscrepancies = `-- name: ResolveDiscrepancies :many
+UPDATE payment_discrepancies SET resolved_at = $1
+WHERE resolved_at IS NULL AND seen_at < $2::timestamptz AND ($3::text = '' OR provider = $3::text) AND kind = ANY($4::text[])
+RETURNING id, kind
+`
+
+type ResolveDiscrepanciesParams struct {
+	At       *time.Time
+	Before   time.Time
+	Provider string
+	Kinds    []string
+}
+
+type ResolveDiscrepanciesRow struct {
+	ID   uuid.UUID
+	Kind string
+}
+
+func (q *Queries) ResolveDiscrepancies(ctx context.Context, arg ResolveDiscrepanciesParams) ([]ResolveDiscrepanciesRow, error) {
+	rows, err := q.db.Query(ctx, resolveDiscrepancies,
+		arg.At,
+		arg.Before,
+		arg.Provider,
+		arg.Kinds,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ResolveDiscrepanciesRow
+	for rows.Next() {
+		var i ResolveDiscrepanciesRow
+		if err := rows.Scan(&i.ID, &i.Kind); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const setEventState = `-- name: SetEventState :exec
+UPDATE payment_events SET state = $1, updated_at = $2 WHERE id = $3 AND state <> 'applied'
+`
+
+type SetEventStateParams struct {
 	State string
 	At    time.Time
 	ID    uuid.UUID
 }
 
-func (q *Queries) SetState(ctx context.Context, arg SetStateParams) error {
-	_, err := q.db.Exec(ctx, setState, arg.State, arg.At, arg.ID)
+func (q *Queries) SetEventState(ctx context.Context, arg SetEventStateParams) error {
+	_, err := q.db.Exec(ctx, setEventState, arg.State, arg.At, arg.ID)
+	return err
+}
+
+const stuckOperations = `-- name: StuckOperations :many
+SELECT o.id, o.kind, o.attempts, o.payment_id, p.provider, p.reference, p.order_id
+FROM payment_operations o JOIN payments p ON p.id = o.payment_id
+WHERE o.state = 'requested' AND o.created_at < $1::timestamptz ORDER BY o.created_at LIMIT $2::integer
+`
+
+type StuckOperationsParams struct {
+	Before time.Time
+	Most   int32
+}
+
+type StuckOperationsRow struct {
+	ID        uuid.UUID
+	Kind      string
+	Attempts  int32
+	PaymentID uuid.UUID
+	Provider  string
+	Reference string
+	OrderID   uuid.UUID
+}
+
+func (q *Queries) StuckOperations(ctx context.Context, arg StuckOperationsParams) ([]StuckOperationsRow, error) {
+	rows, err := q.db.Query(ctx, stuckOperations, arg.Before, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StuckOperationsRow
+	for rows.Next() {
+		var i StuckOperationsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Kind,
+			&i.Attempts,
+			&i.PaymentID,
+			&i.Provider,
+			&i.Reference,
+			&i.OrderID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const takeAttempts = `-- name: TakeAttempts :execrows
+DELETE FROM payment_attempts WHERE id = ANY($1::uuid[]) AND NOT given_up
+`
+
+func (q *Queries) TakeAttempts(ctx context.Context, ids []uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, takeAttempts, ids)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const unbalanced = `-- name: Unbalanced :many
+SELECT p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action FROM payments p
+WHERE p.created_at >= $1::timestamptz AND p.updated_at < $2::timestamptz AND p.amount > 0
+  AND (NOT p.undone AND p.state IN ('voided', 'failed')
+       OR p.undone AND (p.state IN ('pending', 'requires_action', 'authorized') OR p.captured > p.refunded))
+  AND NOT EXISTS (SELECT FROM payment_operations o WHERE o.payment_id = p.id AND o.state = 'requested')
+ORDER BY p.id LIMIT $3::integer
+`
+
+type UnbalancedParams struct {
+	Since  time.Time
+	Before time.Time
+	Most   int32
+}
+
+// Payments that are not undone and will bring nothing, and those that are and still hold money, while nothing is asked.
+func (q *Queries) Unbalanced(ctx context.Context, arg UnbalancedParams) ([]Payment, error) {
+	rows, err := q.db.Query(ctx, unbalanced, arg.Since, arg.Before, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Payment
+	for rows.Next() {
+		var i Payment
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrderID,
+			&i.Provider,
+			&i.State,
+			&i.Amount,
+			&i.Currency,
+			&i.Reference,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.Captured,
+			&i.Capturing,
+			&i.Refunded,
+			&i.Refunding,
+			&i.Undone,
+			&i.NextAction,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const unknownEvents = `-- name: UnknownEvents :many
+SELECT id, provider, event, type, reference, received_at FROM payment_events
+WHERE state IN ('unknown', 'received') AND received_at < $1::timestamptz ORDER BY received_at LIMIT $2::integer
+`
+
+type UnknownEventsParams struct {
+	Before time.Time
+	Most   int32
+}
+
+type UnknownEventsRow struct {
+	ID         uuid.UUID
+	Provider   string
+	Event      string
+	Type       string
+	Reference  string
+	ReceivedAt time.Time
+}
+
+func (q *Queries) UnknownEvents(ctx context.Context, arg UnknownEventsParams) ([]UnknownEventsRow, error) {
+	rows, err := q.db.Query(ctx, unknownEvents, arg.Before, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []UnknownEventsRow
+	for rows.Next() {
+		var i UnknownEventsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Provider,
+			&i.Event,
+			&i.Type,
+			&i.Reference,
+			&i.ReceivedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const updatePayment = `-- name: UpdatePayment :exec
+UPDATE payments
+SET state = $1, captured = $2, capturing = $3, refunded = $4, refunding = $5, undone = $6,
+    next_action = $7, updated_at = $8
+WHERE id = $9
+`
+
+type UpdatePaymentParams struct {
+	State      string
+	Captured   int64
+	Capturing  int64
+	Refunded   int64
+	Refunding  int64
+	Undone     bool
+	NextAction []byte
+	At         time.Time
+	ID         uuid.UUID
+}
+
+func (q *Queries) UpdatePayment(ctx context.Context, arg UpdatePaymentParams) error {
+	_, err := q.db.Exec(ctx, updatePayment,
+		arg.State,
+		arg.Captured,
+		arg.Capturing,
+		arg.Refunded,
+		arg.Refunding,
+		arg.Undone,
+		arg.NextAction,
+		arg.At,
+		arg.ID,
+	)
 	return err
 }

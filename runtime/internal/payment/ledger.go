@@ -1,0 +1,493 @@
+package payment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
+
+	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/jobs"
+	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
+	"gitee.com/captainjez/gocart/runtime/internal/payment/paymentdb"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+// Operation is what a provider is asked to do with a payment.
+type Operation struct {
+	// ID is the provider's idempotency key for it.
+	ID, PaymentID uuid.UUID
+	Kind          openapi.PaymentOperationKind
+	State         openapi.PaymentOperationState
+	Amount        money.Amount
+	// Actor is who asked for it, as identity.Principal.Actor says it, or "store".
+	Actor, Reason string
+	// Reference is the provider's own name for it, Failure why it refused.
+	Reference, Failure string
+	// Attempts is how often the provider was asked before.
+	Attempts             int
+	CreatedAt, UpdatedAt time.Time
+}
+
+// Public is the operation as callers see it.
+func (o Operation) Public() openapi.PaymentOperation {
+	return openapi.PaymentOperation{
+		Id: o.ID, PaymentId: o.PaymentID, Kind: o.Kind, State: o.State, Amount: openapi.Money{Amount: o.Amount.Decimal(), Currency: o.Amount.Currency},
+		Reason: optional.Of(o.Reason), Failure: optional.Of(o.Failure), CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt,
+	}
+}
+
+func operationOf(r paymentdb.PaymentOperation, currency string) Operation {
+	return Operation{
+		ID: r.ID, PaymentID: r.PaymentID, Kind: openapi.PaymentOperationKind(r.Kind), State: openapi.PaymentOperationState(r.State),
+		Amount: money.Amount{Minor: r.Amount, Currency: currency}, Actor: r.Actor, Reason: r.Reason, Reference: r.Reference, Failure: r.Failure,
+		Attempts: int(r.Attempts), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+	}
+}
+
+// Asking is the job that takes an operation to its provider.
+type Asking struct {
+	Operation uuid.UUID `json:"operation"`
+}
+
+// Kind is the job's name in the queue.
+func (Asking) Kind() string { return "payment_operation" }
+
+// InsertOpts have it tried for about half a day.
+func (Asking) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: config.QueueHigh, MaxAttempts: 25}
+}
+
+// headStart is how much later than its transaction an operation's job begins:
+// until then whoever asked is at it.
+const headStart = 10 * time.Second
+
+// ask writes an operation of a payment that the transaction holds, and counts
+// its amount. The caller stores the payment.
+func (s *Payments) ask(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, o Operation) error {
+	switch o.Kind {
+	case openapi.PaymentOperationKindCapture:
+		p.Capturing += o.Amount.Minor
+	case openapi.PaymentOperationKindRefund:
+		p.Refunding += o.Amount.Minor
+	case openapi.PaymentOperationKindVoid:
+	}
+	o.ID = uuid.Must(uuid.NewV7())
+	err := paymentdb.New(tx).InsertOperation(ctx, paymentdb.InsertOperationParams{
+		ID: o.ID, PaymentID: p.ID, Kind: string(o.Kind), Amount: o.Amount.Minor, Actor: o.Actor, Reason: o.Reason, At: s.now(),
+	})
+	if err != nil {
+		return fmt.Errorf("noting what a provider is asked: %w", err)
+	}
+	d.Asked = append(d.Asked, o.ID)
+	return s.queue.EnqueueAt(ctx, tx, s.now().Add(headStart), Asking{Operation: o.ID})
+}
+
+// pursue asks for what an undone payment still needs: nothing while something
+// is being asked, and nothing again that was just refused. The caller stores
+// the payment.
+func (s *Payments) pursue(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, actor string, refused openapi.PaymentOperationKind) error {
+	if !p.Undone || p.Capturing > 0 || p.Refunding > 0 {
+		return nil
+	}
+	o := Operation{Actor: actor}
+	switch p.State {
+	case openapi.PaymentStatePending, openapi.PaymentStateRequiresAction, openapi.PaymentStateAuthorized:
+		o.Kind, o.Amount = openapi.PaymentOperationKindVoid, p.Amount
+	case openapi.PaymentStateCaptured:
+		o.Kind, o.Amount = openapi.PaymentOperationKindRefund, p.amount(p.refundable())
+	case openapi.PaymentStateVoided, openapi.PaymentStateFailed, openapi.PaymentStateRefunded:
+		return nil
+	}
+	if o.Kind == refused {
+		return nil
+	}
+	asking, err := paymentdb.New(tx).AskingFor(ctx, paymentdb.AskingForParams{PaymentID: p.ID, Kind: string(o.Kind)})
+	if err != nil {
+		return fmt.Errorf("looking for what a provider is asked: %w", err)
+	}
+	if asking {
+		return nil
+	}
+	return s.ask(ctx, tx, p, d, o)
+}
+
+// Settle asks providers for operations whose transaction has committed. What
+// does not work is left to their jobs.
+func (s *Payments) Settle(ctx context.Context, ids ...uuid.UUID) {
+	if len(ids) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), atOnce)
+	defer cancel()
+	for _, id := range ids {
+		if err := s.carryOut(ctx, id); err != nil {
+			s.log.WarnContext(ctx, "a payment provider will be asked again", "operation", id, "error", err)
+		}
+	}
+}
+
+// carryOut asks the provider for an operation, unless that is concluded.
+func (s *Payments) carryOut(ctx context.Context, id uuid.UUID) error {
+	q := paymentdb.New(s.pool)
+	attempts, err := q.CountAttempt(ctx, paymentdb.CountAttemptParams{ID: id, At: s.now()})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("counting an attempt: %w", err)
+	}
+	row, err := q.OperationByID(ctx, id)
+	if err != nil {
+		return fmt.Errorf("reading an operation: %w", err)
+	}
+	payment, err := q.PaymentByID(ctx, row.PaymentID)
+	if err != nil {
+		return fmt.Errorf("reading a payment: %w", err)
+	}
+	p, err := paymentOf(payment)
+	if err != nil {
+		return err
+	}
+	o := operationOf(row, p.Amount.Currency)
+	o.Attempts = int(attempts) - 1
+	by, err := s.by(p)
+	if err != nil {
+		return err
+	}
+	facts, err := s.do(ctx, by, p, o)
+	refused, definite := errors.AsType[*Refusal](err)
+	switch {
+	case err != nil && !definite:
+		return fmt.Errorf("%s of payment %s: %w", o.Kind, p.ID, err)
+	case definite:
+		if facts, err = s.afterRefusal(ctx, by, p); err != nil {
+			return err
+		}
+		if o.isDone(p, facts) { // asked before, and the answer lost
+			refused = nil
+		}
+	}
+	return s.conclude(ctx, p, o, facts, refused)
+}
+
+func (s *Payments) do(ctx context.Context, by Provider, p Payment, o Operation) (facts Facts, err error) {
+	switch o.Kind {
+	case openapi.PaymentOperationKindCapture:
+		facts, err = by.Capture(ctx, p, o)
+	case openapi.PaymentOperationKindVoid:
+		facts, err = by.Void(ctx, p, o)
+	case openapi.PaymentOperationKindRefund:
+		facts, err = by.Refund(ctx, p, o)
+	}
+	s.metrics.asked(p.Provider, string(o.Kind), err)
+	return facts, err
+}
+
+// afterRefusal looks how a payment stands of which a provider refused something.
+func (s *Payments) afterRefusal(ctx context.Context, by Provider, p Payment) (Facts, error) {
+	elsewhere, ok := by.(Elsewhere)
+	if !ok || p.Reference == "" {
+		return Facts{}, nil
+	}
+	facts, err := elsewhere.Fetch(ctx, p.Reference)
+	if errors.Is(err, ErrNoPayment) {
+		return Facts{}, nil
+	}
+	return facts, err
+}
+
+// isDone reports whether facts are what an operation was asked for.
+func (o Operation) isDone(p Payment, f Facts) bool {
+	switch o.Kind {
+	case openapi.PaymentOperationKindCapture:
+		return f.Captured >= p.Captured+o.Amount.Minor
+	case openapi.PaymentOperationKindVoid:
+		return f.State == openapi.PaymentStateVoided
+	case openapi.PaymentOperationKindRefund: // the provider looks for itself
+	}
+	return false
+}
+
+// held runs do in a transaction that holds an order and one of its payments,
+// stores the payment, has the order told, and settles what follows.
+func (s *Payments) held(ctx context.Context, id, orderID uuid.UUID, do func(tx pgx.Tx, p *Payment, d *Decision) error) error {
+	var d Decision
+	err := db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
+		d = Decision{}
+		if err := s.orders.Lock(ctx, tx, orderID); err != nil {
+			return err
+		}
+		p, err := s.one(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		before := p
+		if err := do(tx, &p, &d); err != nil {
+			return err
+		}
+		if p != before {
+			if err := s.write(ctx, tx, p); err != nil {
+				return err
+			}
+		}
+		return s.orders.Changed(ctx, tx, orderID, d.Changes)
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range d.Changes {
+		s.metrics.changed(c)
+	}
+	s.Settle(ctx, d.Asked...)
+	return nil
+}
+
+// conclude stores what became of an operation, once.
+func (s *Payments) conclude(ctx context.Context, p Payment, o Operation, facts Facts, refused *Refusal) error {
+	return s.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error {
+		q := paymentdb.New(tx)
+		row, err := q.OperationByID(ctx, o.ID)
+		if err != nil {
+			return fmt.Errorf("reading an operation: %w", err)
+		}
+		if row.State != string(openapi.PaymentOperationStateRequested) {
+			return nil
+		}
+		end := paymentdb.ConcludeOperationParams{ID: o.ID, State: string(openapi.PaymentOperationStateSucceeded), Reference: facts.Operation, At: s.now()}
+		kind := openapi.PaymentOperationKind("")
+		if refused == nil {
+			d.Changes = append(d.Changes, p.succeed(o))
+		} else {
+			kind = o.Kind
+			end.State, end.Failure = string(openapi.PaymentOperationStateFailed), refused.Error()
+			d.Changes = append(d.Changes, p.fail(o, end.Failure))
+			if err := s.dispute(ctx, tx, failedOperation(*p, o, end.Failure)); err != nil {
+				return err
+			}
+		}
+		if err := q.ConcludeOperation(ctx, end); err != nil {
+			return fmt.Errorf("storing an operation: %w", err)
+		}
+		d.Changes = append(d.Changes, p.learn(facts, "store")...)
+		return s.pursue(ctx, tx, p, d, "store", kind)
+	})
+}
+
+// succeed is what a payment is after the provider did what it was asked.
+func (p *Payment) succeed(o Operation) Change {
+	c := Change{Actor: o.Actor}
+	switch o.Kind {
+	case openapi.PaymentOperationKindCapture:
+		p.Capturing -= o.Amount.Minor
+		p.Captured += o.Amount.Minor
+		c.Type = "payment.captured"
+	case openapi.PaymentOperationKindRefund:
+		p.Refunding -= o.Amount.Minor
+		p.Refunded += o.Amount.Minor
+		c.Type = "payment.refunded"
+		if !p.Undone { // else the order itself says so
+			c.Note = fmt.Sprintf("%s were given back.%s", o.Amount, because(o.Reason))
+		}
+	case openapi.PaymentOperationKindVoid:
+		c.Type = "payment.voided"
+		if p.Captured == 0 {
+			p.State = openapi.PaymentStateVoided
+		}
+	}
+	p.settle()
+	c.Payment = *p
+	return c
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " " + reason
+}
+
+// fail is what a payment is after the provider refused what it was asked.
+func (p *Payment) fail(o Operation, why string) Change {
+	switch o.Kind {
+	case openapi.PaymentOperationKindCapture:
+		p.Capturing -= o.Amount.Minor
+	case openapi.PaymentOperationKindRefund:
+		p.Refunding -= o.Amount.Minor
+	case openapi.PaymentOperationKindVoid:
+	}
+	return Change{
+		Payment: *p, Type: "payment.operation_failed", Actor: o.Actor, Private: true,
+		Note: fmt.Sprintf("The %s of %s was refused by the payment provider: %s", o.Kind, o.Amount, why),
+	}
+}
+
+// settle makes the state that of the amounts where there are any.
+func (p *Payment) settle() {
+	switch {
+	case p.Captured > 0 && p.Refunded == p.Captured:
+		p.State = openapi.PaymentStateRefunded
+	case p.Captured > 0:
+		p.State = openapi.PaymentStateCaptured
+	}
+	if p.State != openapi.PaymentStateRequiresAction {
+		p.NextAction = nil
+	}
+}
+
+// rank is how far a payment is; it never goes back.
+func rank(s openapi.PaymentState) int {
+	switch s {
+	case openapi.PaymentStatePending, openapi.PaymentStateRequiresAction:
+		return 1
+	case openapi.PaymentStateAuthorized:
+		return 2
+	case openapi.PaymentStateVoided, openapi.PaymentStateFailed:
+		return 3
+	case openapi.PaymentStateCaptured, openapi.PaymentStateRefunded:
+		return 4
+	}
+	return 0
+}
+
+// learn takes over how the payment stands at its provider, as far as that is
+// further than what is known here. What is being asked may be in the
+// provider's amounts already, or not yet: what is certain is what is above
+// both, and the rest is known when the operation is concluded.
+func (p *Payment) learn(f Facts, actor string) (changes []Change) {
+	if f.Reference == "" {
+		return nil
+	}
+	before := *p
+	if ours := rank(p.State); ours < 4 && f.State != p.State {
+		switch theirs := rank(f.State); {
+		case theirs == 4 && ours < 2: // what was taken was set aside before
+			p.State = openapi.PaymentStateAuthorized
+		case theirs > ours && theirs < 4, theirs == ours && ours == 1:
+			p.State = f.State
+		}
+	}
+	if f.State == openapi.PaymentStateRequiresAction && p.State == f.State && f.NextAction != nil && !same(p.NextAction, f.NextAction) {
+		p.NextAction = f.NextAction
+	}
+	p.Captured += max(0, min(f.Captured, p.Amount.Minor)-p.Captured-p.Capturing)
+	p.Refunded += max(0, min(f.Refunded, p.Captured)-p.Refunded-p.Refunding)
+	p.settle()
+	late := ""
+	if p.Undone && p.Captured > before.Captured {
+		late = fmt.Sprintf("The payment of %s came in although the order is no more, and is given back.", p.amount(p.Captured-before.Captured))
+	}
+	if p.State != before.State || p.Captured > before.Captured {
+		state := p.State
+		if p.State == openapi.PaymentStateRefunded && p.Captured > before.Captured {
+			state = openapi.PaymentStateCaptured // and the next says that it was given back
+		}
+		if state != openapi.PaymentStateRefunded {
+			changes = append(changes, Change{Payment: *p, Type: "payment." + string(state), Actor: actor, Note: late})
+		}
+	}
+	if back := p.Refunded - before.Refunded; back > 0 {
+		changes = append(changes, Change{Payment: *p, Type: "payment.refunded", Actor: actor, Note: fmt.Sprintf("%s were given back at the payment provider.", p.amount(back))})
+	}
+	return changes
+}
+
+func same(a, b *openapi.PaymentAction) bool {
+	return a != nil && b != nil && a.Type == b.Type && optional.Value(a.ClientSecret) == optional.Value(b.ClientSecret) &&
+		optional.Value(a.RedirectUrl) == optional.Value(b.RedirectUrl)
+}
+
+// learnAbout is learn for a payment that nobody holds.
+func (s *Payments) learnAbout(ctx context.Context, p Payment, facts Facts, also func(tx pgx.Tx, p *Payment, d *Decision) error) error {
+	return s.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error {
+		if also != nil {
+			if err := also(tx, p, d); err != nil {
+				return err
+			}
+		}
+		d.Changes = append(d.Changes, p.learn(facts, "provider")...)
+		if len(d.Changes) == 0 {
+			return nil
+		}
+		return s.pursue(ctx, tx, p, d, "store", "")
+	})
+}
+
+// wish is an operation that somebody asks for.
+type wish struct {
+	kind openapi.PaymentOperationKind
+	// amount is nil for all of it.
+	amount        *string
+	reason, actor string
+}
+
+// request decides an operation in a transaction that holds the order.
+func (s *Payments) request(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, w wish) error {
+	o := Operation{Kind: w.kind, Amount: p.Amount, Reason: w.reason, Actor: w.actor}
+	if w.amount != nil {
+		var f problem.Findings
+		o.Amount.Minor = f.Amount("/amount", *w.amount, p.Amount.Currency)
+		f.Require(len(f) > 0 || o.Amount.Minor > 0, "/amount", "must be above zero")
+		if err := f.Err(); err != nil {
+			return err
+		}
+	}
+	if err := s.admit(ctx, tx, *p, o); err != nil {
+		return err
+	}
+	d.Changes = append(d.Changes, Change{
+		Payment: *p, Actor: w.actor, Private: true, Note: fmt.Sprintf("The %s of %s was asked for.%s", o.Kind, o.Amount, because(o.Reason)),
+	})
+	return s.ask(ctx, tx, p, d, o)
+}
+
+// admit says what stands against an operation.
+func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation) error {
+	conflict := func(code, format string, args ...any) error {
+		return problem.New(http.StatusConflict, code, format, args...)
+	}
+	if o.Kind == openapi.PaymentOperationKindRefund {
+		if o.Amount.Minor > p.refundable() {
+			return tooMuch(p.amount(p.refundable()))
+		}
+		return nil
+	}
+	voiding, err := paymentdb.New(tx).AskingFor(ctx, paymentdb.AskingForParams{PaymentID: p.ID, Kind: string(openapi.PaymentOperationKindVoid)})
+	if err != nil {
+		return fmt.Errorf("looking for what a provider is asked: %w", err)
+	}
+	switch {
+	case voiding:
+		return conflict("payment_being_voided", "The payment is being voided.")
+	case p.Capturing > 0:
+		return conflict("payment_being_captured", "%s of the payment are being captured.", p.amount(p.Capturing))
+	case o.Kind == openapi.PaymentOperationKindCapture && p.State != openapi.PaymentStateAuthorized:
+		return conflict("payment_not_authorized", "The payment is %s: only what is set aside can be captured, once.", p.State)
+	case o.Kind == openapi.PaymentOperationKindCapture && o.Amount.Minor > p.Amount.Minor:
+		return conflict("capture_exceeds_authorized", "%s are set aside, and can be captured at most.", p.Amount)
+	case o.Kind == openapi.PaymentOperationKindVoid && !p.Waits() && p.State != openapi.PaymentStateAuthorized:
+		return conflict("payment_not_open", "The payment is %s, and can not be voided; what was captured can be refunded.", p.State)
+	}
+	return nil
+}
+
+// Kinds are the jobs that payments need.
+func (s *Payments) Kinds(sweeper *jobs.Sweeper) []jobs.Kind {
+	return []jobs.Kind{
+		jobs.Of(jobs.Kind{About: "Asks a payment provider to capture, void or refund, until it answers.", Timeout: time.Minute},
+			func(ctx context.Context, job *river.Job[Asking]) error { return s.carryOut(ctx, job.Args.Operation) }),
+		jobs.Of(jobs.Kind{About: "Applies what a payment provider told of a payment.", Timeout: time.Minute},
+			func(ctx context.Context, job *river.Job[Hearing]) error { return s.apply(ctx, job.Args.Event) }),
+		jobs.Sweeping[Reconciliation](sweeper, jobs.Kind{
+			About: "Compares payments with their providers, mends what is safe to mend, and reports the rest.", Every: reconcileEvery, Timeout: 30 * time.Minute,
+		}, jobs.Sweep{Name: "payment discrepancies", Do: s.Reconcile}),
+	}
+}
