@@ -70,7 +70,7 @@ func (s *Sweeper) Register(r prometheus.Registerer) { r.MustRegister(s.swept) }
 func (s *Sweeper) Sweeps(expiry, retention []Sweep) []Kind {
 	return []Kind{
 		Sweeping[Expiry](s, Kind{
-			About: "Gives back stock that was held for a while, and cancels orders that were not paid in time.", Every: expiryInterval,
+			About: "Gives back stock that was held for a while, cancels orders that were not paid in time, and gives up payments without an order.", Every: expiryInterval,
 		}, expiry...),
 		Sweeping[Retention](s, Kind{
 			About: "Forgets what the store need not keep: old keys, sessions, tokens, carts, webhook deliveries and audit entries.", Every: retentionInterval,

@@ -19,7 +19,7 @@ const (
 	anonymousWrite
 	// credential is a customer who is signed in, or an API key.
 	credential
-	// checkout buys.
+	// checkout buys, or says that somebody paid.
 	checkout
 
 	classes
@@ -44,7 +44,7 @@ func claims(c *gin.Context, path string) bool {
 func classOf(c *gin.Context, path string, believed bool) class {
 	r := c.Request
 	switch {
-	case believed && path == "/orders" && r.Method == http.MethodPost:
+	case believed && r.Method == http.MethodPost && (path == "/orders" || path == "/webhooks/payments/:provider"):
 		return checkout
 	case believed && claims(c, path):
 		return credential
