@@ -861,6 +861,35 @@ type PaymentsSpec struct {
 	// test is a provider that takes no money, for stores in mode Development.
 	// +optional
 	Test *TestPaymentsSpec `json:"test,omitempty"`
+	// stripe takes cards and whatever else the account at Stripe does.
+	// +optional
+	Stripe *StripePaymentsSpec `json:"stripe,omitempty"`
+	// reconcileWindow is how far back payments are compared with their
+	// providers, once a day. By default 72h.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h') && duration(self) <= duration('2160h')",message="payments.reconcileWindow must be between 1h and 2160h, which are 90 days"
+	ReconcileWindow *metav1.Duration `json:"reconcileWindow,omitempty"`
+}
+
+// StripePaymentsSpec is an account at Stripe.
+type StripePaymentsSpec struct {
+	// apiKeySecretRef holds the secret key (sk_...), or a restricted one (rk_...)
+	// that may write payment intents and refunds and read charges.
+	// +required
+	APIKeySecretRef SecretKey `json:"apiKeySecretRef"`
+	// webhookSecretRefs hold what Stripe signs its events with (whsec_...), which
+	// it is to send to /webhooks/payments/stripe: one, and two while one takes
+	// the place of the other. Without any the store hears of no event, and finds
+	// out once a day.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=2
+	WebhookSecretRefs []SecretKey `json:"webhookSecretRefs,omitempty"`
+	// publishableKey (pk_...) is told to buyers, for Stripe's form.
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.matches('^pk_[A-Za-z0-9_]+$')",message="payments.stripe.publishableKey must begin with pk_: the other keys are secrets, and belong into a Secret"
+	PublishableKey string `json:"publishableKey,omitempty"`
 }
 
 // TestPaymentsSpec is the payment provider for trying.

@@ -26,6 +26,7 @@ const (
 	rfc2136     = `{nameserver: "ns.example.com:53", tsigKeyName: shop, tsigSecretRef: {name: tsig, key: key}}`
 	cloudflare  = `{apiTokenSecretRef: {name: cloudflare, key: token}}`
 	http01      = `{http01: {ingress: {className: haproxy}}}`
+	someStripe  = `{apiKeySecretRef: {name: stripe, key: apiKey}, webhookSecretRefs: [{name: stripe, key: webhookSecret}]}`
 	someMail    = `{urlSecretRef: {name: smtp, key: url}, from: shop@example.com}`
 	uri         = `{uriSecretRef: {name: database, key: uri}}`
 )
@@ -313,6 +314,17 @@ var storeRules = []rule{
 		field:    "spec",
 		accepted: `mode: Development, payments: {test: {enabled: true}}`, refused: `payments: {test: {enabled: true}}`,
 		says: []string{"payments.test.enabled", "refused in production", "mode: Development"},
+	}, {
+		name:     "What buyers are told of Stripe is no secret",
+		field:    "spec.payments.stripe.publishableKey",
+		accepted: `payments: {stripe: {apiKeySecretRef: {name: stripe, key: apiKey}, publishableKey: pk_live_1}}`,
+		refused:  `payments: {stripe: {apiKeySecretRef: {name: stripe, key: apiKey}, publishableKey: sk_live_1}}`,
+		says:     []string{"payments.stripe.publishableKey", "must begin with pk_", "Secret"},
+	}, {
+		name:     "Payments are compared with those of a while",
+		field:    "spec.payments.reconcileWindow",
+		accepted: `payments: {reconcileWindow: 2160h}`, refused: `payments: {reconcileWindow: 2161h}`,
+		says: []string{"payments.reconcileWindow", "between 1h and 2160h"},
 	}, {
 		name:     "The sender of mail may have a name",
 		field:    "spec.mail.from",

@@ -33,6 +33,7 @@ var phases = []phase{
 	{name: "resolve database", condition: v1alpha1.DatabaseReadyCondition, run: (*Reconciler).resolveDatabase},
 	{name: "resolve redis", condition: v1alpha1.RedisReadyCondition, run: (*Reconciler).resolveRedis},
 	{name: "resolve mail", run: (*Reconciler).resolveMail},
+	{name: "resolve payments", run: (*Reconciler).resolvePayments},
 	{name: "plan", required: true, run: (*Reconciler).plan},
 	{name: "secure", run: (*Reconciler).secure},
 	{name: "configure", run: (*Reconciler).configure},
@@ -63,6 +64,8 @@ type run struct {
 	databaseHash, redisHash string
 	// mailHash is empty also for a store that has no mail.
 	mailHash string
+	// paymentsHash is empty also for a store without payment providers.
+	paymentsHash string
 	// certificate is what the TLS Secret holds, nil when there is none.
 	certificate *secretFacts
 

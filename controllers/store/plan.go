@@ -84,6 +84,9 @@ func (run *run) secretsHash() string {
 	if run.mailHash != "" {
 		parts = append(parts, run.mailHash)
 	}
+	if run.paymentsHash != "" {
+		parts = append(parts, "payments", run.paymentsHash)
+	}
 	return plan.Hash(parts...)[:16]
 }
 

@@ -20,6 +20,8 @@ func (r *Reconciler) rollOut(ctx context.Context, run *run) error {
 		return outcome.Waiting(v1alpha1.ReasonWaiting, 0, "waits for the Secrets of the database and of Redis")
 	case len(run.refs.Mail) > 0 && run.mailHash == "":
 		return outcome.Waiting(v1alpha1.ReasonWaiting, 0, "waits for Secret %s of spec.mail", run.refs.Mail[0].Name)
+	case len(run.refs.Stripe) > 0 && run.paymentsHash == "":
+		return outcome.Waiting(v1alpha1.ReasonWaiting, 0, "waits for the Secrets of spec.payments.stripe")
 	case run.api == nil && !run.migrated:
 		return outcome.Waiting(v1alpha1.ReasonWaiting, 0, "waits for the migration")
 	case run.api == nil && run.refs.Certificate != "" && run.certificate == nil:

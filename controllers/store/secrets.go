@@ -165,6 +165,14 @@ func (r *Reconciler) resolveMail(ctx context.Context, run *run) (err error) {
 	return err
 }
 
+// resolvePayments is resolveMail for the payment providers.
+func (r *Reconciler) resolvePayments(ctx context.Context, run *run) (err error) {
+	if len(run.refs.Stripe) > 0 {
+		run.paymentsHash, err = r.resolve(ctx, run, run.refs.Stripe)
+	}
+	return err
+}
+
 // generateCredentials makes what a store needs and nobody has to choose, once.
 func (r *Reconciler) generateCredentials(ctx context.Context, run *run) error {
 	s := run.store

@@ -70,6 +70,32 @@ func TestAMissingMailSecretIsNamedAndOneThatChangesRollsThePods(t *testing.T) {
 	})
 }
 
+func TestAMissingSecretOfStripeIsNamedAndOneThatChangesRollsThePods(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.create("shop", withoutTLS+"payments: {stripe: {apiKeySecretRef: {name: stripe, key: apiKey}, webhookSecretRefs: [{name: stripe, key: webhookSecret}]}}")
+	w.stalls("shop", v1alpha1.ReasonSecretNotFound, w.namespace+"/stripe", `with the key "apiKey"`)
+	w.until("shop", v1alpha1.WorkloadsAvailableCondition, metav1.ConditionFalse, v1alpha1.ReasonWaiting)
+	w.secret("stripe", map[string]string{"apiKey": "sk_test_SECRET"})
+	w.stalls("shop", v1alpha1.ReasonSecretInvalid, w.namespace+"/stripe", `"webhookSecret"`)
+	w.patch(&corev1.Secret{}, "stripe", `{stringData: {webhookSecret: whsec_SECRET}}`)
+	w.untilReady("shop")
+	held := func() string {
+		return fmt.Sprint(fetch(w, "shop-api", &appsv1.Deployment{}).Spec.Template.Annotations)
+	}
+	before := held()
+	w.patch(&corev1.Secret{}, "stripe", `{stringData: {webhookSecret: whsec_OTHERSECRET}}`)
+	w.eventually("the pods to be rolled", func() error {
+		if held() == before {
+			return errors.New("their template is as it was")
+		}
+		return nil
+	})
+	if text := fmt.Sprint(fetch(w, "shop-config", &corev1.ConfigMap{}).Data, fetch(w, "shop-api", &appsv1.Deployment{}).Spec, fetch(w, "shop", &v1alpha1.Store{}).Status); strings.Contains(text, "SECRET") {
+		t.Errorf("a secret is told: %s", text)
+	}
+}
+
 func TestReportsAreKeptOnAVolumeOfTheirOwnAndOnNobodyElses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +21,7 @@ const (
 	tlsDir      = "/etc/gocart/tls"
 	authDir     = "/etc/gocart/auth"
 	mailDir     = "/etc/gocart/mail"
+	stripeDir   = "/etc/gocart/stripe"
 	reportsDir  = "/var/lib/gocart/reports"
 
 	configKey   = "config.yaml"
@@ -29,7 +31,11 @@ const (
 	caKey       = "ca.crt"
 	adminKeyKey = "adminKey"
 	tokenKeyKey = "tokenKey"
+	apiKeyKey   = "apiKey"
 )
+
+// webhookSecretKey is the file of the n-th secret of Stripe's events.
+func webhookSecretKey(n int) string { return "webhookSecret" + strconv.Itoa(n) }
 
 // Ports of the runtime's pods.
 const (
@@ -93,6 +99,15 @@ func runtimeConfig(in Input) config.Config {
 		c.Store.Mode = config.ModeDevelopment
 		c.Payments.Test = spec.Payments != nil && spec.Payments.Test != nil && orDefault(spec.Payments.Test.Enabled, false)
 	}
+	if p := spec.Payments; p != nil && p.ReconcileWindow != nil {
+		c.Payments.ReconcileWindow = config.Duration(p.ReconcileWindow.Duration)
+	}
+	if s := stripeOf(in.Store); s != nil {
+		c.Payments.Stripe = &config.Stripe{APIKeyFile: stripeDir + "/" + apiKeyKey, PublishableKey: s.PublishableKey}
+		for i := range s.WebhookSecretRefs {
+			c.Payments.Stripe.WebhookSecretFiles = append(c.Payments.Stripe.WebhookSecretFiles, stripeDir+"/"+webhookSecretKey(i))
+		}
+	}
 	if m := spec.Mail; m != nil {
 		c.Mail = &config.Mail{URLFile: mailDir + "/" + urlKey, From: m.From, Staff: m.Staff}
 	}
@@ -106,6 +121,14 @@ func runtimeConfig(in Input) config.Config {
 		c.Log.Level = o.LogLevel
 	}
 	return c
+}
+
+// stripeOf is a store's account at Stripe, nil for none.
+func stripeOf(s *v1alpha1.Store) *v1alpha1.StripePaymentsSpec {
+	if s.Spec.Payments == nil {
+		return nil
+	}
+	return s.Spec.Payments.Stripe
 }
 
 // Worker is what the runtime's worker pods are told.

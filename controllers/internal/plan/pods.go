@@ -98,21 +98,35 @@ func withSecrets(in Input, pod corev1.PodSpec) corev1.PodSpec {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "mail", MountPath: mailDir, ReadOnly: true})
 		pod.Volumes = append(pod.Volumes, projectedKeys("mail", m.URLSecretRef, urlKey, nil))
 	}
+	if s := stripeOf(in.Store); s != nil {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "stripe", MountPath: stripeDir, ReadOnly: true})
+		sources := []corev1.VolumeProjection{projectedKey(s.APIKeySecretRef, apiKeyKey)}
+		for i, k := range s.WebhookSecretRefs {
+			sources = append(sources, projectedKey(k, webhookSecretKey(i)))
+		}
+		pod.Volumes = append(pod.Volumes, projected("stripe", sources))
+	}
 	return pod
 }
 
 // projectedKeys puts a key of one Secret, and perhaps a CA of another, into one folder.
 func projectedKeys(volume string, key v1alpha1.SecretKey, path string, ca *v1alpha1.SecretKey) corev1.Volume {
-	source := func(k v1alpha1.SecretKey, path string) corev1.VolumeProjection {
-		return corev1.VolumeProjection{Secret: &corev1.SecretProjection{
-			LocalObjectReference: corev1.LocalObjectReference{Name: k.Name},
-			Items:                []corev1.KeyToPath{{Key: k.Key, Path: path}},
-		}}
-	}
-	sources := []corev1.VolumeProjection{source(key, path)}
+	sources := []corev1.VolumeProjection{projectedKey(key, path)}
 	if ca != nil {
-		sources = append(sources, source(*ca, caKey))
+		sources = append(sources, projectedKey(*ca, caKey))
 	}
+	return projected(volume, sources)
+}
+
+// projectedKey puts a key of a Secret into a file.
+func projectedKey(k v1alpha1.SecretKey, path string) corev1.VolumeProjection {
+	return corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+		LocalObjectReference: corev1.LocalObjectReference{Name: k.Name},
+		Items:                []corev1.KeyToPath{{Key: k.Key, Path: path}},
+	}}
+}
+
+func projected(volume string, sources []corev1.VolumeProjection) corev1.Volume {
 	return corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 		Sources: sources, DefaultMode: ptr(int32(0o440)),
 	}}}

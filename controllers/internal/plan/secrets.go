@@ -36,6 +36,8 @@ type References struct {
 	Database, Redis []v1alpha1.SecretKey
 	// Mail is the SMTP server's, none without mail.
 	Mail []v1alpha1.SecretKey
+	// Stripe are the API key and what events are signed with, none without Stripe.
+	Stripe []v1alpha1.SecretKey
 	// Credentials are the generated admin key and its like.
 	Credentials v1alpha1.SecretKey
 	// PullSecrets of the runtime's image.
@@ -57,6 +59,9 @@ func Refs(s *v1alpha1.Store) References {
 	r.Redis = keys(url, ca)
 	if m := s.Spec.Mail; m != nil {
 		r.Mail = []v1alpha1.SecretKey{m.URLSecretRef}
+	}
+	if p := stripeOf(s); p != nil {
+		r.Stripe = append([]v1alpha1.SecretKey{p.APIKeySecretRef}, p.WebhookSecretRefs...)
 	}
 	if s.Spec.Image != nil {
 		for _, p := range s.Spec.Image.PullSecrets {
@@ -84,7 +89,7 @@ func (r References) SecretNames() []string {
 			names = append(names, n)
 		}
 	}
-	for _, k := range slices.Concat(r.Database, r.Redis, r.Mail) {
+	for _, k := range slices.Concat(r.Database, r.Redis, r.Mail, r.Stripe) {
 		add(k.Name)
 	}
 	add(r.Credentials.Name)

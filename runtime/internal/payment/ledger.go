@@ -451,9 +451,6 @@ func (s *Payments) request(ctx context.Context, tx pgx.Tx, p *Payment, d *Decisi
 
 // admit says what stands against an operation.
 func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation) error {
-	conflict := func(code, format string, args ...any) error {
-		return problem.New(http.StatusConflict, code, format, args...)
-	}
 	if o.Kind == openapi.PaymentOperationKindRefund {
 		if o.Amount.Minor > p.refundable() {
 			return tooMuch(p.amount(p.refundable()))
@@ -466,15 +463,15 @@ func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation)
 	}
 	switch {
 	case voiding:
-		return conflict("payment_being_voided", "The payment is being voided.")
+		return problem.New(http.StatusConflict, "payment_being_voided", "The payment is being voided.")
 	case p.Capturing > 0:
-		return conflict("payment_being_captured", "%s of the payment are being captured.", p.amount(p.Capturing))
+		return problem.New(http.StatusConflict, "payment_being_captured", "%s of the payment are being captured.", p.amount(p.Capturing))
 	case o.Kind == openapi.PaymentOperationKindCapture && p.State != openapi.PaymentStateAuthorized:
-		return conflict("payment_not_authorized", "The payment is %s: only what is set aside can be captured, once.", p.State)
+		return problem.New(http.StatusConflict, "payment_not_authorized", "The payment is %s: only what is set aside can be captured, once.", p.State)
 	case o.Kind == openapi.PaymentOperationKindCapture && o.Amount.Minor > p.Amount.Minor:
-		return conflict("capture_exceeds_authorized", "%s are set aside, and can be captured at most.", p.Amount)
+		return problem.New(http.StatusConflict, "capture_exceeds_authorized", "%s are set aside, and can be captured at most.", p.Amount)
 	case o.Kind == openapi.PaymentOperationKindVoid && !p.Waits() && p.State != openapi.PaymentStateAuthorized:
-		return conflict("payment_not_open", "The payment is %s, and can not be voided; what was captured can be refunded.", p.State)
+		return problem.New(http.StatusConflict, "payment_not_open", "The payment is %s, and can not be voided; what was captured can be refunded.", p.State)
 	}
 	return nil
 }

@@ -207,13 +207,9 @@ func (s *Payments) Store(ctx context.Context, statements *batch.Statements, all 
 	rows := paymentdb.InsertPaymentsParams{At: s.now()}
 	var attempted []uuid.UUID
 	for _, p := range all {
-		next := ""
-		if p.NextAction != nil {
-			raw, err := json.Marshal(p.NextAction)
-			if err != nil {
-				return fmt.Errorf("encoding what a buyer has left to do: %w", err)
-			}
-			next = string(raw)
+		next, err := encode(p.NextAction)
+		if err != nil {
+			return err
 		}
 		rows.Ids = append(rows.Ids, p.ID)
 		rows.OrderIds = append(rows.OrderIds, p.OrderID)
@@ -224,7 +220,7 @@ func (s *Payments) Store(ctx context.Context, statements *batch.Statements, all 
 		rows.Refs = append(rows.Refs, p.Reference)
 		rows.Captured = append(rows.Captured, p.Captured)
 		rows.Refunded = append(rows.Refunded, p.Refunded)
-		rows.NextActions = append(rows.NextActions, next)
+		rows.NextActions = append(rows.NextActions, string(next))
 		if p.attempted {
 			attempted = append(attempted, p.ID)
 		}
@@ -251,6 +247,19 @@ func paymentOf(r paymentdb.Payment) (Payment, error) {
 		}
 	}
 	return p, nil
+}
+
+// encode is what a buyer has left to do, as it is kept while that is so; nil for
+// nothing.
+func encode(next *openapi.PaymentAction) ([]byte, error) {
+	if next == nil {
+		return nil, nil
+	}
+	raw, err := json.Marshal(next) //nolint:gosec // the secret in it is the buyer's, who is to have it
+	if err != nil {
+		return nil, fmt.Errorf("encoding what a buyer has left to do: %w", err)
+	}
+	return raw, nil
 }
 
 func paymentsOf(rows []paymentdb.Payment) (all []Payment, err error) {
@@ -295,11 +304,9 @@ func (s *Payments) write(ctx context.Context, tx pgx.Tx, p Payment) error {
 	row := paymentdb.UpdatePaymentParams{
 		ID: p.ID, State: string(p.State), Captured: p.Captured, Capturing: p.Capturing, Refunded: p.Refunded, Refunding: p.Refunding, Undone: p.Undone, At: s.now(),
 	}
-	if p.NextAction != nil {
-		var err error
-		if row.NextAction, err = json.Marshal(p.NextAction); err != nil {
-			return fmt.Errorf("encoding what a buyer has left to do: %w", err)
-		}
+	var err error
+	if row.NextAction, err = encode(p.NextAction); err != nil {
+		return err
 	}
 	if err := paymentdb.New(tx).UpdatePayment(ctx, row); err != nil {
 		return fmt.Errorf("storing a payment: %w", err)

@@ -73,7 +73,7 @@ type stripeAnswer struct {
 // signs events with.
 const (
 	StripeKey    = "sk_test_STRIPESECRET"
-	StripeSecret = "whsec_STRIPESECRET"
+	StripeSecret = "whsec_STRIPESECRET" //nolint:gosec // it is nobody's
 )
 
 // Stripe starts a server for the test. Its tokens are pm_card, which is set
@@ -468,7 +468,7 @@ func StripeMock(t testing.TB) string {
 		t.Fatalf("building stripe-mock: %v\n%s", err, &trouble)
 	}
 	port := freePort(t)
-	mock := exec.Command(strings.TrimSpace(string(out)), "-http-addr", "127.0.0.1:"+port) //nolint:gosec // it is the one just built
+	mock := exec.Command(strings.TrimSpace(string(out)), "-http-addr", "127.0.0.1:"+port)
 	mock.Stdout, mock.Stderr = &trouble, &trouble
 	if err := mock.Start(); err != nil {
 		t.Fatal(err)
@@ -479,7 +479,7 @@ func StripeMock(t testing.TB) string {
 	})
 	base := "http://127.0.0.1:" + port
 	Eventually(t, "stripe-mock answers", func() bool {
-		r, err := http.Get(base + "/v1/balance") //nolint:noctx,gosec // it is this machine's
+		r, err := http.Get(base + "/v1/balance") //nolint:noctx // it is this machine's
 		if err != nil {
 			return false
 		}
