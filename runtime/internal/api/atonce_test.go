@@ -302,6 +302,11 @@ func TestEveryCreatingRequestHasOneEffectForItsKey(t *testing.T) {
 			body = encode(t, s.values.of("", *o.body))
 		}
 		path := at(o.path, s.things)
+		if o.id == "voidPayment" { // the other one is captured by now
+			var open string
+			s.scan(`SELECT id::text FROM payments WHERE state = 'authorized' LIMIT 1`, &open)
+			path = "/payments/" + open + "/void"
+		}
 		answers := make([]*httptest.ResponseRecorder, 4)
 		send := func(s *wholeStore, i int) func() {
 			if o.id == "createCart" { // the administrator has one

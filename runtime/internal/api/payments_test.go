@@ -343,6 +343,11 @@ func TestAnOrderWaitsForTheBuyerAndIsConfirmedByStripesWord(t *testing.T) {
 	if read := g.do("GET", "/orders/"+o.Id.String(), ""); read.Body.String() != w.Body.String() {
 		t.Errorf("read again it is %s", read.Body)
 	}
+	for _, path := range []string{"/orders/" + o.Id.String(), "/payments/" + o.Payments[0].Id.String(), "/orders/" + o.Id.String() + "/timeline"} {
+		if read := s.asAdmin("GET", path, ""); read.Code != http.StatusOK || strings.Contains(read.Body.String(), "SECRET") {
+			t.Errorf("staff, whose it is not, read %s as %d %s", path, read.Code, read.Body)
+		}
+	}
 	b := bought{guest: g, stripe: s, id: o.Payments[0].Id.String(), path: "/orders/" + o.Id.String()}
 	b.intent = b.details().Reference
 	if l := s.level("MUG"); l.Reserved != 1 {

@@ -97,15 +97,22 @@ func str[T any](p *T) string {
 // GetOrder answers GET /orders/{id}.
 func (h Handlers) GetOrder(c *gin.Context, id uuid.UUID) {
 	o, err := h.Orders.Get(c.Request.Context(), id, whoOf(c))
-	answer(c, o, err)
+	h.answer(c, o, err)
 }
 
-func answer(c *gin.Context, o *Order, err error) {
+// answer tells of an order, and what its buyer has left to do to nobody else.
+func (h Handlers) answer(c *gin.Context, o *Order, err error) {
 	if err != nil {
 		rest.Fail(c, err)
 		return
 	}
-	rest.JSON(c, http.StatusOK, o.Public(), nil)
+	public := o.Public()
+	if !h.Orders.bought(whoOf(c), o) {
+		for i := range public.Payments {
+			public.Payments[i].NextAction = nil
+		}
+	}
+	rest.JSON(c, http.StatusOK, public, nil)
 }
 
 // CancelOrder answers POST /orders/{id}/cancel.
@@ -133,7 +140,7 @@ func (h Handlers) CancelOrder(c *gin.Context, id uuid.UUID) {
 		}
 		return nil
 	})
-	answer(c, o, err)
+	h.answer(c, o, err)
 }
 
 func reasonOf(reason *string) (string, error) {
@@ -160,7 +167,7 @@ func (h Handlers) MoveOrder(c *gin.Context, id uuid.UUID) {
 		return
 	}
 	o, err := h.Orders.move(c.Request.Context(), id, in.To, identity.Of(c).Actor(), reason, func(*Order) error { return nil })
-	answer(c, o, err)
+	h.answer(c, o, err)
 }
 
 // AddOrderNote answers POST /orders/{id}/notes.

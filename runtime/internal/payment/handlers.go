@@ -100,8 +100,9 @@ func create[In any](c *gin.Context, s *Payments, id uuid.UUID, key *string, kind
 			amount, reason := read(in)
 			return s.decide(ctx, tx, p, wish{kind: kind, amount: amount, reason: optional.Value(reason), actor: who.Actor()})
 		},
-		After: func(ctx context.Context, made openapi.PaymentOperation) { s.Settle(ctx, made.Id) },
+		// Whoever asks again with the key is told how it stands by then.
 		Present: func(ctx context.Context, made openapi.PaymentOperation) (any, error) {
+			s.Settle(ctx, made.Id)
 			row, err := paymentdb.New(s.pool).OperationByID(ctx, made.Id)
 			if err != nil {
 				return nil, fmt.Errorf("reading an operation: %w", err)

@@ -137,8 +137,8 @@ func (s *Payments) apply(ctx context.Context, id uuid.UUID) error {
 	if !ours {
 		return s.endEvent(ctx, q, row, ignored)
 	}
-	found, err := q.PaymentByReference(ctx, paymentdb.PaymentByReferenceParams{Provider: row.Provider, Reference: e.Reference})
-	if errors.Is(err, pgx.ErrNoRows) {
+	found, err := q.PaymentByID(ctx, facts.PaymentID)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && (found.Provider != row.Provider || found.Reference != e.Reference) {
 		return s.ofNobody(ctx, row)
 	}
 	if err != nil {
@@ -173,7 +173,7 @@ func (s *Payments) factsOf(ctx context.Context, provider string, e Event) (facts
 	}
 	elsewhere, ok := s.providers[provider].(Elsewhere)
 	if !ok {
-		return Facts{}, true, nil
+		return Facts{}, false, fmt.Errorf("nobody can tell of %s", e.Reference)
 	}
 	facts, err = elsewhere.Fetch(ctx, e.Reference)
 	if errors.Is(err, ErrNoPayment) {

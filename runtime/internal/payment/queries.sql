@@ -16,9 +16,6 @@ SELECT * FROM payments WHERE id = @id;
 -- name: LockPayment :one
 SELECT * FROM payments WHERE id = @id FOR UPDATE;
 
--- name: PaymentByReference :one
-SELECT * FROM payments WHERE provider = @provider AND reference = @reference;
-
 -- Of a provider, from a moment on and before another, that it should know.
 -- name: PaymentsBetween :many
 SELECT id FROM payments

@@ -359,7 +359,9 @@ func (p Payment) overcame(o Operation) bool {
 	return false
 }
 
-// ordersAndMoney finds orders whose payments are not what their states say.
+// ordersAndMoney finds orders whose payments are not what their states say. To
+// void what is still open is asked again; a refund that was refused is not, for
+// it moves money: that is for people.
 func (r *reconciliation) ordersAndMoney(ctx context.Context) error {
 	rows, err := paymentdb.New(r.pool).Unbalanced(ctx, paymentdb.UnbalancedParams{Since: r.began.Add(-keepEvents), Before: r.began.Add(-settled), Most: 1000})
 	if err != nil {
@@ -381,6 +383,15 @@ func (r *reconciliation) ordersAndMoney(ctx context.Context) error {
 		}
 		if err := r.dispute(ctx, d); err != nil {
 			return err
+		}
+		if !p.Undone || p.Captured > 0 {
+			continue
+		}
+		err = r.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error {
+			return r.pursue(ctx, tx, p, d, "store", openapi.PaymentOperationKindRefund)
+		})
+		if err != nil {
+			return fmt.Errorf("payment %s: %w", p.ID, err)
 		}
 	}
 	return nil

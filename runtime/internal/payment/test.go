@@ -6,6 +6,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
+	"strings"
+
+	"github.com/google/uuid"
 
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/strictjson"
@@ -45,7 +48,7 @@ func (test) Capture(context.Context, Payment, Operation) (Facts, error) { return
 func (test) Void(context.Context, Payment, Operation) (Facts, error)    { return Facts{}, nil }
 
 func (test) Refund(_ context.Context, p Payment, _ Operation) (Facts, error) {
-	if len(p.Reference) > len(noRefund) && p.Reference[len(p.Reference)-len(noRefund):] == noRefund {
+	if strings.HasSuffix(p.Reference, noRefund) {
 		return Facts{}, &Refusal{Code: "no_refund", Detail: "the token said so"}
 	}
 	return Facts{}, nil
@@ -89,7 +92,11 @@ func (test) Read(raw []byte) (Event, error) {
 	if e.ID == "" || e.Reference == "" || !e.State.Valid() || e.Captured < 0 || e.Refunded < 0 {
 		return Event{}, errEvent("it needs an id, a reference and a state")
 	}
+	id, err := uuid.Parse(strings.TrimSuffix(strings.TrimPrefix(e.Reference, "test_"), noRefund))
+	if err != nil {
+		return Event{}, errEvent("its reference is none of a payment")
+	}
 	return Event{ID: e.ID, Type: "payment." + string(e.State), Reference: e.Reference, Facts: &Facts{
-		Reference: e.Reference, State: e.State, Captured: e.Captured, Refunded: e.Refunded,
+		Reference: e.Reference, PaymentID: id, State: e.State, Captured: e.Captured, Refunded: e.Refunded,
 	}}, nil
 }

@@ -30,6 +30,17 @@ var disagreements = map[string]string{
 	"carts or reservations are an order's that is not there": `
 		SELECT (SELECT count(*) FROM carts WHERE order_id IS NOT NULL AND order_id NOT IN (SELECT id FROM orders))
 		     + (SELECT count(*) FROM stock_reservations WHERE order_owned AND owner_id NOT IN (SELECT id FROM orders))`,
+	"payments count other amounts than are asked of their providers": `
+		SELECT count(*) FROM payments p JOIN LATERAL (
+			SELECT coalesce(sum(amount) FILTER (WHERE kind = 'capture' AND state = 'requested'), 0) capturing,
+			       coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND state = 'requested'), 0) refunding,
+			       coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND state = 'succeeded'), 0) refunded
+			FROM payment_operations WHERE payment_id = p.id
+		) o ON true
+		WHERE p.capturing <> o.capturing OR p.refunding <> o.refunding OR p.refunded < o.refunded`,
+	"orders are cancelled or refunded and may bring money, or are not and bring none": `
+		SELECT count(*) FROM orders o JOIN payments p ON p.order_id = o.id
+		WHERE p.amount > 0 AND p.undone <> (o.state IN ('cancelled', 'refunded'))`,
 	"promotions with a limit have another count than uses": `
 		SELECT count(*) FROM promotions p WHERE p.usage_limit > 0 AND p.used <> (SELECT count(*) FROM promotion_uses WHERE promotion_id = p.id)`,
 }

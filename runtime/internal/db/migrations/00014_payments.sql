@@ -13,10 +13,11 @@ ALTER TABLE payments
     DROP CONSTRAINT payments_state_check,
     ADD CONSTRAINT payments_state_check CHECK (state IN ('pending', 'requires_action', 'authorized', 'captured', 'voided', 'failed', 'refunded'));
 UPDATE payments SET captured = amount, refunded = CASE state WHEN 'refunded' THEN amount ELSE 0 END WHERE state IN ('captured', 'refunded');
+UPDATE payments SET undone = true WHERE amount > 0 AND order_id IN (SELECT id FROM orders WHERE state IN ('cancelled', 'refunded'));
 ALTER TABLE payments ADD CONSTRAINT payments_add_up
     CHECK (capturing >= 0 AND refunding >= 0 AND captured >= 0 AND refunded >= 0 AND captured + capturing <= amount AND refunded + refunding <= captured);
-CREATE INDEX payments_by_reference ON payments (provider, reference) WHERE reference <> '';
-CREATE INDEX payments_by_time ON payments (created_at);
+-- What was made in a time; that is near together in the table, which a few bytes tell.
+CREATE INDEX payments_by_time ON payments USING brin (created_at) WITH (autosummarize = on);
 CREATE INDEX payments_unbalanced ON payments (created_at) WHERE undone OR state IN ('voided', 'failed');
 
 -- The version before writes states alone, and runs beside this one during an upgrade.
@@ -108,7 +109,7 @@ DROP TABLE payment_attempts;
 DROP TABLE payment_operations;
 DROP TRIGGER payment_amounts ON payments;
 DROP FUNCTION payment_amounts;
-DROP INDEX payments_unbalanced, payments_by_time, payments_by_reference;
+DROP INDEX payments_unbalanced, payments_by_time;
 UPDATE payments SET state = 'pending' WHERE state = 'requires_action';
 ALTER TABLE payments
     DROP CONSTRAINT payments_add_up,

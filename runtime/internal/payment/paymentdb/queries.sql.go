@@ -684,38 +684,6 @@ func (q *Queries) PaymentByID(ctx context.Context, id uuid.UUID) (Payment, error
 	return i, err
 }
 
-const paymentByReference = `-- name: PaymentByReference :one
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE provider = $1 AND reference = $2
-`
-
-type PaymentByReferenceParams struct {
-	Provider  string
-	Reference string
-}
-
-func (q *Queries) PaymentByReference(ctx context.Context, arg PaymentByReferenceParams) (Payment, error) {
-	row := q.db.QueryRow(ctx, paymentByReference, arg.Provider, arg.Reference)
-	var i Payment
-	err := row.Scan(
-		&i.ID,
-		&i.OrderID,
-		&i.Provider,
-		&i.State,
-		&i.Amount,
-		&i.Currency,
-		&i.Reference,
-		&i.CreatedAt,
-		&i.UpdatedAt,
-		&i.Captured,
-		&i.Capturing,
-		&i.Refunded,
-		&i.Refunding,
-		&i.Undone,
-		&i.NextAction,
-	)
-	return i, err
-}
-
 const paymentsBetween = `-- name: PaymentsBetween :many
 SELECT id FROM payments
 WHERE provider = $1 AND created_at >= $2::timestamptz AND created_at < $3::timestamptz AND reference <> '' AND id > $4
