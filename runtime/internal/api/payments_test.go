@@ -9,15 +9,21 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"pgregory.net/rapid"
 
 	"gitee.com/captainjez/gocart/runtime/config"
+	"gitee.com/captainjez/gocart/runtime/internal/api"
+	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
+	"gitee.com/captainjez/gocart/runtime/internal/limits"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
@@ -967,5 +973,63 @@ func TestSecretsOfStripeAreNowhere(t *testing.T) {
 	raw, err := json.Marshal(s.config)
 	if err != nil || strings.Contains(string(raw), "SECRET") {
 		t.Errorf("the configuration has a secret, %v", err)
+	}
+}
+
+// TestARefundOfAnOrderGoesOverItsPayments has many ask at once for refunds of an
+// order that was paid in two parts.
+func TestARefundOfAnOrderGoesOverItsPayments(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	b, other := s.buy("pm_card"), s.buy("pm_card")
+	id := uuid.MustParse(strings.TrimPrefix(b.path, "/orders/"))
+	s.exec(`UPDATE payments SET order_id = '` + id.String() + `' WHERE id = '` + other.id + `'`)
+	b.move("processing", "shipped")
+	refund := func(minor int64) error {
+		var decided payment.Decision
+		err := db.WithTx(t.Context(), s.Pool, func(tx pgx.Tx) (err error) {
+			if err := s.Orders.Lock(t.Context(), tx, id); err != nil {
+				return err
+			}
+			if decided, err = s.Payments.Refund(t.Context(), tx, id, money.Amount{Minor: minor, Currency: "EUR"}, "Returned.", "staff"); err != nil {
+				return err
+			}
+			return s.Orders.Changed(t.Context(), tx, id, decided.Changes)
+		})
+		s.Payments.Settle(t.Context(), decided.Asked...)
+		return err
+	}
+	if err := refund(2001); err == nil || !strings.Contains(err.Error(), "20.00 EUR can be given back at most") {
+		t.Errorf("more than both brought is answered %v", err)
+	}
+	var done sync.WaitGroup
+	var made atomic.Int64
+	for range 8 {
+		done.Go(func() {
+			if refund(600) == nil {
+				made.Add(1)
+			}
+		})
+	}
+	done.Wait()
+	if made.Load() != 3 {
+		t.Errorf("%d refunds of 6.00 were made of 20.00", made.Load())
+	}
+	b.wantPayment("refunded", "10.00", "10.00")
+	other.wantPayment("captured", "10.00", "8.00")
+}
+
+func TestWhatProvidersTellCountsAsAKeysRequests(t *testing.T) {
+	t.Parallel()
+	engine := gin.New()
+	var got limits.Caller
+	for _, path := range []string{"/api/v1/webhooks/payments/:provider", "/webhooks/payments/:provider", "/orders"} {
+		engine.POST(path, func(c *gin.Context) { got = api.Caller(c) })
+	}
+	for path, want := range map[string]bool{"/api/v1/webhooks/payments/stripe": true, "/webhooks/payments/stripe": true, "/orders": false} {
+		engine.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", path, http.NoBody))
+		if (got.APIKey != "") != want {
+			t.Errorf("%s counts for %+v", path, got)
+		}
 	}
 }

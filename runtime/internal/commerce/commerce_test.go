@@ -78,3 +78,12 @@ func TestWithoutMailOrATimeForThemThereAreNoReminders(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestAProcessThatAsksStripeNothingNeedsNoKey is so for pods that only enqueue.
+func TestAProcessThatAsksStripeNothingNeedsNoKey(t *testing.T) {
+	t.Parallel()
+	all := kinds(t, func(c *config.Config) { c.Payments.Stripe = &config.Stripe{APIKeyFile: "/not/there"} })
+	if _, err := all.Find("payment_reconciliation"); err != nil {
+		t.Error(err)
+	}
+}

@@ -235,9 +235,13 @@ func (s *Payments) unrefund(ctx context.Context, tx pgx.Tx, p *Payment, d *Decis
 // keepEvents is for how long what providers told is kept.
 const keepEvents = 90 * 24 * time.Hour
 
-// ForgetEvents removes older events, and returns how many.
+// ForgetEvents removes older events, and discrepancies that have been resolved
+// for as long, and returns how many events.
 func (s *Payments) ForgetEvents(ctx context.Context) (int64, error) {
 	const most = 1000
+	if err := paymentdb.New(s.pool).ForgetDiscrepancies(ctx, s.now().Add(-keepEvents)); err != nil {
+		return 0, fmt.Errorf("forgetting discrepancies that are resolved: %w", err)
+	}
 	for total := int64(0); ; {
 		n, err := paymentdb.New(s.pool).ForgetEvents(ctx, paymentdb.ForgetEventsParams{Before: s.now().Add(-keepEvents), Most: most})
 		if total += n; err != nil {

@@ -128,11 +128,7 @@ func providers(c config.Config) (map[string]Provider, error) {
 		all["test"] = test{}
 	}
 	if c.Payments.Stripe != nil {
-		s, err := newStripe(c)
-		if err != nil {
-			return nil, err
-		}
-		all["stripe"] = s
+		all["stripe"] = newStripe(c)
 	}
 	return all, nil
 }

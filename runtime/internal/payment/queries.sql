@@ -94,6 +94,9 @@ WHERE state IN ('unknown', 'received') AND received_at < @before::timestamptz OR
 -- name: ForgetEvents :execrows
 DELETE FROM payment_events WHERE id IN (SELECT e.id FROM payment_events e WHERE e.received_at < @before::timestamptz LIMIT @most::integer);
 
+-- name: ForgetDiscrepancies :exec
+DELETE FROM payment_discrepancies WHERE resolved_at < @before::timestamptz;
+
 -- name: FindDiscrepancy :one
 INSERT INTO payment_discrepancies (id, kind, provider, reference, payment_id, order_id, detail, found_at, seen_at)
 VALUES (@id, @kind, @provider, @reference, @payment_id, @order_id, @detail, @at, @at)

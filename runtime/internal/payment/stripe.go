@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -33,12 +34,17 @@ const (
 // latestCharge has what was given back; it comes only where it is asked for.
 const latestCharge = "latest_charge"
 
-// viaStripe is Stripe: a payment is a payment intent that is captured apart.
+// viaStripe is Stripe: a payment is a payment intent that is captured apart. The
+// files of its secrets are read when they are needed: a changed one needs no new
+// process, and a process that asks Stripe nothing needs none.
 type viaStripe struct {
-	client *stripe.Client
+	config.Stripe
 	// store is namespace/name.
-	store, returnURL, publishableKey string
-	secrets                          []string
+	store, returnURL string
+
+	mu     sync.Mutex
+	key    string
+	client *stripe.Client
 }
 
 var _ interface {
@@ -50,19 +56,20 @@ var _ interface {
 // not answered.
 const stripeTimeout = 8 * time.Second
 
-// newStripe reads the secrets that the configuration names.
-func newStripe(c config.Config) (*viaStripe, error) {
-	key, err := secret("payments.stripe.apiKeyFile", c.Payments.Stripe.APIKeyFile)
+func newStripe(c config.Config) *viaStripe {
+	return &viaStripe{Stripe: *c.Payments.Stripe, store: storeName(c), returnURL: c.Store.URL}
+}
+
+// api is a client with the key of now.
+func (s *viaStripe) api() (*stripe.Client, error) {
+	key, err := secret("payments.stripe.apiKeyFile", s.APIKeyFile)
 	if err != nil {
 		return nil, err
 	}
-	s := &viaStripe{store: storeName(c), returnURL: c.Store.URL, publishableKey: c.Payments.Stripe.PublishableKey}
-	for _, file := range c.Payments.Stripe.WebhookSecretFiles {
-		one, err := secret("payments.stripe.webhookSecretFiles", file)
-		if err != nil {
-			return nil, err
-		}
-		s.secrets = append(s.secrets, one)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.key == key {
+		return s.client, nil
 	}
 	backend := &stripe.BackendConfig{
 		EnableTelemetry:   stripe.Bool(false),
@@ -70,11 +77,11 @@ func newStripe(c config.Config) (*viaStripe, error) {
 		LeveledLogger:     &stripe.LeveledLogger{Level: stripe.LevelNull}, // what is worth it is logged here
 		MaxNetworkRetries: stripe.Int64(1),
 	}
-	if c.Payments.Stripe.APIBase != "" {
-		backend.URL = stripe.String(c.Payments.Stripe.APIBase)
+	if s.APIBase != "" {
+		backend.URL = stripe.String(s.APIBase)
 	}
-	s.client = stripe.NewClient(key, stripe.WithBackends(stripe.NewBackendsWithConfig(backend)))
-	return s, nil
+	s.key, s.client = key, stripe.NewClient(key, stripe.WithBackends(stripe.NewBackendsWithConfig(backend)))
+	return s.client, nil
 }
 
 // secret reads a file; its error tells nothing of what is in it.
@@ -116,7 +123,11 @@ func (s *viaStripe) Authorize(ctx context.Context, r Request) (Facts, error) {
 	if r.Token != "" {
 		params.Confirm, params.ReturnURL = stripe.Bool(true), stripe.String(s.returnURL)
 	}
-	intent, err := s.client.V1PaymentIntents.Create(ctx, params)
+	client, err := s.api()
+	if err != nil {
+		return Facts{}, err
+	}
+	intent, err := client.V1PaymentIntents.Create(ctx, params)
 	if err != nil {
 		return Facts{}, notAuthorized(err)
 	}
@@ -201,7 +212,11 @@ func (s *viaStripe) Capture(ctx context.Context, p Payment, o Operation) (Facts,
 	}
 	params := &stripe.PaymentIntentCaptureParams{AmountToCapture: stripe.Int64(amount), Expand: []*string{stripe.String(latestCharge)}}
 	params.SetIdempotencyKey("gocart-" + o.ID.String())
-	intent, err := s.client.V1PaymentIntents.Capture(ctx, p.Reference, params)
+	client, err := s.api()
+	if err != nil {
+		return Facts{}, err
+	}
+	intent, err := client.V1PaymentIntents.Capture(ctx, p.Reference, params)
 	if err != nil {
 		return Facts{}, translate(err)
 	}
@@ -212,7 +227,11 @@ func (s *viaStripe) Capture(ctx context.Context, p Payment, o Operation) (Facts,
 func (s *viaStripe) Void(ctx context.Context, p Payment, o Operation) (Facts, error) {
 	params := &stripe.PaymentIntentCancelParams{Expand: []*string{stripe.String(latestCharge)}}
 	params.SetIdempotencyKey("gocart-" + o.ID.String())
-	intent, err := s.client.V1PaymentIntents.Cancel(ctx, p.Reference, params)
+	client, err := s.api()
+	if err != nil {
+		return Facts{}, err
+	}
+	intent, err := client.V1PaymentIntents.Cancel(ctx, p.Reference, params)
 	if err != nil {
 		return Facts{}, translate(err)
 	}
@@ -222,8 +241,12 @@ func (s *viaStripe) Void(ctx context.Context, p Payment, o Operation) (Facts, er
 // Refund gives an amount back. Stripe knows a key for a day; so what was asked
 // for before is looked for first.
 func (s *viaStripe) Refund(ctx context.Context, p Payment, o Operation) (Facts, error) {
+	client, err := s.api()
+	if err != nil {
+		return Facts{}, err
+	}
 	if o.Attempts > 0 {
-		made, err := s.refundOf(ctx, p, o)
+		made, err := refundOf(ctx, client, p, o)
 		if err != nil || made != nil {
 			return s.refunded(ctx, p, made, err)
 		}
@@ -237,14 +260,14 @@ func (s *viaStripe) Refund(ctx context.Context, p Payment, o Operation) (Facts, 
 		Metadata: map[string]string{metaStore: s.store, metaPayment: p.ID.String(), metaOperation: o.ID.String()},
 	}
 	params.SetIdempotencyKey("gocart-" + o.ID.String())
-	made, err := s.client.V1Refunds.Create(ctx, params)
+	made, err := client.V1Refunds.Create(ctx, params)
 	return s.refunded(ctx, p, made, translate(err))
 }
 
-func (s *viaStripe) refundOf(ctx context.Context, p Payment, o Operation) (*stripe.Refund, error) {
+func refundOf(ctx context.Context, client *stripe.Client, p Payment, o Operation) (*stripe.Refund, error) {
 	params := &stripe.RefundListParams{PaymentIntent: stripe.String(p.Reference)}
 	params.Limit = stripe.Int64(100)
-	for r, err := range s.client.V1Refunds.List(ctx, params) {
+	for r, err := range client.V1Refunds.List(ctx, params) {
 		if err != nil {
 			return nil, translate(err)
 		}
@@ -273,7 +296,11 @@ func (s *viaStripe) refunded(ctx context.Context, p Payment, made *stripe.Refund
 
 // Fetch reads a payment intent.
 func (s *viaStripe) Fetch(ctx context.Context, reference string) (Facts, error) {
-	intent, err := s.client.V1PaymentIntents.Retrieve(ctx, reference, &stripe.PaymentIntentRetrieveParams{Expand: []*string{stripe.String(latestCharge)}})
+	client, err := s.api()
+	if err != nil {
+		return Facts{}, err
+	}
+	intent, err := client.V1PaymentIntents.Retrieve(ctx, reference, &stripe.PaymentIntentRetrieveParams{Expand: []*string{stripe.String(latestCharge)}})
 	if err != nil {
 		return Facts{}, translate(err)
 	}
@@ -303,12 +330,16 @@ func (s *viaStripe) Find(ctx context.Context, id uuid.UUID, at time.Time) (Facts
 
 // List goes through payment intents, the newest first.
 func (s *viaStripe) List(ctx context.Context, from, before time.Time, each func(Facts) error) error {
+	client, err := s.api()
+	if err != nil {
+		return err
+	}
 	params := &stripe.PaymentIntentListParams{
 		CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: from.Unix(), LesserThan: before.Unix()},
 	}
 	params.Limit = stripe.Int64(100)
 	params.Expand = []*string{stripe.String("data." + latestCharge)}
-	for intent, err := range s.client.V1PaymentIntents.List(ctx, params) {
+	for intent, err := range client.V1PaymentIntents.List(ctx, params) {
 		if err != nil {
 			return translate(err)
 		}
@@ -336,7 +367,7 @@ func (s *viaStripe) facts(intent *stripe.PaymentIntent) Facts {
 	if f.State == openapi.PaymentStateRequiresAction {
 		f.Expires = true
 		f.NextAction = &openapi.PaymentAction{
-			Type: openapi.PaymentActionTypeStripe, ClientSecret: optional.Of(intent.ClientSecret), PublishableKey: optional.Of(s.publishableKey),
+			Type: openapi.PaymentActionTypeStripe, ClientSecret: optional.Of(intent.ClientSecret), PublishableKey: optional.Of(s.PublishableKey),
 		}
 		if n := intent.NextAction; n != nil && n.RedirectToURL != nil {
 			f.NextAction.RedirectUrl = optional.Of(n.RedirectToURL.URL)
@@ -365,8 +396,12 @@ func stateOf(intent *stripe.PaymentIntent) openapi.PaymentState {
 // than 5 minutes.
 func (s *viaStripe) Verify(raw []byte, header http.Header) error {
 	err := errors.New("the store has no secret for them")
-	for _, secret := range s.secrets {
-		if err = webhook.ValidatePayload(raw, header.Get("Stripe-Signature"), secret); err == nil {
+	for _, file := range s.WebhookSecretFiles {
+		one, failed := secret("payments.stripe.webhookSecretFiles", file)
+		if failed != nil {
+			return failed
+		}
+		if err = webhook.ValidatePayload(raw, header.Get("Stripe-Signature"), one); err == nil {
 			return nil
 		}
 	}

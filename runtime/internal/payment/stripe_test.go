@@ -28,11 +28,7 @@ func stripeAt(t testing.TB, base string, secrets ...string) *viaStripe {
 	for _, s := range secrets {
 		c.Payments.Stripe.WebhookSecretFiles = append(c.Payments.Stripe.WebhookSecretFiles, testbed.File(t, s+"\n"))
 	}
-	s, err := newStripe(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return newStripe(c)
 }
 
 func euros(minor int64) money.Amount { return money.Amount{Minor: minor, Currency: "EUR"} }
@@ -203,24 +199,28 @@ func TestAWrongKeyIsNotQuoted(t *testing.T) {
 	server := testbed.Stripe(t, time.Now)
 	c := config.Default()
 	c.Payments.Stripe = &config.Stripe{APIKeyFile: testbed.File(t, "sk_live_OTHERSECRET"), APIBase: server.URL}
-	s, err := newStripe(c)
-	if err != nil {
+	s := newStripe(c)
+	_, err := s.Authorize(t.Context(), newRequest("pm_card"))
+	if err == nil || strings.Contains(err.Error(), "SECRET") {
+		t.Errorf("it is said as %v", err)
+	}
+	if err := os.WriteFile(s.APIKeyFile, []byte(testbed.StripeKey), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err = s.Authorize(t.Context(), newRequest("pm_card")); err == nil || strings.Contains(err.Error(), "SECRET") {
-		t.Errorf("it is said as %v", err)
+	if _, err := s.Authorize(t.Context(), newRequest("pm_card")); err != nil {
+		t.Errorf("with a key that was mended it is said as %v", err)
 	}
 	for name, file := range map[string]string{
 		"no file": filepath.Join(t.TempDir(), "none"), "an empty file": testbed.File(t, "\n"), "two words": testbed.File(t, "sk_live_SECRET b"),
 	} {
 		c.Payments.Stripe.APIKeyFile = file
-		_, err := newStripe(c)
+		_, err := newStripe(c).Authorize(t.Context(), newRequest("pm_card"))
 		if err == nil || strings.Contains(err.Error(), "SECRET") || !strings.Contains(err.Error(), "payments.stripe.apiKeyFile") {
 			t.Errorf("%s is said as %v", name, err)
 		}
 	}
-	c.Payments.Stripe = &config.Stripe{APIKeyFile: testbed.File(t, "sk_1"), WebhookSecretFiles: []string{os.DevNull}}
-	if _, err := newStripe(c); err == nil || !strings.Contains(err.Error(), "webhookSecretFiles") {
+	c.Payments.Stripe = &config.Stripe{WebhookSecretFiles: []string{os.DevNull}}
+	if err := newStripe(c).Verify(nil, http.Header{}); err == nil || !strings.Contains(err.Error(), "webhookSecretFiles") {
 		t.Errorf("an empty secret of events is said as %v", err)
 	}
 }
@@ -332,7 +332,7 @@ func FuzzEvents(f *testing.F) {
 // FuzzSignatures has headers of any kind be checked: none that is not made
 // with the secret is taken.
 func FuzzSignatures(f *testing.F) {
-	s := &viaStripe{secrets: []string{testbed.StripeSecret}}
+	s := &viaStripe{Stripe: config.Stripe{WebhookSecretFiles: []string{testbed.File(f, testbed.StripeSecret)}}}
 	f.Add([]byte("{}"), "t=1,v1=00")
 	f.Add([]byte("{}"), "t=,v1=,v1=ff")
 	f.Add([]byte(""), testbed.SignStripe([]byte("x"), "whsec_other", time.Now()))

@@ -237,6 +237,15 @@ func (q *Queries) ForgetAttempt(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
+const forgetDiscrepancies = `-- name: ForgetDiscrepancies :exec
+DELETE FROM payment_discrepancies WHERE resolved_at < $1::timestamptz
+`
+
+func (q *Queries) ForgetDiscrepancies(ctx context.Context, before time.Time) error {
+	_, err := q.db.Exec(ctx, forgetDiscrepancies, before)
+	return err
+}
+
 const forgetEvents = `-- name: ForgetEvents :execrows
 DELETE FROM payment_events WHERE id IN (SELECT e.id FROM payment_events e WHERE e.received_at < $1::timestamptz LIMIT $2::integer)
 `
