@@ -550,25 +550,13 @@ func (e TransferFormat) Valid() bool {
 
 // Defines values for TransferKind.
 const (
-	TransferKindCustomers TransferKind = "customers"
-	TransferKindOrders    TransferKind = "orders"
-	TransferKindPrices    TransferKind = "prices"
-	TransferKindProducts  TransferKind = "products"
-	TransferKindStock     TransferKind = "stock"
+	TransferKindProducts TransferKind = "products"
 )
 
 // Valid indicates whether the value is a known member of the TransferKind enum.
 func (e TransferKind) Valid() bool {
 	switch e {
-	case TransferKindCustomers:
-		return true
-	case TransferKindOrders:
-		return true
-	case TransferKindPrices:
-		return true
 	case TransferKindProducts:
-		return true
-	case TransferKindStock:
 		return true
 	default:
 		return false
@@ -2392,12 +2380,6 @@ type ContinueImportParams struct {
 	UploadComplete *bool `json:"Upload-Complete,omitempty"`
 }
 
-// ListImportRefusalsParams defines parameters for ListImportRefusals.
-type ListImportRefusalsParams struct {
-	// After Only those behind a row.
-	After *int64 `form:"after,omitempty" json:"after,omitempty"`
-}
-
 // ListInventoryParams defines parameters for ListInventory.
 type ListInventoryParams struct {
 	// Limit Items in a page.
@@ -2937,7 +2919,7 @@ type ServerInterface interface {
 	ContinueImport(c *gin.Context, id openapi_types.UUID, params ContinueImportParams)
 	// ListImportRefusals Lists the records that an import did not take, and why
 	// (GET /imports/{id}/refusals)
-	ListImportRefusals(c *gin.Context, id openapi_types.UUID, params ListImportRefusalsParams)
+	ListImportRefusals(c *gin.Context, id openapi_types.UUID)
 	// ListInventory Lists stock levels by variant and location
 	// (GET /inventory)
 	ListInventory(c *gin.Context, params ListInventoryParams)
@@ -4497,17 +4479,6 @@ func (siw *ServerInterfaceWrapper) ListImportRefusals(c *gin.Context) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
-	var params ListImportRefusalsParams
-
-	// ------------- Optional query parameter "after" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", c.Request.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
-	if err != nil {
-		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter after: %w", err), http.StatusBadRequest)
-		return
-	}
-
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -4515,7 +4486,7 @@ func (siw *ServerInterfaceWrapper) ListImportRefusals(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.ListImportRefusals(c, id, params)
+	siw.Handler.ListImportRefusals(c, id)
 }
 
 // ListInventory operation middleware

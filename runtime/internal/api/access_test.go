@@ -41,7 +41,9 @@ func operations(t testing.TB) (all []operation) {
 				op.parameters = append(op.parameters, doc.parameter(p))
 			}
 			if o.RequestBody != nil {
-				op.body = new(doc.resolve(o.RequestBody.Content["application/json"].Schema))
+				if media, ok := o.RequestBody.Content["application/json"]; ok {
+					op.body = new(doc.resolve(media.Schema))
+				}
 			}
 			all = append(all, op)
 		}
@@ -102,7 +104,9 @@ func (s *store) victim(owner person) map[string]string {
 	job := admin[openapi.Job](s, "POST", "/jobs", `{"kind":"retention"}`, http.StatusCreated)
 	hook := admin[openapi.CreatedWebhookEndpoint](s, "POST", "/webhooks/endpoints", `{"url":"https://example.com/hooks","events":["*"]}`, http.StatusCreated)
 	delivery := admin[openapi.WebhookDelivery](s, "POST", "/webhooks/endpoints/"+hook.Endpoint.Id.String()+"/test", "", http.StatusAccepted)
+	bringing := admin[openapi.Import](s, "POST", "/imports", `{"kind":"products","format":"csv"}`, http.StatusCreated)
 	return map[string]string{
+		"/imports/{id}": bringing.Id.String(), "/exports/{kind}": "products",
 		"/webhooks/endpoints/{id}": hook.Endpoint.Id.String(), "/webhooks/deliveries/{id}": delivery.Id.String(),
 		"/payments/{id}":     order.Payments[0].Id.String(),
 		"/jobs/{id}":         strconv.FormatInt(job.Id, 10),
@@ -148,7 +152,7 @@ func TestEveryRouteIsOpenToThoseWhomItNamesAndToNobodyElse(t *testing.T) {
 		{name: "a guest with another cart", headers: []string{"X-Cart-Token", foreign}, cartToken: true},
 		{name: "another customer", headers: []string{"Authorization", other.bearer}, principal: identity.Principal{CustomerID: other.id}},
 		{name: "a manager", headers: []string{"Authorization", manager.bearer}, principal: identity.Principal{CustomerID: manager.id, Role: openapi.RoleManager,
-			Scopes: []string{"products:write", "inventory:write", "customers:read", "orders:write", "promotions:write", "settings:write"}}},
+			Scopes: []string{"products:write", "inventory:write", "customers:read", "orders:write", "promotions:write", "settings:write", "transfers:write"}}},
 		{name: "an administrator", headers: []string{"Authorization", chief.bearer}, principal: identity.Principal{CustomerID: chief.id, Scopes: []string{"*:admin"}}},
 	}
 	for _, resource := range []string{"products", "inventory", "customers", "orders", "promotions", "settings", "api_keys", "webhooks", "audit"} {

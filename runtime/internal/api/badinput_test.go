@@ -214,6 +214,14 @@ func (s *wholeStore) wrongParameters(o operation) (all []refusal) {
 		all = append(all, r)
 	}
 	long := strings.Repeat("a", 5000)
+	needed := func(but string) (query string) {
+		for _, p := range o.parameters {
+			if p.In == "query" && p.Required && p.Name != but {
+				query += "&" + p.Name + "=" + p.Schema.Enum[0]
+			}
+		}
+		return query
+	}
 	for _, p := range o.parameters {
 		switch p.In {
 		case "path":
@@ -225,7 +233,7 @@ func (s *wholeStore) wrongParameters(o operation) (all []refusal) {
 		case "query":
 			add(refusal{what: "a query that is none", path: path + "?" + p.Name + "=%zz", status: http.StatusBadRequest, pointer: "query"})
 			for _, w := range p.Schema.wrongTexts() {
-				add(refusal{what: p.Name + " " + w, path: path + "?" + p.Name + "=" + w, status: http.StatusBadRequest, pointer: p.Name})
+				add(refusal{what: p.Name + " " + w, path: path + "?" + p.Name + "=" + w + needed(p.Name), status: http.StatusBadRequest, pointer: p.Name})
 			}
 		case "header":
 			for _, value := range []string{"", strings.Repeat("a", 256), "a\x00b", "\xff", "ü", "\x7f", "\x01"} {

@@ -29,6 +29,7 @@ type document struct {
 type parameter struct {
 	Ref      string `json:"$ref"`
 	Name, In string
+	Required bool
 	Schema   schema
 }
 
@@ -108,7 +109,7 @@ func (v samples) of(name string, s schema) any {
 		return max(*s.Minimum, 1)
 	case s.Type == "integer":
 		return 1
-	case known:
+	case known && (len(s.Enum) == 0 || slices.Contains(s.Enum, fmt.Sprint(sample))):
 		return sample
 	case len(s.Enum) > 0:
 		return s.Enum[0]

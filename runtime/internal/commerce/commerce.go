@@ -28,8 +28,8 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/report"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/stats"
-	"gitee.com/captainjez/gocart/runtime/internal/webhook"
 	"gitee.com/captainjez/gocart/runtime/internal/transfer"
+	"gitee.com/captainjez/gocart/runtime/internal/webhook"
 )
 
 // Commerce is a store's packages, connected.

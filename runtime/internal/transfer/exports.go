@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/csv"
 	"encoding/json"
-	"net/http"
 
 	"github.com/google/uuid"
 
@@ -67,7 +66,7 @@ func (t *Transfers) export(ctx context.Context, who *identity.Principal, kindNam
 			err = json.Unmarshal(raw, &at)
 		}
 		if err != nil || at.Kind != kindName || at.Format != format {
-			return nil, "", problem.New(http.StatusBadRequest, "invalid_cursor", "The cursor is not one of this export.")
+			return nil, "", problem.Invalid(problem.Field{Pointer: "cursor", Detail: "is not one of this export"})
 		}
 	} else {
 		if at.Columns, err = kind.columns(ctx, format); err != nil {

@@ -82,21 +82,17 @@ func (h Handlers) ContinueImport(c *gin.Context, id uuid.UUID, params openapi.Co
 }
 
 // ListImportRefusals answers GET /imports/{id}/refusals.
-func (h Handlers) ListImportRefusals(c *gin.Context, id uuid.UUID, params openapi.ListImportRefusalsParams) {
-	page, err := h.refusals(c.Request.Context(), identity.Of(c), id, params)
+func (h Handlers) ListImportRefusals(c *gin.Context, id uuid.UUID) {
+	page, err := h.refusals(c.Request.Context(), identity.Of(c), id)
 	rest.JSON(c, http.StatusOK, page, err)
 }
 
-func (h Handlers) refusals(ctx context.Context, who *identity.Principal, id uuid.UUID, params openapi.ListImportRefusalsParams) (openapi.ImportRefusalList, error) {
+func (h Handlers) refusals(ctx context.Context, who *identity.Principal, id uuid.UUID) (openapi.ImportRefusalList, error) {
 	list := openapi.ImportRefusalList{Refusals: []openapi.ImportRefusal{}}
 	if _, _, err := h.Transfers.find(ctx, who, id); err != nil {
 		return list, err
 	}
-	query := transferdb.ListRefusalsParams{ImportID: id, PageSize: maxRefusals} // all that are kept
-	if params.After != nil {
-		query.After = *params.After
-	}
-	rows, err := transferdb.New(h.Transfers.pool).ListRefusals(ctx, query)
+	rows, err := transferdb.New(h.Transfers.pool).ListRefusals(ctx, id) // maxRefusals at most
 	if err != nil {
 		return list, fmt.Errorf("listing refusals: %w", err)
 	}

@@ -54,25 +54,28 @@ func (t *Transfers) begin(ctx context.Context, tx pgx.Tx, who *identity.Principa
 
 // kind is that of a name, for who may bring it in or take it out in a format.
 func (t *Transfers) kind(who *identity.Principal, name, format string, in bool) (Kind, error) {
+	var f problem.Findings
 	k, ok := t.kinds[name]
-	if !ok {
-		names := slices.Sorted(maps.Keys(t.kinds))
-		return nil, problem.Invalid(problem.Field{Pointer: "/kind", Detail: "must be one of " + strings.Join(names, ", ")})
+	f.Require(ok, "/kind", "must be one of %s", strings.Join(slices.Sorted(maps.Keys(t.kinds)), ", "))
+	scope := ""
+	if ok {
+		a := k.about()
+		if scope = a.readScope; in {
+			scope = a.writeScope
+		}
+		s, isSheet := a.sheets[format]
+		ok = format == formatLines || isSheet && (in || s.writes)
 	}
-	a := k.about()
-	scope := a.readScope
-	if in {
-		scope = a.writeScope
+	pointer := "/format"
+	if !in {
+		pointer = "format"
 	}
-	if scope == "" {
-		return nil, problem.Invalid(problem.Field{Pointer: "/kind", Detail: fmt.Sprintf("%s can not be brought in", name)})
+	f.Require(ok, pointer, "is none of %s", name)
+	if err := f.Err(); err != nil {
+		return nil, err
 	}
 	if !who.Can(scope) {
 		return nil, problem.New(http.StatusForbidden, "forbidden", "It needs the scope %s.", scope)
-	}
-	s, isSheet := a.sheets[format]
-	if format != formatLines && (!isSheet || !in && !s.writes) {
-		return nil, problem.Invalid(problem.Field{Pointer: "/format", Detail: fmt.Sprintf("%s have no such format", name)})
 	}
 	return k, nil
 }

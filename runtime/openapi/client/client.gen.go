@@ -554,25 +554,13 @@ func (e TransferFormat) Valid() bool {
 
 // Defines values for TransferKind.
 const (
-	TransferKindCustomers TransferKind = "customers"
-	TransferKindOrders    TransferKind = "orders"
-	TransferKindPrices    TransferKind = "prices"
-	TransferKindProducts  TransferKind = "products"
-	TransferKindStock     TransferKind = "stock"
+	TransferKindProducts TransferKind = "products"
 )
 
 // Valid indicates whether the value is a known member of the TransferKind enum.
 func (e TransferKind) Valid() bool {
 	switch e {
-	case TransferKindCustomers:
-		return true
-	case TransferKindOrders:
-		return true
-	case TransferKindPrices:
-		return true
 	case TransferKindProducts:
-		return true
-	case TransferKindStock:
 		return true
 	default:
 		return false
@@ -2396,12 +2384,6 @@ type ContinueImportParams struct {
 	UploadComplete *bool `json:"Upload-Complete,omitempty"`
 }
 
-// ListImportRefusalsParams defines parameters for ListImportRefusals.
-type ListImportRefusalsParams struct {
-	// After Only those behind a row.
-	After *int64 `form:"after,omitempty" json:"after,omitempty"`
-}
-
 // ListInventoryParams defines parameters for ListInventory.
 type ListInventoryParams struct {
 	// Limit Items in a page.
@@ -3327,7 +3309,7 @@ type ClientInterface interface {
 	// The first 1,000 of an import are kept.
 	//
 	// Corresponds with GET /imports/{id}/refusals (the `ListImportRefusals` operationId).
-	ListImportRefusals(ctx context.Context, id openapi_types.UUID, params *ListImportRefusalsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListImportRefusals(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListInventory Lists stock levels by variant and location
 	//
@@ -5083,8 +5065,8 @@ func (c *Client) ContinueImportWithBody(ctx context.Context, id openapi_types.UU
 // The first 1,000 of an import are kept.
 //
 // Corresponds with GET /imports/{id}/refusals (the `ListImportRefusals` operationId).
-func (c *Client) ListImportRefusals(ctx context.Context, id openapi_types.UUID, params *ListImportRefusalsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListImportRefusalsRequest(c.Server, id, params)
+func (c *Client) ListImportRefusals(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListImportRefusalsRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -8948,7 +8930,7 @@ func NewContinueImportRequestWithBody(server string, id openapi_types.UUID, para
 }
 
 // NewListImportRefusalsRequest constructs an http.Request for the ListImportRefusals method
-func NewListImportRefusalsRequest(server string, id openapi_types.UUID, params *ListImportRefusalsParams) (*http.Request, error) {
+func NewListImportRefusalsRequest(server string, id openapi_types.UUID) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8971,33 +8953,6 @@ func NewListImportRefusalsRequest(server string, id openapi_types.UUID, params *
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
-	}
-
-	if params != nil {
-		// queryValues collects non-styled parameters (passthrough, JSON)
-		// that are safe to round-trip through url.Values.Encode().
-		queryValues := queryURL.Query()
-		// rawQueryFragments collects pre-encoded query fragments from
-		// styled parameters, preserving literal commas as delimiters
-		// per the OpenAPI spec (e.g. "color=blue,black,brown").
-		var rawQueryFragments []string
-
-		if params.After != nil {
-
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
-				return nil, err
-			} else {
-				for _, qp := range strings.Split(queryFrag, "&") {
-					rawQueryFragments = append(rawQueryFragments, qp)
-				}
-			}
-
-		}
-
-		if encoded := queryValues.Encode(); encoded != "" {
-			rawQueryFragments = append(rawQueryFragments, encoded)
-		}
-		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -13229,7 +13184,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /imports/{id}/refusals (the `ListImportRefusals` operationId).
-	ListImportRefusalsWithResponse(ctx context.Context, id openapi_types.UUID, params *ListImportRefusalsParams, reqEditors ...RequestEditorFn) (*ListImportRefusalsResponse, error)
+	ListImportRefusalsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListImportRefusalsResponse, error)
 
 	// ListInventoryWithResponse Lists stock levels by variant and location
 	//
@@ -20660,8 +20615,8 @@ func (c *ClientWithResponses) ContinueImportWithBodyWithResponse(ctx context.Con
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /imports/{id}/refusals (the `ListImportRefusals` operationId).
-func (c *ClientWithResponses) ListImportRefusalsWithResponse(ctx context.Context, id openapi_types.UUID, params *ListImportRefusalsParams, reqEditors ...RequestEditorFn) (*ListImportRefusalsResponse, error) {
-	rsp, err := c.ListImportRefusals(ctx, id, params, reqEditors...)
+func (c *ClientWithResponses) ListImportRefusalsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListImportRefusalsResponse, error) {
+	rsp, err := c.ListImportRefusals(ctx, id, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ CREATE TABLE import_refusals (
     PRIMARY KEY (import_id, row)
 );
 
+SELECT audit_table('imports', 'import', 'id', '{}', '{}', 'INSERT');
+
 -- +goose Down
 DROP TABLE import_refusals;
 DROP TABLE imports;

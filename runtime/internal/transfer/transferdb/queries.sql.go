@@ -148,14 +148,8 @@ func (q *Queries) ListImports(ctx context.Context, arg ListImportsParams) ([]Imp
 }
 
 const listRefusals = `-- name: ListRefusals :many
-SELECT row, code, detail, errors FROM import_refusals WHERE import_id = $1 AND row > $2 ORDER BY row LIMIT $3
+SELECT row, code, detail, errors FROM import_refusals WHERE import_id = $1 ORDER BY row
 `
-
-type ListRefusalsParams struct {
-	ImportID uuid.UUID
-	After    int64
-	PageSize int32
-}
 
 type ListRefusalsRow struct {
 	Row    int64
@@ -164,8 +158,8 @@ type ListRefusalsRow struct {
 	Errors []byte
 }
 
-func (q *Queries) ListRefusals(ctx context.Context, arg ListRefusalsParams) ([]ListRefusalsRow, error) {
-	rows, err := q.db.Query(ctx, listRefusals, arg.ImportID, arg.After, arg.PageSize)
+func (q *Queries) ListRefusals(ctx context.Context, importID uuid.UUID) ([]ListRefusalsRow, error) {
+	rows, err := q.db.Query(ctx, listRefusals, importID)
 	if err != nil {
 		return nil, err
 	}
