@@ -81,18 +81,19 @@ func (a *answered) Error() string {
 // askTimeout is for how long an answer is waited for.
 const askTimeout = time.Minute
 
-// ask sends a request below /api/v1. What the store refuses is an *answered.
-func (r *remote) ask(ctx context.Context, method, path string, body []byte, headers ...string) (*http.Response, error) {
+// ask sends a request below /api/v1, and returns the answer's body and where its
+// Link leads, below /api/v1. What the store refuses is an *answered.
+func (r *remote) ask(ctx context.Context, method, path string, body []byte, headers ...string) (text []byte, next string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	client, header, err := r.client()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer client.CloseIdleConnections()
 	q, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(r.url, "/")+"/api/v1"+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	q.Header = header
 	for i := 0; i < len(headers); i += 2 {
@@ -100,16 +101,15 @@ func (r *remote) ask(ctx context.Context, method, path string, body []byte, head
 	}
 	resp, err := client.Do(q)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	text, err := io.ReadAll(resp.Body)
-	_ = resp.Body.Close()
-	if err != nil {
-		return nil, err
+	defer func() { _ = resp.Body.Close() }()
+	if text, err = io.ReadAll(resp.Body); err != nil {
+		return nil, "", err
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(text))
 	if resp.StatusCode < http.StatusBadRequest {
-		return resp, nil
+		next, _, _ = strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "</api/v1"), ">")
+		return text, next, nil
 	}
 	var p struct {
 		Code, Detail string
@@ -119,5 +119,5 @@ func (r *remote) ask(ctx context.Context, method, path string, body []byte, head
 	for _, e := range p.Errors {
 		p.Detail += fmt.Sprintf(" %s %s;", e.Pointer, e.Detail)
 	}
-	return nil, &answered{resp.StatusCode, p.Code, strings.TrimRight(p.Detail, ";")}
+	return nil, "", &answered{resp.StatusCode, p.Code, strings.TrimRight(p.Detail, ";")}
 }

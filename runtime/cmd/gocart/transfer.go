@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -145,11 +144,11 @@ func (i importing) end(ctx context.Context, at openapi.Import) error {
 }
 
 func (r *remote) json(ctx context.Context, into any, method, path string, body []byte, headers ...string) error {
-	resp, err := r.ask(ctx, method, path, body, headers...)
+	text, _, err := r.ask(ctx, method, path, body, headers...)
 	if err != nil {
 		return err
 	}
-	return json.NewDecoder(resp.Body).Decode(into)
+	return json.Unmarshal(text, into)
 }
 
 func exportCommand() *cobra.Command {
@@ -162,7 +161,7 @@ func exportCommand() *cobra.Command {
 			query := url.Values{"format": {format}}
 			path := "/exports/" + url.PathEscape(args[0]) + "?" + query.Encode()
 			for failures := 0; path != ""; {
-				resp, err := r.ask(cmd.Context(), "GET", path, nil)
+				text, next, err := r.ask(cmd.Context(), "GET", path, nil)
 				if err != nil {
 					if failures++; failures > patience || !again(err) {
 						return err
@@ -173,10 +172,10 @@ func exportCommand() *cobra.Command {
 					continue
 				}
 				failures = 0
-				if _, err := io.Copy(cmd.OutOrStdout(), resp.Body); err != nil {
+				if _, err := cmd.OutOrStdout().Write(text); err != nil {
 					return err
 				}
-				path, _, _ = strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "</api/v1"), ">")
+				path = next
 			}
 			return nil
 		},

@@ -97,40 +97,44 @@ func sheet(products int) []byte {
 	return b.Bytes()
 }
 
-func (s *server) ask(ctx context.Context, method, path string, body []byte, headers ...string) (*http.Response, error) {
+// ask sends a request, and returns the answer's body and where its Link leads.
+func (s *server) ask(ctx context.Context, method, path string, body []byte, header map[string]string) (text []byte, next string, err error) {
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+s.addr+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	r.Header.Set("Authorization", "Bearer "+adminKey)
-	for i := 0; i < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
+	for name, value := range header {
+		r.Header.Set(name, value)
 	}
 	resp, err := http.DefaultClient.Do(r)
-	if err == nil && resp.StatusCode >= http.StatusBadRequest {
-		text, _ := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		return nil, fmt.Errorf("%s %s answers %s: %.300s", method, path, resp.Status, text)
+	if err != nil {
+		return nil, "", err
 	}
-	return resp, err
+	defer func() { _ = resp.Body.Close() }()
+	if text, err = io.ReadAll(resp.Body); err == nil && resp.StatusCode >= http.StatusBadRequest {
+		err = fmt.Errorf("%s %s answers %s: %.300s", method, path, resp.Status, text)
+	}
+	next, _, _ = strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
+	return text, next, err
 }
 
 // bring sends a whole file, in parts of the most that is taken.
 func (s *server) bring(ctx context.Context, file []byte) (i openapi.Import, err error) {
-	decode := func(resp *http.Response, err error) error {
+	decode := func(text []byte, _ string, err error) error {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = resp.Body.Close() }()
-		return json.NewDecoder(resp.Body).Decode(&i)
+		return json.Unmarshal(text, &i)
 	}
-	if err := decode(s.ask(ctx, "POST", "/api/v1/imports", []byte(`{"kind":"products","format":"csv"}`), "Content-Type", "application/json")); err != nil {
+	if err := decode(s.ask(ctx, "POST", "/api/v1/imports", []byte(`{"kind":"products","format":"csv"}`), map[string]string{"Content-Type": "application/json"})); err != nil {
 		return i, err
 	}
 	for i.State == openapi.ImportStateOpen {
 		end := min(int64(len(file)), i.Offset+transfer.MaxPart)
-		err := decode(s.ask(ctx, "PATCH", "/api/v1/imports/"+i.Id.String(), file[i.Offset:end], "Content-Type", "application/octet-stream",
-			"Upload-Offset", strconv.FormatInt(i.Offset, 10), "Upload-Complete", strconv.FormatBool(end == int64(len(file)))))
+		err := decode(s.ask(ctx, "PATCH", "/api/v1/imports/"+i.Id.String(), file[i.Offset:end], map[string]string{
+			"Content-Type": "application/octet-stream", "Upload-Offset": strconv.FormatInt(i.Offset, 10), "Upload-Complete": strconv.FormatBool(end == int64(len(file))),
+		}))
 		if err != nil {
 			return i, err
 		}
@@ -141,16 +145,11 @@ func (s *server) bring(ctx context.Context, file []byte) (i openapi.Import, err 
 // out takes all products out, and returns how many bytes they are.
 func (s *server) out(ctx context.Context) (written int64, err error) {
 	for path := "/api/v1/exports/products?format=csv"; path != ""; {
-		resp, err := s.ask(ctx, "GET", path, nil)
+		text, next, err := s.ask(ctx, "GET", path, nil, nil)
 		if err != nil {
 			return written, err
 		}
-		n, err := io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-		if written += n; err != nil {
-			return written, err
-		}
-		path, _, _ = strings.Cut(strings.TrimPrefix(resp.Header.Get("Link"), "<"), ">")
+		written, path = written+int64(len(text)), next
 	}
 	return written, nil
 }
