@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -78,9 +79,12 @@ func TestAThousandMailsOfWorkersThatAreKilled(t *testing.T) {
 
 	for i := range kills {
 		var workers corev1.PodList
-		if err := cluster.List(t.Context(), &workers, client.InNamespace(ns), podsOf("worker")); err != nil {
-			t.Fatal(err)
-		}
+		eventually(t, patience, "a worker", func() error { // the Deployment may still count one that is gone
+			if err := cluster.List(t.Context(), &workers, client.InNamespace(ns), podsOf("worker")); err != nil || len(workers.Items) > 0 {
+				return err
+			}
+			return errors.New("there is none")
+		})
 		victims := workers.Items[i%len(workers.Items) : i%len(workers.Items)+1]
 		if i == kills/2 {
 			var postgres corev1.PodList
