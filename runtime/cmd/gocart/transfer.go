@@ -39,7 +39,7 @@ func importCommand() *cobra.Command {
 	}
 	r.flags(cmd, "", "https://shop.example")
 	f := cmd.Flags()
-	f.StringVar(&kind, "kind", "products", "what the file holds: `KIND` is products")
+	f.StringVar(&kind, "kind", "products", "what the file holds: `KIND` is products, prices or stock")
 	f.StringVar(&format, "format", "csv", "`FORMAT` of the file: csv, jsonl or shopify")
 	f.BoolVar(&dry, "dry-run", false, "say what would become of each record, and change nothing")
 	f.StringVar(&resume, "resume", "", "go on with the import of an `ID`")
@@ -156,7 +156,7 @@ func exportCommand() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use: "export --url URL --key-file FILE [--format FORMAT] KIND", Short: "Writes a store's records to standard output", Args: cobra.ExactArgs(1),
-		Long: "Asks for one part after another, and again for one that did not come whole. KIND is products.",
+		Long: "Asks for one part after another, and again for one that did not come whole. KIND is products, prices or stock.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query := url.Values{"format": {format}}
 			path := "/exports/" + url.PathEscape(args[0]) + "?" + query.Encode()

@@ -265,3 +265,77 @@ func TestWhoMayNotWriteAKindBringsNoneIn(t *testing.T) {
 		t.Errorf("lists %s", w.Body)
 	}
 }
+
+func TestPricesComeInForVariantsThatAreThere(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.bring("products", "csv", shirts)
+	before := admin[openapi.Product](s, "GET", "/products/shirt", nil, http.StatusOK)
+	prices := "sku,currency,amount,compareAt,cost\nSHIRT-S,EUR,9.00,10.00,3.50\nSHIRT-M,EUR,9.50,,\nMUG,USD,6.00,,\nNONE,EUR,1.00,,\n"
+	i := s.bring("prices", "csv", prices)
+	s.counts(i, 0, 3, 0, 1)
+	if all := s.refusals(i); all[0].Row != 5 {
+		t.Errorf("refused are %+v", all)
+	}
+	after := admin[openapi.Product](s, "GET", "/products/shirt", nil, http.StatusOK)
+	if p := after.Variants[0].Prices[0]; p.Amount != "9.00" || *p.CompareAt != "10.00" || after.Variants[1].Prices[0].Amount != "9.50" ||
+		after.Variants[0].Id != before.Variants[0].Id || len(after.Tags) != 2 || after.Version != before.Version+1 {
+		t.Errorf("the shirt is %+v", after)
+	}
+	s.counts(s.bring("prices", "csv", prices), 0, 0, 3, 1)
+	// All of a product's variants have the same currencies, or none of its prices is taken.
+	s.counts(s.bring("prices", "jsonl", `{"sku":"SHIRT-S","currency":"USD","amount":"12.00"}`+"\n"+`{"sku":"MUG","currency":"EUR","amount":"4.00"}`), 0, 1, 0, 1)
+	for format, lines := range map[string]int{"csv": 1 + 6, "jsonl": 6} {
+		out := s.out("prices", format)
+		if got := strings.Count(out, "\n"); got != lines {
+			t.Errorf("%d lines went out: %s", got, out)
+		}
+		s.counts(s.bring("prices", format, out), 0, 0, 6, 0)
+	}
+}
+
+func TestStockComesInAsACount(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.bring("products", "csv", shirts)
+	admin[openapi.Location](s, "POST", "/locations", openapi.LocationInput{Name: "Shop"}, http.StatusCreated)
+	cellar := admin[openapi.Location](s, "POST", "/locations", openapi.LocationInput{Name: "=Cellar"}, http.StatusCreated)
+	file := "sku,location,onHand\nSHIRT-S,Shop,12\nSHIRT-S,'=Cellar,3\nSHIRT-M,Attic,1\nMUG,,-1\nMUG,,x\nNONE,,1\nSHIRT-S,Shop,13\n"
+	i := s.bring("stock", "csv", file)
+	s.counts(i, 0, 2, 0, 5)
+	for n, r := range s.refusals(i) {
+		if r.Row != int64(4+n) {
+			t.Errorf("refused is row %d", r.Row)
+		}
+	}
+	levels := admin[openapi.InventoryPage](s, "GET", "/inventory?sku=SHIRT-S", nil, http.StatusOK).Levels
+	if len(levels) != 2 || levels[0].OnHand+levels[1].OnHand != 15 {
+		t.Errorf("there are %+v", levels)
+	}
+	for format := range map[string]bool{"csv": true, "jsonl": true} {
+		out := s.out("stock", format)
+		if format == "csv" && !strings.Contains(out, ",'=Cellar,3") {
+			t.Errorf("a spreadsheet takes a location for a formula: %s", out)
+		}
+		s.counts(s.bring("stock", format, out), 0, 0, 2, 0)
+	}
+	moved := admin[openapi.MovementPage](s, "GET", "/inventory/movements?sku=SHIRT-S&locationId="+cellar.Id.String(), nil, http.StatusOK).Movements
+	if len(moved) != 1 || moved[0].Reason != openapi.MovementReasonCount || moved[0].OnHand != 3 {
+		t.Errorf("the ledger has %+v", moved)
+	}
+	s.wantAddedUp()
+}
+
+func TestACountBelowWhatIsReservedIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 5)
+	want[openapi.Order](t, s.cartOf(s.shipping(), line(mug, 2)).order(), http.StatusCreated)
+	i := s.bring("stock", "csv", "sku,onHand\nMUG,1\n")
+	s.counts(i, 0, 0, 0, 1)
+	if all := s.refusals(i); all[0].Code != "stock_too_low" {
+		t.Errorf("refused are %+v", all)
+	}
+	s.counts(s.bring("stock", "csv", "sku,onHand\nMUG,2\n"), 0, 1, 0, 0)
+	s.wantAddedUp()
+}

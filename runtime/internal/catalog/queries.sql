@@ -410,8 +410,8 @@ FROM variants v
 JOIN prices p ON p.variant_id = v.id
 WHERE v.product_id = ANY(@product_ids::uuid[]) AND p.cost IS NOT NULL;
 
--- name: SlugsOfSKUs :many
-SELECT v.sku, p.slug FROM variants v JOIN products p ON p.id = v.product_id WHERE v.sku = ANY(@skus::text[]);
-
 -- name: Currencies :many
 SELECT DISTINCT currency FROM product_prices ORDER BY currency;
+
+-- name: LockProductsByID :many
+SELECT document FROM products WHERE id = ANY(@ids::uuid[]) ORDER BY id FOR UPDATE;

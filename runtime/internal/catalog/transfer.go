@@ -35,23 +35,23 @@ func (k *Catalog) Transfer() transfer.Kind {
 }
 
 // from reads products after an id, as they would be brought in.
-func (k *Catalog) from(ctx context.Context, after uuid.UUID, most int32) ([]openapi.ProductInput, uuid.UUID, error) {
-	q := catalogdb.New(k.pool)
-	rows, err := q.ProductsFrom(ctx, catalogdb.ProductsFromParams{After: after, Most: most})
-	if err != nil || len(rows) == 0 {
+func (k *Catalog) from(ctx context.Context, after string, most int32) ([]openapi.ProductInput, string, error) {
+	last, err := placeOf(after)
+	if err != nil {
 		return nil, after, err
+	}
+	q := catalogdb.New(k.pool)
+	rows, err := q.ProductsFrom(ctx, catalogdb.ProductsFromParams{After: last, Most: most})
+	if err != nil {
+		return nil, "", err
 	}
 	ids := make([]uuid.UUID, len(rows))
 	for i, r := range rows {
 		ids[i] = r.ID
 	}
-	costs := map[string]string{}
-	priced, err := q.PricesOfProducts(ctx, ids)
+	costs, err := costsOf(ctx, q, ids)
 	if err != nil {
 		return nil, after, err
-	}
-	for _, r := range priced {
-		costs[r.ID.String()+r.Currency] = money.Amount{Minor: *r.Cost, Currency: r.Currency}.Decimal()
 	}
 	all := make([]openapi.ProductInput, len(rows))
 	for i, r := range rows {
@@ -61,7 +61,21 @@ func (k *Catalog) from(ctx context.Context, after uuid.UUID, most int32) ([]open
 		}
 		all[i] = inputOf(p, costs)
 	}
-	return all, ids[len(ids)-1], nil
+	if len(rows) < int(most) {
+		return all, "", nil
+	}
+	return all, ids[len(ids)-1].String(), nil
+}
+
+// placeOf is where an export goes on.
+func placeOf(after string) (id uuid.UUID, err error) {
+	if after == "" {
+		return uuid.Nil, nil
+	}
+	if id, err = uuid.Parse(after); err != nil {
+		err = problem.Invalid(problem.Field{Pointer: "cursor", Detail: "is not one of this export"})
+	}
+	return id, err
 }
 
 // inputOf is what makes a product what it is.

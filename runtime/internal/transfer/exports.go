@@ -7,8 +7,6 @@ import (
 	"encoding/csv"
 	"encoding/json"
 
-	"github.com/google/uuid"
-
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 )
@@ -42,10 +40,10 @@ func (w *writer) row(columns []string, cells map[string]string) {
 
 // place is where an export goes on.
 type place struct {
-	After   uuid.UUID `json:"after"`
-	Columns []string  `json:"columns,omitempty"`
-	Kind    string    `json:"kind"`
-	Format  string    `json:"format"`
+	After   string   `json:"after"`
+	Columns []string `json:"columns,omitempty"`
+	Kind    string   `json:"kind"`
+	Format  string   `json:"format"`
 }
 
 // export writes records after a cursor, in the order in which they were made; next
@@ -76,16 +74,13 @@ func (t *Transfers) export(ctx context.Context, who *identity.Principal, kindNam
 			_ = w.sheet.Write(at.Columns)
 		}
 	}
-	for more := true; more && w.buffer.Len() < maxPage; w.sheet.Flush() {
-		var last uuid.UUID
-		if last, more, err = kind.take(ctx, format, at.Columns, at.After, w); err != nil {
+	for w.buffer.Len() < maxPage {
+		if at.After, err = kind.take(ctx, format, at.Columns, at.After, w); err != nil {
 			return nil, "", err
 		}
-		if !more {
-			w.sheet.Flush()
+		if w.sheet.Flush(); at.After == "" {
 			return w.buffer.Bytes(), "", nil
 		}
-		at.After = last
 	}
 	raw, err := json.Marshal(at)
 	return w.buffer.Bytes(), base64.RawURLEncoding.EncodeToString(raw), err

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/strictjson"
@@ -53,16 +52,16 @@ func (o Of[T]) columns(ctx context.Context, format string) ([]string, error) {
 	return o.Sheets[format].Columns(ctx)
 }
 
-func (o Of[T]) take(ctx context.Context, format string, header []string, after uuid.UUID, out *writer) (last uuid.UUID, more bool, err error) {
+func (o Of[T]) take(ctx context.Context, format string, header []string, after string, out *writer) (last string, err error) {
 	records, last, err := o.From(ctx, after, page)
 	if err != nil {
-		return last, false, fmt.Errorf("reading %s: %w", o.Name, err)
+		return last, fmt.Errorf("reading %s: %w", o.Name, err)
 	}
 	for _, r := range records {
 		if format == formatLines {
 			line, err := json.Marshal(r)
 			if err != nil {
-				return last, false, err
+				return last, err
 			}
 			out.line(line)
 			continue
@@ -71,5 +70,5 @@ func (o Of[T]) take(ctx context.Context, format string, header []string, after u
 			out.row(header, row)
 		}
 	}
-	return last, len(records) == page, nil
+	return last, nil
 }

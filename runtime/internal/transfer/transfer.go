@@ -9,7 +9,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -38,8 +37,8 @@ type Kind interface {
 	read(ctx context.Context, format string, p piece) (any, error)
 	// put stores records; see Of.
 	put(ctx context.Context, tx pgx.Tx, records []any) ([]Result, func(context.Context), error)
-	// take writes records after an id to out; see Exports.
-	take(ctx context.Context, format string, header []string, after uuid.UUID, out *writer) (last uuid.UUID, more bool, err error)
+	// take writes records after a place to out; see From.
+	take(ctx context.Context, format string, header []string, after string, out *writer) (last string, err error)
 	columns(ctx context.Context, format string) ([]string, error)
 }
 
@@ -63,11 +62,11 @@ type Of[T any] struct {
 	ReadScope, WriteScope string
 	// Put stores records and says of each, in their order, what became of it,
 	// without an error where it is a record that is wrong. The function is called
-	// after the commit. Nil for what can not be brought in.
+	// after the commit.
 	Put func(ctx context.Context, tx pgx.Tx, records []T) ([]Result, func(context.Context), error)
-	// From reads records after an id, in order, 500 at most, and the id of the
-	// last. Nil for what can not be taken out.
-	From func(ctx context.Context, after uuid.UUID, most int32) (records []T, last uuid.UUID, err error)
+	// From reads records after a place, in order, of so many things; last is the
+	// place of the last, or "" where nothing is behind it. The first place is "".
+	From func(ctx context.Context, after string, most int32) (records []T, last string, err error)
 	// Sheets are its forms as CSV, by the name of the format.
 	Sheets map[string]Sheet[T]
 }

@@ -554,13 +554,19 @@ func (e TransferFormat) Valid() bool {
 
 // Defines values for TransferKind.
 const (
+	TransferKindPrices   TransferKind = "prices"
 	TransferKindProducts TransferKind = "products"
+	TransferKindStock    TransferKind = "stock"
 )
 
 // Valid indicates whether the value is a known member of the TransferKind enum.
 func (e TransferKind) Valid() bool {
 	switch e {
+	case TransferKindPrices:
+		return true
 	case TransferKindProducts:
+		return true
+	case TransferKindStock:
 		return true
 	default:
 		return false

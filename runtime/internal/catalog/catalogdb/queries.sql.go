@@ -1289,6 +1289,30 @@ func (q *Queries) LockProductBySlug(ctx context.Context, slug string) (string, e
 	return document, err
 }
 
+const lockProductsByID = `-- name: LockProductsByID :many
+SELECT document FROM products WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE
+`
+
+func (q *Queries) LockProductsByID(ctx context.Context, ids []uuid.UUID) ([]string, error) {
+	rows, err := q.db.Query(ctx, lockProductsByID, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var document string
+		if err := rows.Scan(&document); err != nil {
+			return nil, err
+		}
+		items = append(items, document)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const lockProductsBySlug = `-- name: LockProductsBySlug :many
 SELECT slug, document FROM products WHERE slug = ANY($1::text[]) ORDER BY id FOR UPDATE
 `
@@ -1679,35 +1703,6 @@ func (q *Queries) Sellables(ctx context.Context, arg SellablesParams) ([]Sellabl
 			&i.CollectionIds,
 			&i.Bundle,
 		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const slugsOfSKUs = `-- name: SlugsOfSKUs :many
-SELECT v.sku, p.slug FROM variants v JOIN products p ON p.id = v.product_id WHERE v.sku = ANY($1::text[])
-`
-
-type SlugsOfSKUsRow struct {
-	Sku  string
-	Slug string
-}
-
-func (q *Queries) SlugsOfSKUs(ctx context.Context, skus []string) ([]SlugsOfSKUsRow, error) {
-	rows, err := q.db.Query(ctx, slugsOfSKUs, skus)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []SlugsOfSKUsRow
-	for rows.Next() {
-		var i SlugsOfSKUsRow
-		if err := rows.Scan(&i.Sku, &i.Slug); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
