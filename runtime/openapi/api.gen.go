@@ -550,14 +550,20 @@ func (e TransferFormat) Valid() bool {
 
 // Defines values for TransferKind.
 const (
-	TransferKindPrices   TransferKind = "prices"
-	TransferKindProducts TransferKind = "products"
-	TransferKindStock    TransferKind = "stock"
+	TransferKindCustomers TransferKind = "customers"
+	TransferKindOrders    TransferKind = "orders"
+	TransferKindPrices    TransferKind = "prices"
+	TransferKindProducts  TransferKind = "products"
+	TransferKindStock     TransferKind = "stock"
 )
 
 // Valid indicates whether the value is a known member of the TransferKind enum.
 func (e TransferKind) Valid() bool {
 	switch e {
+	case TransferKindCustomers:
+		return true
+	case TransferKindOrders:
+		return true
 	case TransferKindPrices:
 		return true
 	case TransferKindProducts:
@@ -1053,7 +1059,9 @@ type Import struct {
 	// Format csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
 	Format TransferFormat     `json:"format"`
 	Id     openapi_types.UUID `json:"id"`
-	Kind   TransferKind       `json:"kind"`
+
+	// Kind Customers and orders are only taken out.
+	Kind TransferKind `json:"kind"`
 
 	// Offset The byte of the file at which the next part begins.
 	Offset  int64 `json:"offset"`
@@ -1073,7 +1081,9 @@ type ImportInput struct {
 
 	// Format csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
 	Format TransferFormat `json:"format"`
-	Kind   TransferKind   `json:"kind"`
+
+	// Kind Customers and orders are only taken out.
+	Kind TransferKind `json:"kind"`
 }
 
 // ImportPage defines model for ImportPage.
@@ -2029,7 +2039,7 @@ type Totals struct {
 // TransferFormat csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
 type TransferFormat string
 
-// TransferKind defines model for TransferKind.
+// TransferKind Customers and orders are only taken out.
 type TransferKind string
 
 // TransitionInput defines model for TransitionInput.

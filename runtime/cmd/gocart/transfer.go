@@ -156,7 +156,7 @@ func exportCommand() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use: "export --url URL --key-file FILE [--format FORMAT] KIND", Short: "Writes a store's records to standard output", Args: cobra.ExactArgs(1),
-		Long: "Asks for one part after another, and again for one that did not come whole. KIND is products, prices or stock.",
+		Long: "Asks for one part after another, and again for one that did not come whole. KIND is products, prices, stock, customers or orders.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query := url.Values{"format": {format}}
 			path := "/exports/" + url.PathEscape(args[0]) + "?" + query.Encode()

@@ -41,7 +41,7 @@ func (s *store) bring(kind, format, file string) openapi.Import {
 	for size := 1; i.State == openapi.ImportStateOpen; size = 1 + rand.IntN(2*len(file)) {
 		before := i.Offset
 		var code int
-		if i, code = s.part(i, file, max(size, 2000)); code != http.StatusOK {
+		if i, code = s.part(i, file, min(max(size, 2000), 1<<20)); code != http.StatusOK {
 			s.t.Fatalf("at byte %d: %d", before, code)
 		}
 	}
@@ -338,4 +338,58 @@ func TestACountBelowWhatIsReservedIsRefused(t *testing.T) {
 	}
 	s.counts(s.bring("stock", "csv", "sku,onHand\nMUG,2\n"), 0, 1, 0, 0)
 	s.wantAddedUp()
+}
+
+func TestCustomersAndOrdersGoOutAndDoNotComeIn(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	ada := s.person("ada", openapi.RoleCustomer)
+	mug := s.stocked("MUG", "10.00", 50)
+	method := s.shipping()
+	for range 3 {
+		want[openapi.Order](t, s.cartOf(method, line(mug, 2)).order(), http.StatusCreated)
+	}
+	customers, orders := s.out("customers", "csv"), s.out("orders", "csv")
+	if !strings.Contains(customers, ada.id.String()+",ada@example.com,") || strings.Contains(customers, "argon2") {
+		t.Errorf("customers are %s", customers)
+	}
+	if strings.Count(orders, ",MUG,") != 3 || !strings.Contains(orders, ",2,10.00,") {
+		t.Errorf("orders are %s", orders)
+	}
+	var o openapi.Order
+	first, _, _ := strings.Cut(s.out("orders", "jsonl"), "\n")
+	if err := json.Unmarshal([]byte(first), &o); err != nil || o.Lines[0].Sku != "MUG" || len(o.Payments) != 1 {
+		t.Errorf("an order is %s: %v", first, err)
+	}
+	for _, kind := range []string{"customers", "orders"} {
+		w := s.asAdmin("POST", "/imports", `{"kind":"`+kind+`","format":"csv"}`)
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "can only be taken out") {
+			t.Errorf("answered %d %s", w.Code, w.Body)
+		}
+	}
+}
+
+func TestAnExportInPartsIsOneFile(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	var file strings.Builder
+	file.WriteString("slug,title,description,type,sku,price EUR\n")
+	const n = 1200 // of 2 KB each
+	for i := range n {
+		fmt.Fprintf(&file, "p-%d,P %d,%s,simple,P-%d,1.00\n", i, i, strings.Repeat("word ", 400), i)
+	}
+	s.counts(s.bring("products", "csv", file.String()), n, 0, 0, 0)
+	w := s.asAdmin("GET", "/exports/products?format=jsonl", "")
+	if !strings.Contains(w.Header().Get("Link"), `rel="next"`) {
+		t.Fatalf("%d bytes come at once", w.Body.Len())
+	}
+	for _, format := range []string{"csv", "jsonl"} {
+		out := s.out("products", format)
+		for i := range n {
+			if strings.Count(out, fmt.Sprintf("word p-%d,", i))+strings.Count(out, fmt.Sprintf("\np-%d,", i))+strings.Count(out, fmt.Sprintf(`"slug":"p-%d",`, i)) != 1 {
+				t.Fatalf("%s: product %d does not come once", format, i)
+			}
+		}
+		s.counts(s.bring("products", format, out), 0, 0, n, 0)
+	}
 }

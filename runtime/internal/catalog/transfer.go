@@ -36,7 +36,7 @@ func (k *Catalog) Transfer() transfer.Kind {
 
 // from reads products after an id, as they would be brought in.
 func (k *Catalog) from(ctx context.Context, after string, most int32) ([]openapi.ProductInput, string, error) {
-	last, err := placeOf(after)
+	last, err := transfer.Place(after)
 	if err != nil {
 		return nil, after, err
 	}
@@ -65,17 +65,6 @@ func (k *Catalog) from(ctx context.Context, after string, most int32) ([]openapi
 		return all, "", nil
 	}
 	return all, ids[len(ids)-1].String(), nil
-}
-
-// placeOf is where an export goes on.
-func placeOf(after string) (id uuid.UUID, err error) {
-	if after == "" {
-		return uuid.Nil, nil
-	}
-	if id, err = uuid.Parse(after); err != nil {
-		err = problem.Invalid(problem.Field{Pointer: "cursor", Detail: "is not one of this export"})
-	}
-	return id, err
 }
 
 // inputOf is what makes a product what it is.

@@ -104,7 +104,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 		},
 	})
 	k.Rules.Watch(k.Catalog)
-	k.Transfers = transfer.New(pool, now, k.Catalog.Transfer(), k.Catalog.TransferPrices(), k.Stock.Transfer())
+	k.Transfers = transfer.New(pool, now, k.Catalog.Transfer(), k.Catalog.TransferPrices(), k.Stock.Transfer(), k.Customers.Transfer(), k.Orders.Transfer())
 	if k.Kinds, err = k.kinds(c, log); err != nil {
 		return nil, err
 	}

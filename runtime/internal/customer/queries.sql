@@ -127,3 +127,10 @@ DELETE FROM one_time_tokens WHERE expires_at <= now();
 
 -- name: PurgeAttempts :execrows
 DELETE FROM attempts WHERE since <= now() - @window_size::interval;
+
+-- name: CustomersFrom :many
+SELECT id, email, email_verified, name, role, locked, created_at
+FROM customers
+WHERE id > @after
+ORDER BY id
+LIMIT @most;

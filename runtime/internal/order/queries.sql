@@ -79,3 +79,6 @@ FROM orders
 WHERE (created_at, id) > (@after::timestamptz, @after_id::uuid) AND created_at < @before::timestamptz
 ORDER BY created_at, id
 LIMIT @most;
+
+-- name: OrdersFrom :many
+SELECT id FROM orders WHERE id > @after::uuid ORDER BY id LIMIT @most::integer;

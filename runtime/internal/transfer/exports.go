@@ -7,6 +7,8 @@ import (
 	"encoding/csv"
 	"encoding/json"
 
+	"github.com/google/uuid"
+
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 )
@@ -44,6 +46,17 @@ type place struct {
 	Columns []string `json:"columns,omitempty"`
 	Kind    string   `json:"kind"`
 	Format  string   `json:"format"`
+}
+
+// Place is the id by which a Kind says where it goes on; "" is uuid.Nil.
+func Place(after string) (id uuid.UUID, err error) {
+	if after == "" {
+		return uuid.Nil, nil
+	}
+	if id, err = uuid.Parse(after); err != nil {
+		err = problem.Invalid(problem.Field{Pointer: "cursor", Detail: "is not one of this export"})
+	}
+	return id, err
 }
 
 // export writes records after a cursor, in the order in which they were made; next

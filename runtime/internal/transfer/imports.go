@@ -65,6 +65,7 @@ func (t *Transfers) kind(who *identity.Principal, name, format string, in bool) 
 		}
 		s, isSheet := a.sheets[format]
 		ok = format == formatLines || isSheet && (in || s.writes)
+		f.Require(!in || scope != "", "/kind", "%s can only be taken out", name)
 	}
 	pointer := "/format"
 	if !in {

@@ -62,7 +62,7 @@ type Of[T any] struct {
 	ReadScope, WriteScope string
 	// Put stores records and says of each, in their order, what became of it,
 	// without an error where it is a record that is wrong. The function is called
-	// after the commit.
+	// after the commit. Nil, with WriteScope "", for what can not be brought in.
 	Put func(ctx context.Context, tx pgx.Tx, records []T) ([]Result, func(context.Context), error)
 	// From reads records after a place, in order, of so many things; last is the
 	// place of the last, or "" where nothing is behind it. The first place is "".

@@ -139,6 +139,57 @@ func (q *Queries) CustomerForUpdate(ctx context.Context, id uuid.UUID) (Customer
 	return i, err
 }
 
+const customersFrom = `-- name: CustomersFrom :many
+SELECT id, email, email_verified, name, role, locked, created_at
+FROM customers
+WHERE id > $1
+ORDER BY id
+LIMIT $2
+`
+
+type CustomersFromParams struct {
+	After uuid.UUID
+	Most  int32
+}
+
+type CustomersFromRow struct {
+	ID            uuid.UUID
+	Email         string
+	EmailVerified bool
+	Name          string
+	Role          string
+	Locked        bool
+	CreatedAt     time.Time
+}
+
+func (q *Queries) CustomersFrom(ctx context.Context, arg CustomersFromParams) ([]CustomersFromRow, error) {
+	rows, err := q.db.Query(ctx, customersFrom, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CustomersFromRow
+	for rows.Next() {
+		var i CustomersFromRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Email,
+			&i.EmailVerified,
+			&i.Name,
+			&i.Role,
+			&i.Locked,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deleteAddress = `-- name: DeleteAddress :execrows
 DELETE FROM addresses WHERE id = $1 AND customer_id = $2
 `

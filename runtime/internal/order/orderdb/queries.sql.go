@@ -430,6 +430,35 @@ func (q *Queries) OrdersAfter(ctx context.Context, arg OrdersAfterParams) ([]Ord
 	return items, nil
 }
 
+const ordersFrom = `-- name: OrdersFrom :many
+SELECT id FROM orders WHERE id > $1::uuid ORDER BY id LIMIT $2::integer
+`
+
+type OrdersFromParams struct {
+	After uuid.UUID
+	Most  int32
+}
+
+func (q *Queries) OrdersFrom(ctx context.Context, arg OrdersFromParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, ordersFrom, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const salesOfDays = `-- name: SalesOfDays :many
 SELECT d.day::date AS day, o.currency,
        count(*) FILTER (WHERE o.state <> 'cancelled') AS orders,
