@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,12 @@ func TestAWriteIsForgottenEverywhereThoughItsWriterDied(t *testing.T) {
 	c.Redis, c.Cache.TTL = &config.Redis{URLFile: testbed.File(t, "redis://"+testbed.Redis(t).Addr)}, config.Duration(time.Hour)
 	answers := answersOf(t, c, metrics)
 	relay := events.NewRelay(writer.Events, nil, writer.log.Logger(), metrics)
-	relay.Also(catalog.New(writer.Pool, answers).Forget)
+	var told atomic.Int64
+	forget := catalog.New(writer.Pool, answers).Forget
+	relay.Also(func(ctx context.Context, all []events.Published) {
+		forget(ctx, all)
+		told.Add(int64(len(all)))
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { relay.Run(ctx) })
@@ -45,6 +51,7 @@ func TestAWriteIsForgottenEverywhereThoughItsWriterDied(t *testing.T) {
 		answer.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 		return w.Body.String()
 	}
+	testbed.Eventually(t, "the product's making is told", func() bool { return told.Load() > 0 })
 	testbed.Eventually(t, "the answer is kept", func() bool { return ask("old") == "old" && ask("other") == "old" })
 	body := `{"title":"Another mug","slug":"mug","type":"simple","status":"active","variants":[{"sku":"MUG","prices":[{"amount":"9.90","currency":"EUR"}]}]}`
 	admin[openapi.Product](writer, "PUT", "/products/"+p.Id.String(), body, http.StatusOK)
