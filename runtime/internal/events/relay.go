@@ -25,7 +25,7 @@ import (
 const (
 	// eager is how soon the relay looks for what this process appended. Its
 	// transaction may not have committed yet, so it looks again, each time after
-	// twice as long, up to calm.
+	// half as long again, up to calm.
 	eager = time.Millisecond
 	// calm is how often it looks otherwise: for what processes without a relay
 	// append, or did before they were killed.
@@ -124,7 +124,7 @@ func (r *Relay) Run(ctx context.Context) {
 		case n == mostAtOnce:
 			wait = 0
 		default:
-			wait = min(max(eager, 2*wait), calm)
+			wait = min(max(eager, wait+wait/2), calm)
 		}
 		timer.Reset(wait)
 	}
