@@ -19,12 +19,12 @@ SELECT unnest(@order_ids::uuid[]), unnest(@positions::integer[]), unnest(@ids::u
 
 -- name: OrderByID :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at
+       details, payment_due_at, created_at, updated_at, shipping_refunded
 FROM orders WHERE id = @id;
 
 -- name: LockOrder :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at
+       details, payment_due_at, created_at, updated_at, shipping_refunded
 FROM orders WHERE id = @id FOR UPDATE;
 
 -- name: LinesOf :many

@@ -11,22 +11,23 @@ import (
 )
 
 type Order struct {
-	ID           uuid.UUID
-	Number       int64
-	State        string
-	HeldFrom     *string
-	CustomerID   *uuid.UUID
-	CartID       uuid.UUID
-	Email        string
-	Currency     string
-	Subtotal     int64
-	Discount     int64
-	Shipping     int64
-	Tax          int64
-	Total        int64
-	ItemCount    int64
-	Details      []byte
-	PaymentDueAt *time.Time
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	ID               uuid.UUID
+	Number           int64
+	State            string
+	HeldFrom         *string
+	CustomerID       *uuid.UUID
+	CartID           uuid.UUID
+	Email            string
+	Currency         string
+	Subtotal         int64
+	Discount         int64
+	Shipping         int64
+	Tax              int64
+	Total            int64
+	ItemCount        int64
+	Details          []byte
+	PaymentDueAt     *time.Time
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
+	ShippingRefunded int64
 }

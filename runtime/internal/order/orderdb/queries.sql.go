@@ -268,7 +268,7 @@ func (q *Queries) ListOrders(ctx context.Context, arg ListOrdersParams) ([]ListO
 
 const lockOrder = `-- name: LockOrder :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at
+       details, payment_due_at, created_at, updated_at, shipping_refunded
 FROM orders WHERE id = $1 FOR UPDATE
 `
 
@@ -294,6 +294,7 @@ func (q *Queries) LockOrder(ctx context.Context, id uuid.UUID) (Order, error) {
 		&i.PaymentDueAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ShippingRefunded,
 	)
 	return i, err
 }
@@ -324,7 +325,7 @@ func (q *Queries) NextNumbers(ctx context.Context, n int32) ([]int64, error) {
 
 const orderByID = `-- name: OrderByID :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at
+       details, payment_due_at, created_at, updated_at, shipping_refunded
 FROM orders WHERE id = $1
 `
 
@@ -350,6 +351,7 @@ func (q *Queries) OrderByID(ctx context.Context, id uuid.UUID) (Order, error) {
 		&i.PaymentDueAt,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.ShippingRefunded,
 	)
 	return i, err
 }
