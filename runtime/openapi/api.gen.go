@@ -62,6 +62,30 @@ func (e AuditChange) Valid() bool {
 	}
 }
 
+// Defines values for FulfillmentState.
+const (
+	FulfillmentStateCancelled FulfillmentState = "cancelled"
+	FulfillmentStateDelivered FulfillmentState = "delivered"
+	FulfillmentStatePending   FulfillmentState = "pending"
+	FulfillmentStateShipped   FulfillmentState = "shipped"
+)
+
+// Valid indicates whether the value is a known member of the FulfillmentState enum.
+func (e FulfillmentState) Valid() bool {
+	switch e {
+	case FulfillmentStateCancelled:
+		return true
+	case FulfillmentStateDelivered:
+		return true
+	case FulfillmentStatePending:
+		return true
+	case FulfillmentStateShipped:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImportState.
 const (
 	ImportStateDone ImportState = "done"
@@ -482,6 +506,66 @@ func (e PromotionKind) Valid() bool {
 	case PromotionKindFreeShipping:
 		return true
 	case PromotionKindPercentage:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReturnReason.
+const (
+	ReturnReasonDamaged        ReturnReason = "damaged"
+	ReturnReasonLate           ReturnReason = "late"
+	ReturnReasonNotAsDescribed ReturnReason = "not_as_described"
+	ReturnReasonOther          ReturnReason = "other"
+	ReturnReasonUnwanted       ReturnReason = "unwanted"
+	ReturnReasonWrongItem      ReturnReason = "wrong_item"
+	ReturnReasonWrongSize      ReturnReason = "wrong_size"
+)
+
+// Valid indicates whether the value is a known member of the ReturnReason enum.
+func (e ReturnReason) Valid() bool {
+	switch e {
+	case ReturnReasonDamaged:
+		return true
+	case ReturnReasonLate:
+		return true
+	case ReturnReasonNotAsDescribed:
+		return true
+	case ReturnReasonOther:
+		return true
+	case ReturnReasonUnwanted:
+		return true
+	case ReturnReasonWrongItem:
+		return true
+	case ReturnReasonWrongSize:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReturnState.
+const (
+	ReturnStateApproved  ReturnState = "approved"
+	ReturnStateCancelled ReturnState = "cancelled"
+	ReturnStateReceived  ReturnState = "received"
+	ReturnStateRejected  ReturnState = "rejected"
+	ReturnStateRequested ReturnState = "requested"
+)
+
+// Valid indicates whether the value is a known member of the ReturnState enum.
+func (e ReturnState) Valid() bool {
+	switch e {
+	case ReturnStateApproved:
+		return true
+	case ReturnStateCancelled:
+		return true
+	case ReturnStateReceived:
+		return true
+	case ReturnStateRejected:
+		return true
+	case ReturnStateRequested:
 		return true
 	default:
 		return false
@@ -1027,6 +1111,52 @@ type FieldError struct {
 	Pointer string `json:"pointer"`
 }
 
+// Fulfillment defines model for Fulfillment.
+type Fulfillment struct {
+	CreatedAt   time.Time          `json:"createdAt"`
+	DeliveredAt *time.Time         `json:"deliveredAt,omitempty"`
+	Id          openapi_types.UUID `json:"id"`
+	Lines       []FulfillmentLine  `json:"lines"`
+
+	// LocationId Where it is packed.
+	LocationId openapi_types.UUID `json:"locationId"`
+	OrderId    openapi_types.UUID `json:"orderId"`
+	ShippedAt  *time.Time         `json:"shippedAt,omitempty"`
+
+	// State pending is packed, or is to be, and has not left.
+	State     FulfillmentState `json:"state"`
+	Tracking  []Tracking       `json:"tracking"`
+	UpdatedAt time.Time        `json:"updatedAt"`
+}
+
+// FulfillmentInput defines model for FulfillmentInput.
+type FulfillmentInput struct {
+	// Lines Everything that is in no package yet, unless set.
+	Lines *[]FulfillmentLine `json:"lines,omitempty"`
+
+	// LocationId Where it is packed; the first place that the order holds all of it in unless set.
+	LocationId *openapi_types.UUID `json:"locationId,omitempty"`
+
+	// Shipped Whether it is handed to its carrier already.
+	Shipped  *bool       `json:"shipped,omitempty"`
+	Tracking *[]Tracking `json:"tracking,omitempty"`
+}
+
+// FulfillmentLine defines model for FulfillmentLine.
+type FulfillmentLine struct {
+	// LineId The line of the order.
+	LineId   openapi_types.UUID `json:"lineId"`
+	Quantity int64              `json:"quantity"`
+}
+
+// FulfillmentList defines model for FulfillmentList.
+type FulfillmentList struct {
+	Fulfillments []Fulfillment `json:"fulfillments"`
+}
+
+// FulfillmentState pending is packed, or is to be, and has not left.
+type FulfillmentState string
+
 // Health defines model for Health.
 type Health struct {
 	// Status Example: ok
@@ -1376,24 +1506,54 @@ type OrderInput struct {
 
 // OrderLine defines model for OrderLine.
 type OrderLine struct {
-	Discount  string             `json:"discount"`
-	Id        openapi_types.UUID `json:"id"`
-	Options   map[string]string  `json:"options"`
-	ProductId openapi_types.UUID `json:"productId"`
-	Quantity  int64              `json:"quantity"`
-	Sku       string             `json:"sku"`
-	Subtotal  string             `json:"subtotal"`
-	Tax       string             `json:"tax"`
-	Title     string             `json:"title"`
-	Total     string             `json:"total"`
-	UnitPrice string             `json:"unitPrice"`
-	VariantId openapi_types.UUID `json:"variantId"`
+	// DeliveredQuantity How many have arrived.
+	DeliveredQuantity int64  `json:"deliveredQuantity"`
+	Discount          string `json:"discount"`
+
+	// FulfillableQuantity How many are in no package yet.
+	FulfillableQuantity int64              `json:"fulfillableQuantity"`
+	Id                  openapi_types.UUID `json:"id"`
+	Options             map[string]string  `json:"options"`
+	ProductId           openapi_types.UUID `json:"productId"`
+	Quantity            int64              `json:"quantity"`
+
+	// RefundedQuantity For how many the money was given back.
+	RefundedQuantity int64 `json:"refundedQuantity"`
+
+	// ReturnedQuantity How many came back.
+	ReturnedQuantity int64 `json:"returnedQuantity"`
+
+	// ShippedQuantity How many were handed to a carrier.
+	ShippedQuantity int64              `json:"shippedQuantity"`
+	Sku             string             `json:"sku"`
+	Subtotal        string             `json:"subtotal"`
+	Tax             string             `json:"tax"`
+	Title           string             `json:"title"`
+	Total           string             `json:"total"`
+	UnitPrice       string             `json:"unitPrice"`
+	VariantId       openapi_types.UUID `json:"variantId"`
 }
 
 // OrderPage defines model for OrderPage.
 type OrderPage struct {
 	NextCursor *string        `json:"nextCursor,omitempty"`
 	Orders     []OrderSummary `json:"orders"`
+}
+
+// OrderRefundInput At least one of lines, shipping and amount.
+type OrderRefundInput struct {
+	// Amount So much beside that, such as for a scratch.
+	Amount *string `json:"amount,omitempty"`
+
+	// Lines So much of these lines.
+	Lines  *[]FulfillmentLine `json:"lines,omitempty"`
+	Reason *string            `json:"reason,omitempty"`
+
+	// ReturnId The return that it is for.
+	ReturnId *openapi_types.UUID `json:"returnId,omitempty"`
+
+	// Shipping So much of what shipping cost, with its tax.
+	Shipping *string `json:"shipping,omitempty"`
 }
 
 // OrderState defines model for OrderState.
@@ -1740,9 +1900,52 @@ type QuantityInput struct {
 	Quantity int64 `json:"quantity"`
 }
 
+// ReceiveInput defines model for ReceiveInput.
+type ReceiveInput struct {
+	// Lines What came back; all of it, to be sold again, unless set.
+	Lines *[]ReceiveLine `json:"lines,omitempty"`
+
+	// LocationId Where it is put; the first location unless set.
+	LocationId *openapi_types.UUID `json:"locationId,omitempty"`
+
+	// Refund Whether what was paid for it is given back.
+	Refund *bool `json:"refund,omitempty"`
+}
+
+// ReceiveLine defines model for ReceiveLine.
+type ReceiveLine struct {
+	// LineId The line of the order.
+	LineId openapi_types.UUID `json:"lineId"`
+
+	// Restock How many can be sold again.
+	Restock *int64 `json:"restock,omitempty"`
+
+	// WriteOff How many can not.
+	WriteOff *int64 `json:"writeOff,omitempty"`
+}
+
 // RefreshInput defines model for RefreshInput.
 type RefreshInput struct {
 	RefreshToken string `json:"refreshToken"`
+}
+
+// Refund defines model for Refund.
+type Refund struct {
+	Amount    Money              `json:"amount"`
+	CreatedAt time.Time          `json:"createdAt"`
+	Id        openapi_types.UUID `json:"id"`
+	Lines     []RefundLine       `json:"lines"`
+	OrderId   openapi_types.UUID `json:"orderId"`
+
+	// Other What of the amount is for neither lines nor shipping.
+	Other  string  `json:"other"`
+	Reason *string `json:"reason,omitempty"`
+
+	// ReturnId The return that it is for.
+	ReturnId *openapi_types.UUID `json:"returnId,omitempty"`
+
+	// Shipping What of the amount is for shipping.
+	Shipping string `json:"shipping"`
 }
 
 // RefundInput defines model for RefundInput.
@@ -1750,6 +1953,20 @@ type RefundInput struct {
 	// Amount In the payment's currency.
 	Amount string  `json:"amount"`
 	Reason *string `json:"reason,omitempty"`
+}
+
+// RefundLine defines model for RefundLine.
+type RefundLine struct {
+	Amount string `json:"amount"`
+
+	// LineId The line of the order.
+	LineId   openapi_types.UUID `json:"lineId"`
+	Quantity int64              `json:"quantity"`
+}
+
+// RefundList defines model for RefundList.
+type RefundList struct {
+	Refunds []Refund `json:"refunds"`
 }
 
 // RegisterInput defines model for RegisterInput.
@@ -1764,6 +1981,67 @@ type ResetInput struct {
 	Password string `json:"password"`
 	Token    string `json:"token"`
 }
+
+// Return defines model for Return.
+type Return struct {
+	// Answer What the store says.
+	Answer    *string            `json:"answer,omitempty"`
+	CreatedAt time.Time          `json:"createdAt"`
+	Id        openapi_types.UUID `json:"id"`
+	Lines     []ReturnLine       `json:"lines"`
+
+	// Note What its buyer says.
+	Note      *string            `json:"note,omitempty"`
+	OrderId   openapi_types.UUID `json:"orderId"`
+	State     ReturnState        `json:"state"`
+	UpdatedAt time.Time          `json:"updatedAt"`
+}
+
+// ReturnAnswer defines model for ReturnAnswer.
+type ReturnAnswer struct {
+	// Text For its buyer, such as where to send it or why not.
+	Text *string `json:"text,omitempty"`
+}
+
+// ReturnInput defines model for ReturnInput.
+type ReturnInput struct {
+	Lines []ReturnLineInput `json:"lines"`
+	Note  *string           `json:"note,omitempty"`
+}
+
+// ReturnLine defines model for ReturnLine.
+type ReturnLine struct {
+	// LineId The line of the order.
+	LineId   openapi_types.UUID `json:"lineId"`
+	Quantity int64              `json:"quantity"`
+	Reason   ReturnReason       `json:"reason"`
+
+	// Restocked How many came back and can be sold again, once it is received.
+	Restocked int64 `json:"restocked"`
+
+	// WrittenOff How many came back and can not, once it is received.
+	WrittenOff int64 `json:"writtenOff"`
+}
+
+// ReturnLineInput defines model for ReturnLineInput.
+type ReturnLineInput struct {
+	// LineId The line of the order.
+	LineId   openapi_types.UUID `json:"lineId"`
+	Quantity int64              `json:"quantity"`
+	Reason   *ReturnReason      `json:"reason,omitempty"`
+}
+
+// ReturnPage defines model for ReturnPage.
+type ReturnPage struct {
+	NextCursor *string  `json:"nextCursor,omitempty"`
+	Returns    []Return `json:"returns"`
+}
+
+// ReturnReason defines model for ReturnReason.
+type ReturnReason string
+
+// ReturnState defines model for ReturnState.
+type ReturnState string
 
 // Role defines model for Role.
 type Role string
@@ -1839,6 +2117,12 @@ type Settings struct {
 
 	// ReverseCharge Whether businesses in other member states of the EU are charged no VAT.
 	ReverseCharge *bool `json:"reverseCharge,omitempty"`
+}
+
+// ShipInput defines model for ShipInput.
+type ShipInput struct {
+	// Tracking In place of what was said before; that stays unless set.
+	Tracking *[]Tracking `json:"tracking,omitempty"`
 }
 
 // ShippingMethod defines model for ShippingMethod.
@@ -2034,6 +2318,16 @@ type Totals struct {
 
 	// Total What is to be paid.
 	Total string `json:"total"`
+}
+
+// Tracking defines model for Tracking.
+type Tracking struct {
+	// Carrier Example: DHL
+	Carrier *string `json:"carrier,omitempty"`
+	Number  string  `json:"number"`
+
+	// Url Where the carrier says where it is, by http or https.
+	Url *string `json:"url,omitempty"`
 }
 
 // TransferFormat csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
@@ -2482,8 +2776,26 @@ type PlaceOrderParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CreateFulfillmentParams defines parameters for CreateFulfillment.
+type CreateFulfillmentParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AddOrderNoteParams defines parameters for AddOrderNote.
 type AddOrderNoteParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RefundOrderParams defines parameters for RefundOrder.
+type RefundOrderParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RequestReturnParams defines parameters for RequestReturn.
+type RequestReturnParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2594,6 +2906,16 @@ type ListPromotionsParams struct {
 type CreatePromotionParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListReturnsParams defines parameters for ListReturns.
+type ListReturnsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor      `form:"cursor,omitempty" json:"cursor,omitempty"`
+	State  *ReturnState `form:"state,omitempty" json:"state,omitempty"`
 }
 
 // CreateShippingMethodParams defines parameters for CreateShippingMethod.
@@ -2709,6 +3031,12 @@ type ReplaceCollectionJSONRequestBody = CollectionInput
 // UpdateCustomerJSONRequestBody defines body for UpdateCustomer for application/json ContentType.
 type UpdateCustomerJSONRequestBody = CustomerUpdate
 
+// CancelFulfillmentJSONRequestBody defines body for CancelFulfillment for application/json ContentType.
+type CancelFulfillmentJSONRequestBody = CancelInput
+
+// ShipFulfillmentJSONRequestBody defines body for ShipFulfillment for application/json ContentType.
+type ShipFulfillmentJSONRequestBody = ShipInput
+
 // CreateImportJSONRequestBody defines body for CreateImport for application/json ContentType.
 type CreateImportJSONRequestBody = ImportInput
 
@@ -2742,8 +3070,17 @@ type PlaceOrderJSONRequestBody = OrderInput
 // CancelOrderJSONRequestBody defines body for CancelOrder for application/json ContentType.
 type CancelOrderJSONRequestBody = CancelInput
 
+// CreateFulfillmentJSONRequestBody defines body for CreateFulfillment for application/json ContentType.
+type CreateFulfillmentJSONRequestBody = FulfillmentInput
+
 // AddOrderNoteJSONRequestBody defines body for AddOrderNote for application/json ContentType.
 type AddOrderNoteJSONRequestBody = NoteInput
+
+// RefundOrderJSONRequestBody defines body for RefundOrder for application/json ContentType.
+type RefundOrderJSONRequestBody = OrderRefundInput
+
+// RequestReturnJSONRequestBody defines body for RequestReturn for application/json ContentType.
+type RequestReturnJSONRequestBody = ReturnInput
 
 // MoveOrderJSONRequestBody defines body for MoveOrder for application/json ContentType.
 type MoveOrderJSONRequestBody = TransitionInput
@@ -2768,6 +3105,18 @@ type CreatePromotionJSONRequestBody = PromotionInput
 
 // ReplacePromotionJSONRequestBody defines body for ReplacePromotion for application/json ContentType.
 type ReplacePromotionJSONRequestBody = PromotionInput
+
+// ApproveReturnJSONRequestBody defines body for ApproveReturn for application/json ContentType.
+type ApproveReturnJSONRequestBody = ReturnAnswer
+
+// CancelReturnJSONRequestBody defines body for CancelReturn for application/json ContentType.
+type CancelReturnJSONRequestBody = CancelInput
+
+// ReceiveReturnJSONRequestBody defines body for ReceiveReturn for application/json ContentType.
+type ReceiveReturnJSONRequestBody = ReceiveInput
+
+// RejectReturnJSONRequestBody defines body for RejectReturn for application/json ContentType.
+type RejectReturnJSONRequestBody = ReturnAnswer
 
 // ReplaceSettingsJSONRequestBody defines body for ReplaceSettings for application/json ContentType.
 type ReplaceSettingsJSONRequestBody = Settings
@@ -2918,6 +3267,18 @@ type ServerInterface interface {
 	// ExportRecords Writes all records of a kind, a part at a time
 	// (GET /exports/{kind})
 	ExportRecords(c *gin.Context, kind TransferKind, params ExportRecordsParams)
+	// GetFulfillment Reads a package
+	// (GET /fulfillments/{id})
+	GetFulfillment(c *gin.Context, id openapi_types.UUID)
+	// CancelFulfillment Unpacks a package that has not arrived
+	// (POST /fulfillments/{id}/cancel)
+	CancelFulfillment(c *gin.Context, id openapi_types.UUID)
+	// DeliverFulfillment Notes that a package has arrived
+	// (POST /fulfillments/{id}/deliver)
+	DeliverFulfillment(c *gin.Context, id openapi_types.UUID)
+	// ShipFulfillment Hands a package to its carrier
+	// (POST /fulfillments/{id}/ship)
+	ShipFulfillment(c *gin.Context, id openapi_types.UUID)
 	// GetHealth Says that the store answers, and which store it is
 	// (GET /health)
 	GetHealth(c *gin.Context)
@@ -3017,9 +3378,27 @@ type ServerInterface interface {
 	// CancelOrder Cancels an order that is not yet being prepared; staff also later
 	// (POST /orders/{id}/cancel)
 	CancelOrder(c *gin.Context, id openapi_types.UUID)
+	// ListFulfillments Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
+	// (GET /orders/{id}/fulfillments)
+	ListFulfillments(c *gin.Context, id openapi_types.UUID)
+	// CreateFulfillment Packs an order, or a part of it, in one place
+	// (POST /orders/{id}/fulfillments)
+	CreateFulfillment(c *gin.Context, id openapi_types.UUID, params CreateFulfillmentParams)
 	// AddOrderNote Writes a note on an order
 	// (POST /orders/{id}/notes)
 	AddOrderNote(c *gin.Context, id openapi_types.UUID, params AddOrderNoteParams)
+	// ListRefunds Lists what was given back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+	// (GET /orders/{id}/refunds)
+	ListRefunds(c *gin.Context, id openapi_types.UUID)
+	// RefundOrder Gives money back for lines, for shipping, or an amount
+	// (POST /orders/{id}/refunds)
+	RefundOrder(c *gin.Context, id openapi_types.UUID, params RefundOrderParams)
+	// ListOrderReturns Lists what is sent back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+	// (GET /orders/{id}/returns)
+	ListOrderReturns(c *gin.Context, id openapi_types.UUID)
+	// RequestReturn Asks to send back what was shipped, or a part of it
+	// (POST /orders/{id}/returns)
+	RequestReturn(c *gin.Context, id openapi_types.UUID, params RequestReturnParams)
 	// ListOrderTimeline Lists what happened to an order, oldest first
 	// (GET /orders/{id}/timeline)
 	ListOrderTimeline(c *gin.Context, id openapi_types.UUID)
@@ -3074,6 +3453,24 @@ type ServerInterface interface {
 	// ReplacePromotion Replaces a promotion; its uses stay counted
 	// (PUT /promotions/{id})
 	ReplacePromotion(c *gin.Context, id openapi_types.UUID)
+	// ListReturns Lists returns, the newest first
+	// (GET /returns)
+	ListReturns(c *gin.Context, params ListReturnsParams)
+	// GetReturn Reads a return
+	// (GET /returns/{id})
+	GetReturn(c *gin.Context, id openapi_types.UUID)
+	// ApproveReturn Has a buyer send back what they asked to
+	// (POST /returns/{id}/approve)
+	ApproveReturn(c *gin.Context, id openapi_types.UUID)
+	// CancelReturn Gives a return up that was not received, as its buyer or as staff
+	// (POST /returns/{id}/cancel)
+	CancelReturn(c *gin.Context, id openapi_types.UUID)
+	// ReceiveReturn Notes what came back, and puts it into the stock or writes it off
+	// (POST /returns/{id}/receive)
+	ReceiveReturn(c *gin.Context, id openapi_types.UUID)
+	// RejectReturn Turns a return down
+	// (POST /returns/{id}/reject)
+	RejectReturn(c *gin.Context, id openapi_types.UUID)
 	// GetSettings Reads the rules that the whole store has
 	// (GET /settings)
 	GetSettings(c *gin.Context)
@@ -4296,6 +4693,106 @@ func (siw *ServerInterfaceWrapper) ExportRecords(c *gin.Context) {
 	siw.Handler.ExportRecords(c, kind, params)
 }
 
+// GetFulfillment operation middleware
+func (siw *ServerInterfaceWrapper) GetFulfillment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetFulfillment(c, id)
+}
+
+// CancelFulfillment operation middleware
+func (siw *ServerInterfaceWrapper) CancelFulfillment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CancelFulfillment(c, id)
+}
+
+// DeliverFulfillment operation middleware
+func (siw *ServerInterfaceWrapper) DeliverFulfillment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeliverFulfillment(c, id)
+}
+
+// ShipFulfillment operation middleware
+func (siw *ServerInterfaceWrapper) ShipFulfillment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ShipFulfillment(c, id)
+}
+
 // GetHealth operation middleware
 func (siw *ServerInterfaceWrapper) GetHealth(c *gin.Context) {
 
@@ -5299,6 +5796,80 @@ func (siw *ServerInterfaceWrapper) CancelOrder(c *gin.Context) {
 	siw.Handler.CancelOrder(c, id)
 }
 
+// ListFulfillments operation middleware
+func (siw *ServerInterfaceWrapper) ListFulfillments(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListFulfillments(c, id)
+}
+
+// CreateFulfillment operation middleware
+func (siw *ServerInterfaceWrapper) CreateFulfillment(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateFulfillmentParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateFulfillment(c, id, params)
+}
+
 // AddOrderNote operation middleware
 func (siw *ServerInterfaceWrapper) AddOrderNote(c *gin.Context) {
 
@@ -5346,6 +5917,154 @@ func (siw *ServerInterfaceWrapper) AddOrderNote(c *gin.Context) {
 	}
 
 	siw.Handler.AddOrderNote(c, id, params)
+}
+
+// ListRefunds operation middleware
+func (siw *ServerInterfaceWrapper) ListRefunds(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListRefunds(c, id)
+}
+
+// RefundOrder operation middleware
+func (siw *ServerInterfaceWrapper) RefundOrder(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RefundOrderParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RefundOrder(c, id, params)
+}
+
+// ListOrderReturns operation middleware
+func (siw *ServerInterfaceWrapper) ListOrderReturns(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListOrderReturns(c, id)
+}
+
+// RequestReturn operation middleware
+func (siw *ServerInterfaceWrapper) RequestReturn(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RequestReturnParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RequestReturn(c, id, params)
 }
 
 // ListOrderTimeline operation middleware
@@ -6083,6 +6802,174 @@ func (siw *ServerInterfaceWrapper) ReplacePromotion(c *gin.Context) {
 	}
 
 	siw.Handler.ReplacePromotion(c, id)
+}
+
+// ListReturns operation middleware
+func (siw *ServerInterfaceWrapper) ListReturns(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListReturnsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "state" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "state", c.Request.URL.Query(), &params.State, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter state: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListReturns(c, params)
+}
+
+// GetReturn operation middleware
+func (siw *ServerInterfaceWrapper) GetReturn(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetReturn(c, id)
+}
+
+// ApproveReturn operation middleware
+func (siw *ServerInterfaceWrapper) ApproveReturn(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ApproveReturn(c, id)
+}
+
+// CancelReturn operation middleware
+func (siw *ServerInterfaceWrapper) CancelReturn(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CancelReturn(c, id)
+}
+
+// ReceiveReturn operation middleware
+func (siw *ServerInterfaceWrapper) ReceiveReturn(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ReceiveReturn(c, id)
+}
+
+// RejectReturn operation middleware
+func (siw *ServerInterfaceWrapper) RejectReturn(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RejectReturn(c, id)
 }
 
 // GetSettings operation middleware
@@ -6917,6 +7804,22 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/orders/:id/transitions", wrapper.MoveOrder)
 	router.POST(options.BaseURL+"/orders/:id/notes", wrapper.AddOrderNote)
 	router.GET(options.BaseURL+"/orders/:id/timeline", wrapper.ListOrderTimeline)
+	router.GET(options.BaseURL+"/orders/:id/fulfillments", wrapper.ListFulfillments)
+	router.POST(options.BaseURL+"/orders/:id/fulfillments", wrapper.CreateFulfillment)
+	router.GET(options.BaseURL+"/fulfillments/:id", wrapper.GetFulfillment)
+	router.POST(options.BaseURL+"/fulfillments/:id/ship", wrapper.ShipFulfillment)
+	router.POST(options.BaseURL+"/fulfillments/:id/deliver", wrapper.DeliverFulfillment)
+	router.POST(options.BaseURL+"/fulfillments/:id/cancel", wrapper.CancelFulfillment)
+	router.GET(options.BaseURL+"/orders/:id/returns", wrapper.ListOrderReturns)
+	router.POST(options.BaseURL+"/orders/:id/returns", wrapper.RequestReturn)
+	router.GET(options.BaseURL+"/returns", wrapper.ListReturns)
+	router.GET(options.BaseURL+"/returns/:id", wrapper.GetReturn)
+	router.POST(options.BaseURL+"/returns/:id/approve", wrapper.ApproveReturn)
+	router.POST(options.BaseURL+"/returns/:id/reject", wrapper.RejectReturn)
+	router.POST(options.BaseURL+"/returns/:id/cancel", wrapper.CancelReturn)
+	router.POST(options.BaseURL+"/returns/:id/receive", wrapper.ReceiveReturn)
+	router.GET(options.BaseURL+"/orders/:id/refunds", wrapper.ListRefunds)
+	router.POST(options.BaseURL+"/orders/:id/refunds", wrapper.RefundOrder)
 	router.GET(options.BaseURL+"/payments/:id", wrapper.GetPayment)
 	router.POST(options.BaseURL+"/payments/:id/capture", wrapper.CapturePayment)
 	router.POST(options.BaseURL+"/payments/:id/refunds", wrapper.RefundPayment)

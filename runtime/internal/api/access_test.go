@@ -88,12 +88,18 @@ func (s *store) victim(owner person) map[string]string {
 	as := []string{"Authorization", owner.bearer}
 	address := want[openapi.SavedAddress](s.t, s.do("POST", "/me/addresses", encode(s.t, openapi.SavedAddressInput{Address: berlin}), as...), http.StatusCreated)
 	open := func() openapi.Cart {
-		in := openapi.CartInput{Lines: &[]openapi.CartLineInput{line(mug, 1)}, ShippingAddress: &berlin, ShippingMethodId: &method.Id}
+		in := openapi.CartInput{Lines: &[]openapi.CartLineInput{line(mug, 2)}, ShippingAddress: &berlin, ShippingMethodId: &method.Id}
 		return want[openapi.CreatedCart](s.t, s.do("POST", "/carts", encode(s.t, in), as...), http.StatusCreated).Cart
 	}
 	order := want[openapi.Order](s.t, s.do("POST", "/orders", encode(s.t, openapi.OrderInput{
 		CartId: open().Id, Payment: openapi.PaymentInput{Provider: "test"},
 	}), as...), http.StatusCreated)
+	shipped := want[openapi.Order](s.t, s.do("POST", "/orders", encode(s.t, openapi.OrderInput{
+		CartId: open().Id, Payment: openapi.PaymentInput{Provider: "test"},
+	}), as...), http.StatusCreated)
+	part := fmt.Sprintf(`"lines":[{"lineId":%q,"quantity":1}]}`, shipped.Lines[0].Id)
+	parcel := admin[openapi.Fulfillment](s, "POST", "/orders/"+shipped.Id.String()+"/fulfillments", `{"shipped":true}`, http.StatusCreated)
+	back := admin[openapi.Return](s, "POST", "/orders/"+shipped.Id.String()+"/returns", `{`+part, http.StatusCreated)
 	promotion := admin[openapi.Promotion](s, "POST", "/promotions", `{"title":"P","code":"P","kind":"free_shipping"}`, http.StatusCreated)
 	zone := admin[openapi.ZoneList](s, "GET", "/zones", "", http.StatusOK).Zones[0]
 	rate := admin[openapi.TaxRateList](s, "GET", "/tax-rates", "", http.StatusOK).TaxRates[0]
@@ -108,6 +114,8 @@ func (s *store) victim(owner person) map[string]string {
 	return map[string]string{
 		"/imports/{id}": bringing.Id.String(), "/exports/{kind}": "products",
 		"/webhooks/endpoints/{id}": hook.Endpoint.Id.String(), "/webhooks/deliveries/{id}": delivery.Id.String(),
+		"/fulfillments/{id}": parcel.Id.String(), "/returns/{id}": back.Id.String(), "{shipped}": shipped.Id.String(),
+		"{line}": order.Lines[0].Id.String(), "{shippedLine}": shipped.Lines[0].Id.String(),
 		"/payments/{id}":     order.Payments[0].Id.String(),
 		"/jobs/{id}":         strconv.FormatInt(job.Id, 10),
 		"/me/addresses/{id}": address.Id.String(), "/carts/{id}": open().Id.String(), "/orders/{id}": order.Id.String(),
@@ -182,7 +190,7 @@ func TestEveryRouteIsOpenToThoseWhomItNamesAndToNobodyElse(t *testing.T) {
 		switch {
 		case strings.HasPrefix(o.path, "/carts/{id}"), strings.HasPrefix(o.path, "/me/addresses/{id}"):
 			return true
-		case strings.HasPrefix(o.path, "/orders/{id}"):
+		case strings.HasPrefix(o.path, "/orders/{id}"), o.id == "cancelReturn":
 			return !c.principal.Can("orders:read")
 		}
 		return false
@@ -235,6 +243,9 @@ func TestNobodyTouchesWhatIsSomebodyElses(t *testing.T) {
 		{"GET", cart + "/shipping-methods", ""}, {"POST", cart + "/reservation", ""},
 		{"POST", "/orders", fmt.Sprintf(`{"cartId":%q,"payment":{"provider":"test"}}`, things["/carts/{id}"])},
 		{"GET", order, ""}, {"POST", order + "/cancel", `{}`}, {"GET", order + "/timeline", ""},
+		{"GET", order + "/fulfillments", ""}, {"GET", order + "/returns", ""}, {"GET", order + "/refunds", ""},
+		{"POST", "/orders/" + things["{shipped}"] + "/returns", fmt.Sprintf(`{"lines":[{"lineId":%q,"quantity":1}]}`, things["{shippedLine}"])},
+		{"POST", "/returns/" + things["/returns/{id}"] + "/cancel", `{}`},
 		{"PUT", address, encode(t, openapi.SavedAddressInput{Address: berlin})}, {"DELETE", address, ""},
 	} {
 		for name, headers := range map[string][]string{
@@ -253,7 +264,7 @@ func TestNobodyTouchesWhatIsSomebodyElses(t *testing.T) {
 	}
 	wantProblem(t, s.do("GET", "/orders?customerId="+owner.id.String(), "", "Authorization", other.bearer), http.StatusForbidden, "forbidden")
 	wantProblem(t, s.do("GET", "/orders?email=owner@example.com", "", "Authorization", other.bearer), http.StatusForbidden, "forbidden")
-	if own := want[openapi.OrderPage](t, s.do("GET", "/orders", "", "Authorization", owner.bearer), http.StatusOK); len(own.Orders) != 1 {
+	if own := want[openapi.OrderPage](t, s.do("GET", "/orders", "", "Authorization", owner.bearer), http.StatusOK); len(own.Orders) != 2 {
 		t.Errorf("the owner lists %+v", own.Orders)
 	}
 	want[openapi.Cart](t, s.do("GET", cart, "", "Authorization", owner.bearer), http.StatusOK)

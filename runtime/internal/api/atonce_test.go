@@ -307,6 +307,10 @@ func TestEveryCreatingRequestHasOneEffectForItsKey(t *testing.T) {
 			s.scan(`SELECT id::text FROM payments WHERE state = 'authorized' LIMIT 1`, &open)
 			path = "/payments/" + open + "/void"
 		}
+		if shipped := s.things["{shipped}"]; o.id == "requestReturn" || o.id == "refundOrder" {
+			path = strings.Replace(path, s.things["/orders/{id}"], shipped, 1)
+			body = fmt.Sprintf(`{"lines":[{"lineId":%q,"quantity":1}]}`, s.things["{shippedLine}"])
+		}
 		answers := make([]*httptest.ResponseRecorder, 4)
 		send := func(s *wholeStore, i int) func() {
 			if o.id == "createCart" { // the administrator has one

@@ -26,7 +26,7 @@ func administrative(t testing.TB) (all []operation) {
 		scoped := slices.ContainsFunc(o.ways, func(way map[string][]string) bool {
 			return slices.ContainsFunc(way["bearer"], func(scope string) bool { return scope != "customer" })
 		})
-		if o.method != "GET" && (scoped || o.id == "cancelOrder") {
+		if o.method != "GET" && (scoped || slices.Contains([]string{"cancelOrder", "requestReturn", "cancelReturn"}, o.id)) {
 			all = append(all, o)
 		}
 	}
@@ -74,6 +74,18 @@ func (s *wholeStore) acts() []struct{ id, path, body string } {
 		admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+id+"/capture", `{}`, http.StatusCreated)
 		return id
 	}
+	packed := func(body string) string {
+		return admin[openapi.Fulfillment](s.store, "POST", "/orders/"+order()+"/fulfillments", body, http.StatusCreated).Id.String()
+	}
+	back := func(approved bool) string {
+		f := admin[openapi.Fulfillment](s.store, "GET", "/fulfillments/"+packed(`{"shipped":true}`), "", http.StatusOK)
+		body := fmt.Sprintf(`{"lines":[{"lineId":%q,"quantity":1}]}`, f.Lines[0].LineId)
+		id := admin[openapi.Return](s.store, "POST", "/orders/"+f.OrderId.String()+"/returns", body, http.StatusCreated).Id.String()
+		if approved {
+			admin[openapi.Return](s.store, "POST", "/returns/"+id+"/approve", `{}`, http.StatusOK)
+		}
+		return id
+	}
 	hook := s.things["/webhooks/endpoints/{id}"]
 	cost := strings.Replace(priced("Cup", "CUP", "active", "3.00"), `"currency":"EUR"`, `"currency":"EUR","cost":"1.25"`, 1)
 	return []struct{ id, path, body string }{
@@ -86,6 +98,12 @@ func (s *wholeStore) acts() []struct{ id, path, body string } {
 		{"createApiKey", "/api-keys", `{"name":"till","scopes":["orders:read"]}`}, {"revokeApiKey", "/api-keys/" + s.things["/api-keys/{id}"], ""},
 		{"cancelOrder", "/orders/" + order() + "/cancel", `{"reason":"asked"}`}, {"moveOrder", "/orders/" + order() + "/transitions", `{"to":"processing"}`},
 		{"addOrderNote", "/orders/" + order() + "/notes", `{"text":"call first"}`},
+		{"createFulfillment", "/orders/" + order() + "/fulfillments", `{}`}, {"shipFulfillment", "/fulfillments/" + packed(`{}`) + "/ship", `{"tracking":[{"number":"1"}]}`},
+		{"deliverFulfillment", "/fulfillments/" + packed(`{"shipped":true}`) + "/deliver", ""}, {"cancelFulfillment", "/fulfillments/" + packed(`{}`) + "/cancel", `{}`},
+		{"requestReturn", "/orders/" + s.things["{shipped}"] + "/returns", fmt.Sprintf(`{"lines":[{"lineId":%q,"quantity":1}]}`, s.things["{shippedLine}"])},
+		{"approveReturn", "/returns/" + back(false) + "/approve", `{"text":"Send it to the shop."}`}, {"rejectReturn", "/returns/" + back(false) + "/reject", `{}`},
+		{"cancelReturn", "/returns/" + back(false) + "/cancel", `{}`}, {"receiveReturn", "/returns/" + back(true) + "/receive", `{"refund":true}`},
+		{"refundOrder", "/orders/" + s.things["{shipped}"] + "/refunds", `{"amount":"1.00","reason":"a scratch"}`},
 		{"createPromotion", "/promotions", promotion}, {"replacePromotion", "/promotions/" + s.things["/promotions/{id}"], `{"title":"Changed","code":"P","kind":"free_shipping"}`},
 		{"deletePromotion", "/promotions/" + s.things["/promotions/{id}"], ""},
 		{"createZone", "/zones", `{"name":"Austria","areas":["AT"]}`}, {"replaceZone", "/zones/" + zone, `{"name":"All","areas":["*"]}`},

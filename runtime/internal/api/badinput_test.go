@@ -32,10 +32,12 @@ func newWholeStore(t testing.TB) *wholeStore {
 	for name, at := range map[string]string{
 		"variantId": "{variantId}", "cartId": "/carts/{id}", "zoneId": "/zones/{id}", "locationId": "/locations/{id}",
 		"shippingMethodId": "/shipping-methods/{id}", "customerId": "/customers/{id}", "orderId": "/orders/{id}",
+		"lineId": "{line}", "returnId": "/returns/{id}",
 	} {
 		s.values[name] = s.things[at]
 	}
 	s.values["sku"] = "MUG"
+	s.values["shipping"] = "1.00"
 	s.values["productIds"] = admin[openapi.ProductPage](s.store, "GET", "/products", "", http.StatusOK).Products[0].Id.String()
 	s.values["categoryIds"] = admin[openapi.CategoryPage](s.store, "GET", "/categories", "", http.StatusOK).Categories[0].Id.String()
 	s.values["parentId"] = s.values["categoryIds"]

@@ -138,13 +138,8 @@ func (p *Priced) demand() {
 		if l.Problem != "" {
 			continue
 		}
-		if l.TrackStock {
-			add(l.Line.VariantID, l.SKU, l.Quantity, l.Continue)
-		}
-		for _, part := range l.Bundle {
-			if part.TrackStock {
-				add(part.VariantID, l.SKU, l.Quantity*part.Quantity, part.Continue)
-			}
+		for _, part := range l.Takes() {
+			add(part.VariantID, l.SKU, l.Quantity*part.Quantity, part.Continue)
 		}
 	}
 }

@@ -44,6 +44,20 @@ type Component struct {
 	Shippable            bool
 }
 
+// Takes is what one of it takes from the stock that is counted: itself, or what
+// a bundle is made of.
+func (s *Sellable) Takes() (all []Component) {
+	if s.TrackStock {
+		all = append(all, Component{VariantID: s.VariantID, Quantity: 1, TrackStock: true, Continue: s.Continue})
+	}
+	for _, part := range s.Bundle {
+		if part.TrackStock {
+			all = append(all, part)
+		}
+	}
+	return all
+}
+
 // Sellables reads variants, whatever their status, in one statement. A variant
 // that is not there has no entry. Who asks at the same moment shares the
 // statement and the values, which are only read.

@@ -15,6 +15,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
+	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -32,12 +33,12 @@ func missing(err, instead error) error {
 
 // Order tells of an order to the address that it was placed with: a job that
 // somebody asks for must not carry it to another.
-func (k facts) Order(ctx context.Context, id uuid.UUID, address string) (*mail.Order, error) {
-	o, err := k.Orders.Find(ctx, id)
+func (k facts) Order(ctx context.Context, m mail.Message) (*mail.Order, error) {
+	o, err := k.Orders.Find(ctx, m.OrderID)
 	if err != nil {
 		return nil, missing(err, mail.ErrGone)
 	}
-	if !strings.EqualFold(o.Email, address) {
+	if !strings.EqualFold(o.Email, m.To) {
 		return nil, fmt.Errorf("%w: the order is not of this address", mail.ErrGone)
 	}
 	amount := func(minor int64) money.Amount { return money.Amount{Minor: minor, Currency: o.Currency} }
@@ -46,12 +47,76 @@ func (k facts) Order(ctx context.Context, id uuid.UUID, address string) (*mail.O
 		AwaitsPayment: o.State == openapi.OrderStatePending, PaymentDueAt: o.PaymentDueAt,
 		Subtotal: amount(o.Subtotal), Discount: amount(o.Discount), Shipping: amount(o.Shipping), Tax: amount(o.Tax), Total: amount(o.Total),
 		PricesIncludeTax: o.Details.PricesIncludeTax, ShippingMethod: o.Details.ShippingMethod,
-		ShipTo: addressLines(o.Details.ShippingAddress), BillTo: addressLines(o.Details.BillingAddress),
+		ShipTo: addressLines(o.Details.ShippingAddress), BillTo: addressLines(o.Details.BillingAddress), Refund: amount(o.Total),
 	}
 	for _, l := range o.Lines {
-		told.Lines = append(told.Lines, mail.Line{Title: l.Title, SKU: l.SKU, Options: optionsOf(l.Options), Quantity: l.Quantity, Total: amount(l.Subtotal)})
+		told.Lines = append(told.Lines, lineOf(o, l, l.Quantity))
+	}
+	if m.RefundID != uuid.Nil {
+		r, err := k.Orders.Refund(ctx, m.OrderID, m.RefundID)
+		if err != nil {
+			return nil, missing(err, mail.ErrGone)
+		}
+		told.Refund = amount(r.Amount)
+	}
+	if m.ReturnID != uuid.Nil {
+		r, err := k.Orders.Return(ctx, m.ReturnID)
+		if err != nil {
+			return nil, missing(err, mail.ErrGone)
+		}
+		told.Return = returnOf(o, r)
+	}
+	if m.FulfillmentID != uuid.Nil {
+		f, err := k.Orders.Fulfillment(ctx, m.FulfillmentID)
+		if err != nil {
+			return nil, missing(err, mail.ErrGone)
+		}
+		if told.Package = packageOf(o, f); told.Package == nil {
+			return nil, fmt.Errorf("%w: the package was cancelled", mail.ErrNeedless)
+		}
 	}
 	return told, nil
+}
+
+func lineOf(o *order.Order, l order.Line, quantity int64) mail.Line {
+	return mail.Line{
+		Title: l.Title, SKU: l.SKU, Options: optionsOf(l.Options), Quantity: quantity,
+		Total: money.Amount{Minor: order.Share(l.Subtotal, l.Quantity, 0, quantity), Currency: o.Currency},
+	}
+}
+
+func returnOf(o *order.Order, r *order.Return) *mail.Return {
+	told := &mail.Return{Answer: r.Answer}
+	for _, back := range r.Lines {
+		for _, l := range o.Lines {
+			if l.ID == back.LineID {
+				told.Lines = append(told.Lines, lineOf(o, l, back.Quantity))
+			}
+		}
+	}
+	return told
+}
+
+// packageOf is what of an order was shipped with a fulfilment, nil for nothing.
+func packageOf(o *order.Order, f *order.Fulfillment) *mail.Package {
+	if f.State == openapi.FulfillmentStateCancelled {
+		return nil
+	}
+	p := &mail.Package{}
+	for _, t := range f.Tracking {
+		p.Tracking = append(p.Tracking, mail.Tracking{Carrier: optional.Value(t.Carrier), Number: t.Number, URL: optional.Value(t.Url)})
+	}
+	packed := make(map[uuid.UUID]int64, len(f.Lines))
+	for _, l := range f.Lines {
+		packed[l.LineID] = l.Quantity
+	}
+	for _, l := range o.Lines {
+		p.Rest = p.Rest || l.Shipped < l.Quantity
+		if n := packed[l.ID]; n > 0 {
+			p.Lines = append(p.Lines, lineOf(o, l, n))
+		}
+	}
+	return p
 }
 
 // Cart tells of a cart that is not ordered yet and has something to order in

@@ -129,9 +129,23 @@ func (s *Stock) Adjust(ctx context.Context, in openapi.AdjustmentInput) error {
 	})
 }
 
-// FirstLocation is the location that orders take from first.
-func (s *Stock) FirstLocation(ctx context.Context) (uuid.UUID, error) {
-	return inventorydb.New(s.pool).FirstLocation(ctx)
+// FirstLocation is the location that orders take from first; pgx.ErrNoRows
+// where they take from none.
+func (s *Stock) FirstLocation(ctx context.Context, q inventorydb.DBTX) (uuid.UUID, error) {
+	return inventorydb.New(q).FirstLocation(ctx)
+}
+
+// CheckLocation is a *problem.Problem with status 400 for a location that is not
+// there.
+func (s *Stock) CheckLocation(ctx context.Context, q inventorydb.DBTX, id uuid.UUID) error {
+	there, err := inventorydb.New(q).LocationExists(ctx, id)
+	if err != nil {
+		return fmt.Errorf("looking for a location: %w", err)
+	}
+	if !there {
+		return problem.New(http.StatusBadRequest, "location_not_found", "The location does not exist; GET /locations lists those that do.")
+	}
+	return nil
 }
 
 // adjust changes levels by hand: counts, deliveries, losses.

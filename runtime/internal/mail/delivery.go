@@ -141,8 +141,8 @@ func (s *sender) compose(ctx context.Context, job *river.Job[Message]) (*mail.Ms
 	switch subjects[m.Template] {
 	case aboutCustomer:
 		p.Token, err = s.tokens.MailToken(ctx, m.Template, m.CustomerID, m.To)
-	case aboutOrder:
-		p.Order, err = s.facts.Order(ctx, m.OrderID, m.To)
+	case aboutOrder, aboutReturn:
+		p.Order, err = s.facts.Order(ctx, m)
 	case aboutCart:
 		p.Cart, err = s.facts.Cart(ctx, m.CartID, m.To)
 	case aboutVariants:

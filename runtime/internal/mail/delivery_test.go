@@ -39,9 +39,9 @@ var (
 // known is what the store of the tests knows.
 type known struct{ tokens atomic.Int64 }
 
-func (*known) Order(_ context.Context, id uuid.UUID, _ string) (*Order, error) {
-	if id != order {
-		return nil, fmt.Errorf("%w: no order %s", ErrGone, id)
+func (*known) Order(_ context.Context, m Message) (*Order, error) {
+	if m.OrderID != order {
+		return nil, fmt.Errorf("%w: no order %s", ErrGone, m.OrderID)
 	}
 	return facts().Order, nil
 }

@@ -12,8 +12,9 @@ import (
 
 // Facts knows what mails are about, as it is when they are sent.
 type Facts interface {
-	// Order and Cart tell of somebody's to their own address and no other.
-	Order(ctx context.Context, id uuid.UUID, address string) (*Order, error)
+	// Order tells of a message's, and Cart of somebody's, to their own address
+	// and no other.
+	Order(ctx context.Context, m Message) (*Order, error)
 	Cart(ctx context.Context, id uuid.UUID, address string) (*Cart, error)
 	// Stock tells of the variants that there still are.
 	Stock(ctx context.Context, variantIDs []uuid.UUID) ([]Stock, error)
@@ -49,7 +50,33 @@ type Order struct {
 	ShippingMethod   string
 	// ShipTo and BillTo are addresses by their lines, nil for none.
 	ShipTo, BillTo []string
+
+	// Package is what of it was shipped, nil for all, and Refund what was given
+	// back.
+	Package *Package
+	Refund  money.Amount
+	// Return is what of it its buyer sends back, nil for nothing.
+	Return *Return
 }
+
+// Return is what a mail tells of a part of an order that is sent back. Answer
+// is the store's word about it, and may be empty.
+type Return struct {
+	Lines  []Line
+	Answer string
+}
+
+// Package is what a mail tells of a part of an order that was shipped.
+type Package struct {
+	Lines    []Line
+	Tracking []Tracking
+	// Rest says that not all of the order was shipped yet.
+	Rest bool
+}
+
+// Tracking is what a carrier calls a parcel, and where it says where it is.
+// Carrier and URL may be empty.
+type Tracking struct{ Carrier, Number, URL string }
 
 // Cart is what a mail tells of a cart.
 type Cart struct {

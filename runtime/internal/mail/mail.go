@@ -40,6 +40,8 @@ const (
 	OrderShipped      Template = "order_shipped"
 	OrderCancelled    Template = "order_cancelled"
 	OrderRefunded     Template = "order_refunded"
+	ReturnApproved    Template = "return_approved"
+	ReturnRejected    Template = "return_rejected"
 	CartReminder      Template = "cart_reminder"
 	LowStock          Template = "low_stock"
 	TestMessage       Template = "test_message"
@@ -52,6 +54,7 @@ const (
 	aboutNothing subject = iota
 	aboutCustomer
 	aboutOrder
+	aboutReturn
 	aboutCart
 	aboutVariants
 )
@@ -59,6 +62,7 @@ const (
 var subjects = map[Template]subject{
 	VerifyEmail: aboutCustomer, PasswordReset: aboutCustomer, AlreadyRegistered: aboutNothing, PasswordChanged: aboutNothing,
 	OrderPlaced: aboutOrder, OrderShipped: aboutOrder, OrderCancelled: aboutOrder, OrderRefunded: aboutOrder,
+	ReturnApproved: aboutReturn, ReturnRejected: aboutReturn,
 	CartReminder: aboutCart, LowStock: aboutVariants, TestMessage: aboutNothing,
 }
 
@@ -90,6 +94,11 @@ type Message struct {
 	VariantIDs []uuid.UUID `json:"variantIds,omitempty"`
 	// Unpaid says that an order was cancelled for its payment did not come.
 	Unpaid bool `json:"unpaid,omitempty"`
+	// FulfillmentID is what of an order was shipped, RefundID what of it was
+	// given back; uuid.Nil for all of it.
+	FulfillmentID uuid.UUID `json:"fulfillmentId,omitempty,omitzero"`
+	RefundID      uuid.UUID `json:"refundId,omitempty,omitzero"`
+	ReturnID      uuid.UUID `json:"returnId,omitempty,omitzero"`
 }
 
 // Kind is the job's name in the queue.
@@ -119,7 +128,8 @@ func (m Message) Check() error {
 		there   bool
 	}{
 		aboutCustomer: {"/customerId", m.CustomerID != uuid.Nil}, aboutOrder: {"/orderId", m.OrderID != uuid.Nil},
-		aboutCart: {"/cartId", m.CartID != uuid.Nil}, aboutVariants: {"/variantIds", len(m.VariantIDs) > 0},
+		aboutReturn: {"/returnId", m.OrderID != uuid.Nil && m.ReturnID != uuid.Nil},
+		aboutCart:   {"/cartId", m.CartID != uuid.Nil}, aboutVariants: {"/variantIds", len(m.VariantIDs) > 0},
 	} {
 		f.Require(about != of || id.there, id.pointer, "is what %s is about, and missing", m.Template)
 	}

@@ -111,6 +111,16 @@ func (p *page) tidy() {
 	if o := p.Order; o != nil {
 		lines(o.Lines)
 		clean(&o.ShippingMethod)
+		if o.Return != nil {
+			lines(o.Return.Lines)
+		}
+		if o.Package != nil {
+			lines(o.Package.Lines)
+			for i := range o.Package.Tracking {
+				t := &o.Package.Tracking[i]
+				clean(&t.Carrier, &t.Number, &t.URL)
+			}
+		}
 		for _, address := range [][]string{o.ShipTo, o.BillTo} {
 			for i := range address {
 				clean(&address[i])

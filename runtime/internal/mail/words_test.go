@@ -23,6 +23,8 @@ func facts() page {
 			PaymentDueAt: time.Date(2027, 3, 28, 0, 0, 0, 0, time.UTC), Lines: []Line{line},
 			Subtotal: euros(123450), Discount: euros(999), Shipping: euros(490), Tax: euros(19633), Total: euros(122941),
 			ShippingMethod: "Parcel", ShipTo: []string{"Eve " + nasty, "Street 1"}, BillTo: []string{"Ada", "Street 2"},
+			Package: &Package{Lines: []Line{line}, Tracking: []Tracking{{Carrier: "DHL " + nasty, Number: "0034 " + nasty, URL: "https://dhl.example/0034"}}, Rest: true},
+			Return:  &Return{Lines: []Line{line}, Answer: "Send it to the shop."}, Refund: euros(122941),
 		},
 		Cart:  &Cart{Name: "Eve " + nasty, Lines: []Line{line}, Total: euros(123450)},
 		Stock: []Stock{{Title: "Mug " + nasty, SKU: "MUG-1", Available: 2}},
@@ -32,7 +34,7 @@ func facts() page {
 func TestEveryTemplateTellsItsFactsInEveryLocaleAndNothingElseThatCustomersTyped(t *testing.T) {
 	t.Parallel()
 	about := map[subject][]string{
-		aboutNothing: nil, aboutCustomer: {"t0ken"}, aboutCart: {"MUG-1", "red, XL", "3 "}, aboutVariants: {"MUG-1", "2"}, aboutOrder: {"1001"},
+		aboutNothing: nil, aboutCustomer: {"t0ken"}, aboutCart: {"MUG-1", "red, XL", "3 "}, aboutVariants: {"MUG-1", "2"}, aboutOrder: {"1001"}, aboutReturn: {"1001", "MUG-1", "Send it to the shop."},
 	}
 	amounts := map[string]string{"en": "1,234.50 EUR", "de": "1.234,50 EUR"}
 	for tag := range spoken {

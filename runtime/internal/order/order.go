@@ -1,6 +1,8 @@
-// Package order is what was bought: orders, their lines, their states and what
-// happened to them. It owns the tables orders and order_lines. An order is
-// made by package checkout; here it is read and taken through its states.
+// Package order is what was bought and what became of it: orders, their lines
+// and states, what goes out of them in fulfilments, comes back in returns and is
+// given back in refunds. It owns the tables orders, order_lines, fulfillments,
+// returns, refunds and their lines. An order is made by package checkout; here
+// it is read and taken through its states.
 package order
 
 import (
@@ -43,6 +45,8 @@ type Order struct {
 	Currency string
 
 	Subtotal, Discount, Shipping, Tax, Total int64
+	// ShippingRefunded is what of the shipping, with its tax, was given back.
+	ShippingRefunded int64
 
 	Lines    []Line
 	Details  Details
@@ -60,6 +64,24 @@ type Line struct {
 	Quantity, UnitPrice      int64
 
 	Subtotal, Discount, Tax, Total int64
+
+	// Packed is how much of the quantity is in packages, Shipped and Delivered
+	// are how much of that left and arrived. ComingBack is how much is being
+	// sent back, or was, Returned how much of that came. Refunded is for how
+	// much the money was given back.
+	Packed, Shipped, Delivered, ComingBack, Returned, Refunded int64
+
+	// Stock is what one of it takes from the stock, which for a bundle is what
+	// it is made of; nil where that is not known.
+	Stock []inventory.Part
+}
+
+// takes is what one of the line takes from the stock.
+func (l *Line) takes() []inventory.Part {
+	if l.Stock == nil {
+		return []inventory.Part{{VariantID: l.VariantID, Quantity: 1}}
+	}
+	return l.Stock
 }
 
 // Details are what of an order only people read; they are stored as JSON.
@@ -95,6 +117,7 @@ func (o *Order) Public() openapi.Order {
 	for i, l := range o.Lines {
 		public.Lines[i] = openapi.OrderLine{
 			Id: l.ID, VariantId: l.VariantID, ProductId: l.ProductID, Sku: l.SKU, Title: l.Title, Options: l.Options, Quantity: l.Quantity,
+			FulfillableQuantity: l.Quantity - l.Packed, ShippedQuantity: l.Shipped, DeliveredQuantity: l.Delivered, ReturnedQuantity: l.Returned, RefundedQuantity: l.Refunded,
 			UnitPrice: decimal(l.UnitPrice), Subtotal: decimal(l.Subtotal), Discount: decimal(l.Discount), Tax: decimal(l.Tax), Total: decimal(l.Total),
 		}
 	}
@@ -204,13 +227,6 @@ func (s *Orders) Insert(ctx context.Context, statements *batch.Statements, all [
 	return s.mailer.EnqueueWith(ctx, statements, mails...)
 }
 
-// told are the states whose coming the buyer is told of.
-var told = map[openapi.OrderState]mail.Template{
-	openapi.OrderStateShipped:   mail.OrderShipped,
-	openapi.OrderStateCancelled: mail.OrderCancelled,
-	openapi.OrderStateRefunded:  mail.OrderRefunded,
-}
-
 // message is a mail to who placed the order.
 func (o *Order) message(t mail.Template) mail.Message {
 	return mail.Message{Template: t, To: o.Email, Locale: o.Details.Locale, OrderID: o.ID}
@@ -227,6 +243,10 @@ func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertL
 		if err != nil {
 			return fmt.Errorf("encoding an order line: %w", err)
 		}
+		stock, err := stored(l.Stock)
+		if err != nil {
+			return err
+		}
 		items += l.Quantity
 		lines.OrderIds = append(lines.OrderIds, o.ID)
 		lines.Positions = append(lines.Positions, int32(i))
@@ -242,6 +262,7 @@ func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertL
 		lines.Discounts = append(lines.Discounts, l.Discount)
 		lines.Taxes = append(lines.Taxes, l.Tax)
 		lines.Totals = append(lines.Totals, l.Total)
+		lines.Stock = append(lines.Stock, string(stock))
 	}
 	orders.Ids = append(orders.Ids, o.ID)
 	orders.Numbers = append(orders.Numbers, o.Number)
@@ -273,7 +294,7 @@ func notFound(id uuid.UUID) error {
 func orderOf(r orderdb.Order) (*Order, error) {
 	o := &Order{
 		ID: r.ID, Number: r.Number, State: openapi.OrderState(r.State), CartID: r.CartID, Email: r.Email, Currency: r.Currency,
-		Subtotal: r.Subtotal, Discount: r.Discount, Shipping: r.Shipping, Tax: r.Tax, Total: r.Total,
+		Subtotal: r.Subtotal, Discount: r.Discount, Shipping: r.Shipping, Tax: r.Tax, Total: r.Total, ShippingRefunded: r.ShippingRefunded,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 	if r.HeldFrom != nil {
@@ -297,15 +318,21 @@ func (s *Orders) complete(ctx context.Context, tx orderdb.DBTX, o *Order) error 
 	if err != nil {
 		return fmt.Errorf("reading order lines: %w", err)
 	}
-	for _, r := range rows {
-		l := Line{
+	o.Lines = make([]Line, len(rows))
+	for i, r := range rows {
+		o.Lines[i] = Line{
 			ID: r.ID, VariantID: r.VariantID, ProductID: r.ProductID, SKU: r.Sku, Title: r.Title, Quantity: r.Quantity, UnitPrice: r.UnitPrice,
 			Subtotal: r.Subtotal, Discount: r.Discount, Tax: r.Tax, Total: r.Total,
+			Packed: r.Packed, Shipped: r.Shipped, Delivered: r.Delivered, ComingBack: r.ComingBack, Returned: r.Returned, Refunded: r.Refunded,
 		}
-		if err := json.Unmarshal(r.Options, &l.Options); err != nil {
+		if err := json.Unmarshal(r.Options, &o.Lines[i].Options); err != nil {
 			return fmt.Errorf("options of order line %s: %w", r.ID, err)
 		}
-		o.Lines = append(o.Lines, l)
+		if r.Stock != nil {
+			if err := json.Unmarshal(r.Stock, &o.Lines[i].Stock); err != nil {
+				return fmt.Errorf("what order line %s takes from the stock: %w", r.ID, err)
+			}
+		}
 	}
 	o.Payments, err = s.payments.Of(ctx, tx, o.ID)
 	return err
@@ -340,8 +367,13 @@ func (s *Orders) Get(ctx context.Context, id uuid.UUID, who Who) (*Order, error)
 
 // MaySee returns an error where an order is not there for who shows credentials.
 func (s *Orders) MaySee(ctx context.Context, id uuid.UUID, who *identity.Principal) error {
+	return s.seen(ctx, id, Who{Principal: who})
+}
+
+// seen returns an error where an order is not there for somebody.
+func (s *Orders) seen(ctx context.Context, id uuid.UUID, who Who) error {
 	o, err := s.byID(ctx, id)
-	if err == nil && !s.may(Who{Principal: who}, o) {
+	if err == nil && !s.may(who, o) {
 		return notFound(id)
 	}
 	return err
@@ -453,10 +485,24 @@ func (s *Orders) take(ctx context.Context, tx pgx.Tx, o *Order, to openapi.Order
 	if err := allowed(o.State, o.HeldFrom, to); err != nil {
 		return nil, err
 	}
-	decided, err := s.effects(ctx, tx, o, to, actor)
+	decided, err := s.effects(ctx, tx, o, to, actor, reason)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.enter(ctx, tx, o, to, actor, reason, decided.Changes); err != nil {
+		return nil, err
+	}
+	if to == openapi.OrderStateCancelled {
+		m := o.message(mail.OrderCancelled)
+		m.Unpaid = reason == paymentLate
+		err = s.mailer.Enqueue(ctx, tx, m)
+	}
+	return decided.Asked, err
+}
+
+// enter stores a state that an order came to with these changes of its
+// payments, and tells of it.
+func (s *Orders) enter(ctx context.Context, tx pgx.Tx, o *Order, to openapi.OrderState, actor, reason string, paid []payment.Change) error {
 	from := o.State
 	o.State, o.HeldFrom, o.UpdatedAt = to, "", s.now().Truncate(time.Microsecond)
 	o.PaymentDueAt = dueAfter(to, o.PaymentDueAt, o.UpdatedAt)
@@ -464,23 +510,13 @@ func (s *Orders) take(ctx context.Context, tx pgx.Tx, o *Order, to openapi.Order
 		o.HeldFrom = from
 	}
 	if err := s.write(ctx, tx, o); err != nil {
-		return nil, err
+		return err
 	}
 	happened := []events.Event{{
 		Type: "order." + string(to), Topic: events.Orders, Subject: o.ID, Customer: o.CustomerID, Actor: actor, Public: true,
 		Data: o.change(change{From: from, To: to, Text: reason}), At: o.UpdatedAt,
 	}}
-	if err := s.events.Append(ctx, tx, append(happened, o.told(decided.Changes, o.UpdatedAt)...)...); err != nil {
-		return nil, err
-	}
-	if template, ok := told[to]; ok {
-		m := o.message(template)
-		m.Unpaid = reason == paymentLate
-		if err := s.mailer.Enqueue(ctx, tx, m); err != nil {
-			return nil, err
-		}
-	}
-	return decided.Asked, nil
+	return s.events.Append(ctx, tx, append(happened, o.told(paid, o.UpdatedAt)...)...)
 }
 
 // write stores an order's state.
@@ -508,26 +544,22 @@ func dueAfter(to openapi.OrderState, due, now time.Time) time.Time {
 	return due
 }
 
-// effects are what a state means for stock, money and promotions; it returns
+// effects are what a state means for goods, money and promotions; it returns
 // what it decided about the payments.
-func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.OrderState, actor string) (payment.Decision, error) {
+func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.OrderState, actor, reason string) (payment.Decision, error) {
 	switch to {
 	case openapi.OrderStateConfirmed:
 		if o.State == openapi.OrderStatePending {
 			return s.payments.Confirm(ctx, tx, o.ID, actor)
 		}
 	case openapi.OrderStateShipped:
-		captured, err := s.payments.Capture(ctx, tx, o.ID, actor)
-		if err != nil {
-			return captured, err
-		}
-		locked, err := s.stock.Lock(ctx, tx, nil, o.ID)
-		if err != nil {
-			return captured, err
-		}
-		locked.Ship(o.ID)
-		return captured, locked.Store(ctx, tx)
+		return s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.shipAll(ctx) })
+	case openapi.OrderStateDelivered:
+		return s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.deliverAll(ctx) })
 	case openapi.OrderStateCancelled:
+		if _, err := s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.unpackAll(ctx, reason) }); err != nil {
+			return payment.Decision{}, err
+		}
 		if err := s.promotions.GiveBack(ctx, tx, o.ID); err != nil {
 			return payment.Decision{}, err
 		}
@@ -541,10 +573,26 @@ func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.Or
 		}
 		return s.payments.Undo(ctx, tx, o.ID, actor)
 	case openapi.OrderStateRefunded:
+		if _, err := s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.refundRest(ctx, reason) }); err != nil {
+			return payment.Decision{}, err
+		}
 		return s.payments.Undo(ctx, tx, o.ID, actor)
-	case openapi.OrderStatePending, openapi.OrderStateProcessing, openapi.OrderStateDelivered, openapi.OrderStateCompleted, openapi.OrderStateOnHold:
+	case openapi.OrderStatePending, openapi.OrderStateProcessing, openapi.OrderStateCompleted, openapi.OrderStateOnHold:
 	}
 	return payment.Decision{}, nil
+}
+
+// dispatched does something to the goods of an order that the transaction
+// holds, and stores it.
+func (s *Orders) dispatched(ctx context.Context, tx pgx.Tx, o *Order, actor string, do func(*dispatch) error) (payment.Decision, error) {
+	d, err := s.goods(ctx, tx, o, actor)
+	if err != nil {
+		return payment.Decision{}, err
+	}
+	if err := do(d); err != nil {
+		return payment.Decision{}, err
+	}
+	return payment.Decision{Asked: d.asked}, d.store(ctx)
 }
 
 // paymentLate is why the store itself cancels an order.

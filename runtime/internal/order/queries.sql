@@ -11,11 +11,11 @@ SELECT unnest(@ids::uuid[]), unnest(@numbers::bigint[]), unnest(@states::text[])
        nullif(unnest(@payment_due_at::timestamptz[]), '0001-01-01 00:00:00+00'), @at::timestamptz, @at::timestamptz;
 
 -- name: InsertLines :exec
-INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total)
+INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, stock)
 SELECT unnest(@order_ids::uuid[]), unnest(@positions::integer[]), unnest(@ids::uuid[]), unnest(@variant_ids::uuid[]),
        unnest(@product_ids::uuid[]), unnest(@skus::text[]), unnest(@titles::text[]), unnest(@options::text[])::jsonb,
        unnest(@quantities::bigint[]), unnest(@unit_prices::bigint[]), unnest(@subtotals::bigint[]), unnest(@discounts::bigint[]),
-       unnest(@taxes::bigint[]), unnest(@totals::bigint[]);
+       unnest(@taxes::bigint[]), unnest(@totals::bigint[]), unnest(@stock::text[])::jsonb;
 
 -- name: OrderByID :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
@@ -28,8 +28,19 @@ SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subt
 FROM orders WHERE id = @id FOR UPDATE;
 
 -- name: LinesOf :many
-SELECT id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total
+SELECT id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
+       packed, shipped, delivered, coming_back, returned, refunded, stock
 FROM order_lines WHERE order_id = @order_id ORDER BY position;
+
+-- name: CountLines :exec
+UPDATE order_lines l
+SET packed = d.packed, shipped = d.shipped, delivered = d.delivered, coming_back = d.coming_back, returned = d.returned, refunded = d.refunded
+FROM (
+    SELECT unnest(@ids::uuid[]) AS id, unnest(@packed::bigint[]) AS packed, unnest(@shipped::bigint[]) AS shipped,
+           unnest(@delivered::bigint[]) AS delivered, unnest(@coming_back::bigint[]) AS coming_back,
+           unnest(@returned::bigint[]) AS returned, unnest(@refunded::bigint[]) AS refunded
+) d
+WHERE l.order_id = @order_id AND l.id = d.id;
 
 -- name: ListOrders :many
 SELECT id, number, state, customer_id, email, currency, total, item_count, created_at
@@ -82,3 +93,79 @@ LIMIT @most;
 
 -- name: OrdersFrom :many
 SELECT id FROM orders WHERE id > @after::uuid ORDER BY id LIMIT @most::integer;
+
+-- name: InsertFulfillment :exec
+INSERT INTO fulfillments (id, order_id, location_id, state, tracking, stock, created_at, updated_at)
+VALUES (@id, @order_id, @location_id, 'pending', @tracking, @stock, @at, @at);
+
+-- name: InsertFulfillmentLines :exec
+INSERT INTO fulfillment_lines (fulfillment_id, line_id, quantity)
+SELECT @fulfillment_id, unnest(@line_ids::uuid[]), unnest(@quantities::bigint[]);
+
+-- name: UpdateFulfillment :exec
+UPDATE fulfillments
+SET state = @state, tracking = @tracking, shipped_at = @shipped_at, delivered_at = @delivered_at, updated_at = @at
+WHERE id = @id;
+
+-- name: FulfillmentByID :one
+SELECT id, order_id, location_id, state, tracking, stock, shipped_at, delivered_at, created_at, updated_at FROM fulfillments WHERE id = @id;
+
+-- name: FulfillmentsOf :many
+SELECT id, order_id, location_id, state, tracking, stock, shipped_at, delivered_at, created_at, updated_at
+FROM fulfillments WHERE order_id = @order_id ORDER BY id;
+
+-- name: FulfillmentLines :many
+SELECT fulfillment_id, line_id, quantity
+FROM fulfillment_lines WHERE fulfillment_id = ANY(@fulfillment_ids::uuid[]) ORDER BY fulfillment_id, line_id;
+
+-- name: InsertReturn :exec
+INSERT INTO returns (id, order_id, state, note, created_at, updated_at) VALUES (@id, @order_id, 'requested', @note, @at, @at);
+
+-- name: InsertReturnLines :exec
+INSERT INTO return_lines (return_id, line_id, quantity, reason)
+SELECT @return_id, unnest(@line_ids::uuid[]), unnest(@quantities::bigint[]), unnest(@reasons::text[]);
+
+-- name: UpdateReturn :exec
+UPDATE returns SET state = @state, answer = @answer, exchange_id = @exchange_id, updated_at = @at WHERE id = @id;
+
+-- name: ReceiveLines :exec
+UPDATE return_lines l SET restocked = d.restocked, written_off = d.written_off
+FROM (
+    SELECT unnest(@line_ids::uuid[]) AS line_id, unnest(@restocked::bigint[]) AS restocked, unnest(@written_off::bigint[]) AS written_off
+) d
+WHERE l.return_id = @return_id AND l.line_id = d.line_id;
+
+-- name: ReturnByID :one
+SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE id = @id;
+
+-- name: ReturnsOf :many
+SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE order_id = @order_id ORDER BY id;
+
+-- name: ListReturns :many
+SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at
+FROM returns
+WHERE id < @before::uuid AND (sqlc.narg('state')::text IS NULL OR state = sqlc.narg('state')::text)
+ORDER BY id DESC
+LIMIT @page_size::integer;
+
+-- name: ReturnLines :many
+SELECT return_id, line_id, quantity, reason, restocked, written_off
+FROM return_lines WHERE return_id = ANY(@return_ids::uuid[]) ORDER BY return_id, line_id;
+
+-- name: InsertRefund :exec
+INSERT INTO refunds (id, order_id, return_id, amount, shipping, other, reason, actor, created_at)
+VALUES (@id, @order_id, @return_id, @amount, @shipping, @other, @reason, @actor, @at);
+
+-- name: InsertRefundLines :exec
+INSERT INTO refund_lines (refund_id, line_id, quantity, amount)
+SELECT @refund_id, unnest(@line_ids::uuid[]), unnest(@quantities::bigint[]), unnest(@amounts::bigint[]);
+
+-- name: RefundShipping :exec
+UPDATE orders SET shipping_refunded = shipping_refunded + @amount WHERE id = @id;
+
+-- name: RefundsOf :many
+SELECT id, order_id, return_id, amount, shipping, other, reason, actor, created_at FROM refunds WHERE order_id = @order_id ORDER BY id;
+
+-- name: RefundLines :many
+SELECT refund_id, line_id, quantity, amount
+FROM refund_lines WHERE refund_id = ANY(@refund_ids::uuid[]) ORDER BY refund_id, line_id;

@@ -32,7 +32,7 @@ func Seed(ctx context.Context, c *commerce.Commerce) (int, error) {
 	if err := seedRules(ctx, c.Rules); err != nil {
 		return 0, err
 	}
-	return len(stored), seedStock(ctx, c.Stock, stored)
+	return len(stored), seedStock(ctx, c.Pool, c.Stock, stored)
 }
 
 // seedRules makes a zone for everywhere with German VAT and one way to ship.
@@ -61,9 +61,9 @@ func seedRules(ctx context.Context, book *rules.Book) error {
 }
 
 // seedStock puts some of everything on the shelf.
-func seedStock(ctx context.Context, stock *inventory.Stock, products []openapi.Product) error {
+func seedStock(ctx context.Context, pool *pgxpool.Pool, stock *inventory.Stock, products []openapi.Product) error {
 	const each = 100
-	location, err := stock.FirstLocation(ctx)
+	location, err := stock.FirstLocation(ctx, pool)
 	if err != nil {
 		return fmt.Errorf("sample stock: %w", err)
 	}

@@ -66,6 +66,30 @@ func (e AuditChange) Valid() bool {
 	}
 }
 
+// Defines values for FulfillmentState.
+const (
+	FulfillmentStateCancelled FulfillmentState = "cancelled"
+	FulfillmentStateDelivered FulfillmentState = "delivered"
+	FulfillmentStatePending   FulfillmentState = "pending"
+	FulfillmentStateShipped   FulfillmentState = "shipped"
+)
+
+// Valid indicates whether the value is a known member of the FulfillmentState enum.
+func (e FulfillmentState) Valid() bool {
+	switch e {
+	case FulfillmentStateCancelled:
+		return true
+	case FulfillmentStateDelivered:
+		return true
+	case FulfillmentStatePending:
+		return true
+	case FulfillmentStateShipped:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ImportState.
 const (
 	ImportStateDone ImportState = "done"
@@ -486,6 +510,66 @@ func (e PromotionKind) Valid() bool {
 	case PromotionKindFreeShipping:
 		return true
 	case PromotionKindPercentage:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReturnReason.
+const (
+	ReturnReasonDamaged        ReturnReason = "damaged"
+	ReturnReasonLate           ReturnReason = "late"
+	ReturnReasonNotAsDescribed ReturnReason = "not_as_described"
+	ReturnReasonOther          ReturnReason = "other"
+	ReturnReasonUnwanted       ReturnReason = "unwanted"
+	ReturnReasonWrongItem      ReturnReason = "wrong_item"
+	ReturnReasonWrongSize      ReturnReason = "wrong_size"
+)
+
+// Valid indicates whether the value is a known member of the ReturnReason enum.
+func (e ReturnReason) Valid() bool {
+	switch e {
+	case ReturnReasonDamaged:
+		return true
+	case ReturnReasonLate:
+		return true
+	case ReturnReasonNotAsDescribed:
+		return true
+	case ReturnReasonOther:
+		return true
+	case ReturnReasonUnwanted:
+		return true
+	case ReturnReasonWrongItem:
+		return true
+	case ReturnReasonWrongSize:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ReturnState.
+const (
+	ReturnStateApproved  ReturnState = "approved"
+	ReturnStateCancelled ReturnState = "cancelled"
+	ReturnStateReceived  ReturnState = "received"
+	ReturnStateRejected  ReturnState = "rejected"
+	ReturnStateRequested ReturnState = "requested"
+)
+
+// Valid indicates whether the value is a known member of the ReturnState enum.
+func (e ReturnState) Valid() bool {
+	switch e {
+	case ReturnStateApproved:
+		return true
+	case ReturnStateCancelled:
+		return true
+	case ReturnStateReceived:
+		return true
+	case ReturnStateRejected:
+		return true
+	case ReturnStateRequested:
 		return true
 	default:
 		return false
@@ -1031,6 +1115,52 @@ type FieldError struct {
 	Pointer string `json:"pointer"`
 }
 
+// Fulfillment defines model for Fulfillment.
+type Fulfillment struct {
+	CreatedAt   time.Time          `json:"createdAt"`
+	DeliveredAt *time.Time         `json:"deliveredAt,omitempty"`
+	Id          openapi_types.UUID `json:"id"`
+	Lines       []FulfillmentLine  `json:"lines"`
+
+	// LocationId Where it is packed.
+	LocationId openapi_types.UUID `json:"locationId"`
+	OrderId    openapi_types.UUID `json:"orderId"`
+	ShippedAt  *time.Time         `json:"shippedAt,omitempty"`
+
+	// State pending is packed, or is to be, and has not left.
+	State     FulfillmentState `json:"state"`
+	Tracking  []Tracking       `json:"tracking"`
+	UpdatedAt time.Time        `json:"updatedAt"`
+}
+
+// FulfillmentInput defines model for FulfillmentInput.
+type FulfillmentInput struct {
+	// Lines Everything that is in no package yet, unless set.
+	Lines *[]FulfillmentLine `json:"lines,omitempty"`
+
+	// LocationId Where it is packed; the first place that the order holds all of it in unless set.
+	LocationId *openapi_types.UUID `json:"locationId,omitempty"`
+
+	// Shipped Whether it is handed to its carrier already.
+	Shipped  *bool       `json:"shipped,omitempty"`
+	Tracking *[]Tracking `json:"tracking,omitempty"`
+}
+
+// FulfillmentLine defines model for FulfillmentLine.
+type FulfillmentLine struct {
+	// LineId The line of the order.
+	LineId   openapi_types.UUID `json:"lineId"`
+	Quantity int64              `json:"quantity"`
+}
+
+// FulfillmentList defines model for FulfillmentList.
+type FulfillmentList struct {
+	Fulfillments []Fulfillment `json:"fulfillments"`
+}
+
+// FulfillmentState pending is packed, or is to be, and has not left.
+type FulfillmentState string
+
 // Health defines model for Health.
 type Health struct {
 	// Status Example: ok
@@ -1380,24 +1510,54 @@ type OrderInput struct {
 
 // OrderLine defines model for OrderLine.
 type OrderLine struct {
-	Discount  string             `json:"discount"`
-	Id        openapi_types.UUID `json:"id"`
-	Options   map[string]string  `json:"options"`
-	ProductId openapi_types.UUID `json:"productId"`
-	Quantity  int64              `json:"quantity"`
-	Sku       string             `json:"sku"`
-	Subtotal  string             `json:"subtotal"`
-	Tax       string             `json:"tax"`
-	Title     string             `json:"title"`
-	Total     string             `json:"total"`
-	UnitPrice string             `json:"unitPrice"`
-	VariantId openapi_types.UUID `json:"variantId"`
+	// DeliveredQuantity How many have arrived.
+	DeliveredQuantity int64  `json:"deliveredQuantity"`
+	Discount          string `json:"discount"`
+
+	// FulfillableQuantity How many are in no package yet.
+	FulfillableQuantity int64              `json:"fulfillableQuantity"`
+	Id                  openapi_types.UUID `json:"id"`
+	Options             map[string]string  `json:"options"`
+	ProductId           openapi_types.UUID `json:"productId"`
+	Quantity            int64              `json:"quantity"`
+
+	// RefundedQuantity For how many the money was given back.
+	RefundedQuantity int64 `json:"refundedQuantity"`
+
+	// ReturnedQuantity How many came back.
+	ReturnedQuantity int64 `json:"returnedQuantity"`
+
+	// ShippedQuantity How many were handed to a carrier.
+	ShippedQuantity int64              `json:"shippedQuantity"`
+	Sku             string             `json:"sku"`
+	Subtotal        string             `json:"subtotal"`
+	Tax             string             `json:"tax"`
+	Title           string             `json:"title"`
+	Total           string             `json:"total"`
+	UnitPrice       string             `json:"unitPrice"`
+	VariantId       openapi_types.UUID `json:"variantId"`
 }
 
 // OrderPage defines model for OrderPage.
 type OrderPage struct {
 	NextCursor *string        `json:"nextCursor,omitempty"`
 	Orders     []OrderSummary `json:"orders"`
+}
+
+// OrderRefundInput At least one of lines, shipping and amount.
+type OrderRefundInput struct {
+	// Amount So much beside that, such as for a scratch.
+	Amount *string `json:"amount,omitempty"`
+
+	// Lines So much of these lines.
+	Lines  *[]FulfillmentLine `json:"lines,omitempty"`
+	Reason *string            `json:"reason,omitempty"`
+
+	// ReturnId The return that it is for.
+	ReturnId *openapi_types.UUID `json:"returnId,omitempty"`
+
+	// Shipping So much of what shipping cost, with its tax.
+	Shipping *string `json:"shipping,omitempty"`
 }
 
 // OrderState defines model for OrderState.
@@ -1744,9 +1904,52 @@ type QuantityInput struct {
 	Quantity int64 `json:"quantity"`
 }
 
+// ReceiveInput defines model for ReceiveInput.
+type ReceiveInput struct {
+	// Lines What came back; all of it, to be sold again, unless set.
+	Lines *[]ReceiveLine `json:"lines,omitempty"`
+
+	// LocationId Where it is put; the first location unless set.
+	LocationId *openapi_types.UUID `json:"locationId,omitempty"`
+
+	// Refund Whether what was paid for it is given back.
+	Refund *bool `json:"refund,omitempty"`
+}
+
+// ReceiveLine defines model for ReceiveLine.
+type ReceiveLine struct {
+	// LineId The line of the order.
+	LineId openapi_types.UUID `json:"lineId"`
+
+	// Restock How many can be sold again.
+	Restock *int64 `json:"restock,omitempty"`
+
+	// WriteOff How many can not.
+	WriteOff *int64 `json:"writeOff,omitempty"`
+}
+
 // RefreshInput defines model for RefreshInput.
 type RefreshInput struct {
 	RefreshToken string `json:"refreshToken"`
+}
+
+// Refund defines model for Refund.
+type Refund struct {
+	Amount    Money              `json:"amount"`
+	CreatedAt time.Time          `json:"createdAt"`
+	Id        openapi_types.UUID `json:"id"`
+	Lines     []RefundLine       `json:"lines"`
+	OrderId   openapi_types.UUID `json:"orderId"`
+
+	// Other What of the amount is for neither lines nor shipping.
+	Other  string  `json:"other"`
+	Reason *string `json:"reason,omitempty"`
+
+	// ReturnId The return that it is for.
+	ReturnId *openapi_types.UUID `json:"returnId,omitempty"`
+
+	// Shipping What of the amount is for shipping.
+	Shipping string `json:"shipping"`
 }
 
 // RefundInput defines model for RefundInput.
@@ -1754,6 +1957,20 @@ type RefundInput struct {
 	// Amount In the payment's currency.
 	Amount string  `json:"amount"`
 	Reason *string `json:"reason,omitempty"`
+}
+
+// RefundLine defines model for RefundLine.
+type RefundLine struct {
+	Amount string `json:"amount"`
+
+	// LineId The line of the order.
+	LineId   openapi_types.UUID `json:"lineId"`
+	Quantity int64              `json:"quantity"`
+}
+
+// RefundList defines model for RefundList.
+type RefundList struct {
+	Refunds []Refund `json:"refunds"`
 }
 
 // RegisterInput defines model for RegisterInput.
@@ -1768,6 +1985,67 @@ type ResetInput struct {
 	Password string `json:"password"`
 	Token    string `json:"token"`
 }
+
+// Return defines model for Return.
+type Return struct {
+	// Answer What the store says.
+	Answer    *string            `json:"answer,omitempty"`
+	CreatedAt time.Time          `json:"createdAt"`
+	Id        openapi_types.UUID `json:"id"`
+	Lines     []ReturnLine       `json:"lines"`
+
+	// Note What its buyer says.
+	Note      *string            `json:"note,omitempty"`
+	OrderId   openapi_types.UUID `json:"orderId"`
+	State     ReturnState        `json:"state"`
+	UpdatedAt time.Time          `json:"updatedAt"`
+}
+
+// ReturnAnswer defines model for ReturnAnswer.
+type ReturnAnswer struct {
+	// Text For its buyer, such as where to send it or why not.
+	Text *string `json:"text,omitempty"`
+}
+
+// ReturnInput defines model for ReturnInput.
+type ReturnInput struct {
+	Lines []ReturnLineInput `json:"lines"`
+	Note  *string           `json:"note,omitempty"`
+}
+
+// ReturnLine defines model for ReturnLine.
+type ReturnLine struct {
+	// LineId The line of the order.
+	LineId   openapi_types.UUID `json:"lineId"`
+	Quantity int64              `json:"quantity"`
+	Reason   ReturnReason       `json:"reason"`
+
+	// Restocked How many came back and can be sold again, once it is received.
+	Restocked int64 `json:"restocked"`
+
+	// WrittenOff How many came back and can not, once it is received.
+	WrittenOff int64 `json:"writtenOff"`
+}
+
+// ReturnLineInput defines model for ReturnLineInput.
+type ReturnLineInput struct {
+	// LineId The line of the order.
+	LineId   openapi_types.UUID `json:"lineId"`
+	Quantity int64              `json:"quantity"`
+	Reason   *ReturnReason      `json:"reason,omitempty"`
+}
+
+// ReturnPage defines model for ReturnPage.
+type ReturnPage struct {
+	NextCursor *string  `json:"nextCursor,omitempty"`
+	Returns    []Return `json:"returns"`
+}
+
+// ReturnReason defines model for ReturnReason.
+type ReturnReason string
+
+// ReturnState defines model for ReturnState.
+type ReturnState string
 
 // Role defines model for Role.
 type Role string
@@ -1843,6 +2121,12 @@ type Settings struct {
 
 	// ReverseCharge Whether businesses in other member states of the EU are charged no VAT.
 	ReverseCharge *bool `json:"reverseCharge,omitempty"`
+}
+
+// ShipInput defines model for ShipInput.
+type ShipInput struct {
+	// Tracking In place of what was said before; that stays unless set.
+	Tracking *[]Tracking `json:"tracking,omitempty"`
 }
 
 // ShippingMethod defines model for ShippingMethod.
@@ -2038,6 +2322,16 @@ type Totals struct {
 
 	// Total What is to be paid.
 	Total string `json:"total"`
+}
+
+// Tracking defines model for Tracking.
+type Tracking struct {
+	// Carrier Example: DHL
+	Carrier *string `json:"carrier,omitempty"`
+	Number  string  `json:"number"`
+
+	// Url Where the carrier says where it is, by http or https.
+	Url *string `json:"url,omitempty"`
 }
 
 // TransferFormat csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
@@ -2486,8 +2780,26 @@ type PlaceOrderParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// CreateFulfillmentParams defines parameters for CreateFulfillment.
+type CreateFulfillmentParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // AddOrderNoteParams defines parameters for AddOrderNote.
 type AddOrderNoteParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RefundOrderParams defines parameters for RefundOrder.
+type RefundOrderParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RequestReturnParams defines parameters for RequestReturn.
+type RequestReturnParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -2598,6 +2910,16 @@ type ListPromotionsParams struct {
 type CreatePromotionParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// ListReturnsParams defines parameters for ListReturns.
+type ListReturnsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor      `form:"cursor,omitempty" json:"cursor,omitempty"`
+	State  *ReturnState `form:"state,omitempty" json:"state,omitempty"`
 }
 
 // CreateShippingMethodParams defines parameters for CreateShippingMethod.
@@ -2713,6 +3035,12 @@ type ReplaceCollectionJSONRequestBody = CollectionInput
 // UpdateCustomerJSONRequestBody defines body for UpdateCustomer for application/json ContentType.
 type UpdateCustomerJSONRequestBody = CustomerUpdate
 
+// CancelFulfillmentJSONRequestBody defines body for CancelFulfillment for application/json ContentType.
+type CancelFulfillmentJSONRequestBody = CancelInput
+
+// ShipFulfillmentJSONRequestBody defines body for ShipFulfillment for application/json ContentType.
+type ShipFulfillmentJSONRequestBody = ShipInput
+
 // CreateImportJSONRequestBody defines body for CreateImport for application/json ContentType.
 type CreateImportJSONRequestBody = ImportInput
 
@@ -2746,8 +3074,17 @@ type PlaceOrderJSONRequestBody = OrderInput
 // CancelOrderJSONRequestBody defines body for CancelOrder for application/json ContentType.
 type CancelOrderJSONRequestBody = CancelInput
 
+// CreateFulfillmentJSONRequestBody defines body for CreateFulfillment for application/json ContentType.
+type CreateFulfillmentJSONRequestBody = FulfillmentInput
+
 // AddOrderNoteJSONRequestBody defines body for AddOrderNote for application/json ContentType.
 type AddOrderNoteJSONRequestBody = NoteInput
+
+// RefundOrderJSONRequestBody defines body for RefundOrder for application/json ContentType.
+type RefundOrderJSONRequestBody = OrderRefundInput
+
+// RequestReturnJSONRequestBody defines body for RequestReturn for application/json ContentType.
+type RequestReturnJSONRequestBody = ReturnInput
 
 // MoveOrderJSONRequestBody defines body for MoveOrder for application/json ContentType.
 type MoveOrderJSONRequestBody = TransitionInput
@@ -2772,6 +3109,18 @@ type CreatePromotionJSONRequestBody = PromotionInput
 
 // ReplacePromotionJSONRequestBody defines body for ReplacePromotion for application/json ContentType.
 type ReplacePromotionJSONRequestBody = PromotionInput
+
+// ApproveReturnJSONRequestBody defines body for ApproveReturn for application/json ContentType.
+type ApproveReturnJSONRequestBody = ReturnAnswer
+
+// CancelReturnJSONRequestBody defines body for CancelReturn for application/json ContentType.
+type CancelReturnJSONRequestBody = CancelInput
+
+// ReceiveReturnJSONRequestBody defines body for ReceiveReturn for application/json ContentType.
+type ReceiveReturnJSONRequestBody = ReceiveInput
+
+// RejectReturnJSONRequestBody defines body for RejectReturn for application/json ContentType.
+type RejectReturnJSONRequestBody = ReturnAnswer
 
 // ReplaceSettingsJSONRequestBody defines body for ReplaceSettings for application/json ContentType.
 type ReplaceSettingsJSONRequestBody = Settings
@@ -3276,6 +3625,54 @@ type ClientInterface interface {
 	// Corresponds with GET /exports/{kind} (the `ExportRecords` operationId).
 	ExportRecords(ctx context.Context, kind TransferKind, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetFulfillment Reads a package
+	//
+	// Corresponds with GET /fulfillments/{id} (the `GetFulfillment` operationId).
+	GetFulfillment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelFulfillmentWithBody Unpacks a package that has not arrived
+	//
+	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /fulfillments/{id}/cancel (the `CancelFulfillment` operationId).
+	CancelFulfillmentWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelFulfillment Unpacks a package that has not arrived
+	//
+	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /fulfillments/{id}/cancel (the `CancelFulfillment` operationId).
+	CancelFulfillment(ctx context.Context, id openapi_types.UUID, body CancelFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeliverFulfillment Notes that a package has arrived
+	//
+	// When all of the order has, the order is delivered.
+	//
+	// Corresponds with POST /fulfillments/{id}/deliver (the `DeliverFulfillment` operationId).
+	DeliverFulfillment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ShipFulfillmentWithBody Hands a package to its carrier
+	//
+	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /fulfillments/{id}/ship (the `ShipFulfillment` operationId).
+	ShipFulfillmentWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ShipFulfillment Hands a package to its carrier
+	//
+	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /fulfillments/{id}/ship (the `ShipFulfillment` operationId).
+	ShipFulfillment(ctx context.Context, id openapi_types.UUID, body ShipFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetHealth Says that the store answers, and which store it is
 	//
 	// Corresponds with GET /health (the `GetHealth` operationId).
@@ -3562,6 +3959,29 @@ type ClientInterface interface {
 	// Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
 	CancelOrder(ctx context.Context, id openapi_types.UUID, body CancelOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListFulfillments Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
+	//
+	// Corresponds with GET /orders/{id}/fulfillments (the `ListFulfillments` operationId).
+	ListFulfillments(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateFulfillmentWithBody Packs an order, or a part of it, in one place
+	//
+	// The order must be confirmed or processing, and is processing from then on. What is packed is held in the place that it is packed in; where the order held it elsewhere, that is moved as far as there is enough. With shipped it is handed over at once.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /orders/{id}/fulfillments (the `CreateFulfillment` operationId).
+	CreateFulfillmentWithBody(ctx context.Context, id openapi_types.UUID, params *CreateFulfillmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateFulfillment Packs an order, or a part of it, in one place
+	//
+	// The order must be confirmed or processing, and is processing from then on. What is packed is held in the place that it is packed in; where the order held it elsewhere, that is moved as far as there is enough. With shipped it is handed over at once.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /orders/{id}/fulfillments (the `CreateFulfillment` operationId).
+	CreateFulfillment(ctx context.Context, id openapi_types.UUID, params *CreateFulfillmentParams, body CreateFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AddOrderNoteWithBody Writes a note on an order
 	//
 	// Takes any type of body and a specified content type.
@@ -3575,6 +3995,52 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /orders/{id}/notes (the `AddOrderNote` operationId).
 	AddOrderNote(ctx context.Context, id openapi_types.UUID, params *AddOrderNoteParams, body AddOrderNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListRefunds Lists what was given back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+	//
+	// Corresponds with GET /orders/{id}/refunds (the `ListRefunds` operationId).
+	ListRefunds(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RefundOrderWithBody Gives money back for lines, for shipping, or an amount
+	//
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /orders/{id}/refunds (the `RefundOrder` operationId).
+	RefundOrderWithBody(ctx context.Context, id openapi_types.UUID, params *RefundOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RefundOrder Gives money back for lines, for shipping, or an amount
+	//
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /orders/{id}/refunds (the `RefundOrder` operationId).
+	RefundOrder(ctx context.Context, id openapi_types.UUID, params *RefundOrderParams, body RefundOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListOrderReturns Lists what is sent back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+	//
+	// Corresponds with GET /orders/{id}/returns (the `ListOrderReturns` operationId).
+	ListOrderReturns(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RequestReturnWithBody Asks to send back what was shipped, or a part of it
+	//
+	// Its buyer does, or staff on their behalf. No more can be asked for than was shipped and is not on its way back already.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /orders/{id}/returns (the `RequestReturn` operationId).
+	RequestReturnWithBody(ctx context.Context, id openapi_types.UUID, params *RequestReturnParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RequestReturn Asks to send back what was shipped, or a part of it
+	//
+	// Its buyer does, or staff on their behalf. No more can be asked for than was shipped and is not on its way back already.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /orders/{id}/returns (the `RequestReturn` operationId).
+	RequestReturn(ctx context.Context, id openapi_types.UUID, params *RequestReturnParams, body RequestReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListOrderTimeline Lists what happened to an order, oldest first
 	//
@@ -3749,6 +4215,76 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /promotions/{id} (the `ReplacePromotion` operationId).
 	ReplacePromotion(ctx context.Context, id openapi_types.UUID, body ReplacePromotionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListReturns Lists returns, the newest first
+	//
+	// Corresponds with GET /returns (the `ListReturns` operationId).
+	ListReturns(ctx context.Context, params *ListReturnsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetReturn Reads a return
+	//
+	// Corresponds with GET /returns/{id} (the `GetReturn` operationId).
+	GetReturn(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveReturnWithBody Has a buyer send back what they asked to
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
+	ApproveReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ApproveReturn Has a buyer send back what they asked to
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
+	ApproveReturn(ctx context.Context, id openapi_types.UUID, body ApproveReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelReturnWithBody Gives a return up that was not received, as its buyer or as staff
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
+	CancelReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelReturn Gives a return up that was not received, as its buyer or as staff
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
+	CancelReturn(ctx context.Context, id openapi_types.UUID, body CancelReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReceiveReturnWithBody Notes what came back, and puts it into the stock or writes it off
+	//
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /returns/{id}/receive (the `ReceiveReturn` operationId).
+	ReceiveReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReceiveReturn Notes what came back, and puts it into the stock or writes it off
+	//
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /returns/{id}/receive (the `ReceiveReturn` operationId).
+	ReceiveReturn(ctx context.Context, id openapi_types.UUID, body ReceiveReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RejectReturnWithBody Turns a return down
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
+	RejectReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RejectReturn Turns a return down
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
+	RejectReturn(ctx context.Context, id openapi_types.UUID, body RejectReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetSettings Reads the rules that the whole store has
 	//
@@ -4972,6 +5508,114 @@ func (c *Client) ExportRecords(ctx context.Context, kind TransferKind, params *E
 	return c.Client.Do(req)
 }
 
+// GetFulfillment Reads a package
+//
+// Corresponds with GET /fulfillments/{id} (the `GetFulfillment` operationId).
+func (c *Client) GetFulfillment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetFulfillmentRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelFulfillmentWithBody Unpacks a package that has not arrived
+//
+// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /fulfillments/{id}/cancel (the `CancelFulfillment` operationId).
+func (c *Client) CancelFulfillmentWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelFulfillmentRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelFulfillment Unpacks a package that has not arrived
+//
+// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /fulfillments/{id}/cancel (the `CancelFulfillment` operationId).
+func (c *Client) CancelFulfillment(ctx context.Context, id openapi_types.UUID, body CancelFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelFulfillmentRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeliverFulfillment Notes that a package has arrived
+//
+// When all of the order has, the order is delivered.
+//
+// Corresponds with POST /fulfillments/{id}/deliver (the `DeliverFulfillment` operationId).
+func (c *Client) DeliverFulfillment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeliverFulfillmentRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ShipFulfillmentWithBody Hands a package to its carrier
+//
+// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /fulfillments/{id}/ship (the `ShipFulfillment` operationId).
+func (c *Client) ShipFulfillmentWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewShipFulfillmentRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ShipFulfillment Hands a package to its carrier
+//
+// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /fulfillments/{id}/ship (the `ShipFulfillment` operationId).
+func (c *Client) ShipFulfillment(ctx context.Context, id openapi_types.UUID, body ShipFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewShipFulfillmentRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetHealth Says that the store answers, and which store it is
 //
 // Corresponds with GET /health (the `GetHealth` operationId).
@@ -5698,6 +6342,59 @@ func (c *Client) CancelOrder(ctx context.Context, id openapi_types.UUID, body Ca
 	return c.Client.Do(req)
 }
 
+// ListFulfillments Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
+//
+// Corresponds with GET /orders/{id}/fulfillments (the `ListFulfillments` operationId).
+func (c *Client) ListFulfillments(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFulfillmentsRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateFulfillmentWithBody Packs an order, or a part of it, in one place
+//
+// The order must be confirmed or processing, and is processing from then on. What is packed is held in the place that it is packed in; where the order held it elsewhere, that is moved as far as there is enough. With shipped it is handed over at once.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /orders/{id}/fulfillments (the `CreateFulfillment` operationId).
+func (c *Client) CreateFulfillmentWithBody(ctx context.Context, id openapi_types.UUID, params *CreateFulfillmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateFulfillmentRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateFulfillment Packs an order, or a part of it, in one place
+//
+// The order must be confirmed or processing, and is processing from then on. What is packed is held in the place that it is packed in; where the order held it elsewhere, that is moved as far as there is enough. With shipped it is handed over at once.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /orders/{id}/fulfillments (the `CreateFulfillment` operationId).
+func (c *Client) CreateFulfillment(ctx context.Context, id openapi_types.UUID, params *CreateFulfillmentParams, body CreateFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateFulfillmentRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // AddOrderNoteWithBody Writes a note on an order
 //
 // Takes any type of body and a specified content type.
@@ -5722,6 +6419,112 @@ func (c *Client) AddOrderNoteWithBody(ctx context.Context, id openapi_types.UUID
 // Corresponds with POST /orders/{id}/notes (the `AddOrderNote` operationId).
 func (c *Client) AddOrderNote(ctx context.Context, id openapi_types.UUID, params *AddOrderNoteParams, body AddOrderNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAddOrderNoteRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListRefunds Lists what was given back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+//
+// Corresponds with GET /orders/{id}/refunds (the `ListRefunds` operationId).
+func (c *Client) ListRefunds(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRefundsRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RefundOrderWithBody Gives money back for lines, for shipping, or an amount
+//
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /orders/{id}/refunds (the `RefundOrder` operationId).
+func (c *Client) RefundOrderWithBody(ctx context.Context, id openapi_types.UUID, params *RefundOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefundOrderRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RefundOrder Gives money back for lines, for shipping, or an amount
+//
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /orders/{id}/refunds (the `RefundOrder` operationId).
+func (c *Client) RefundOrder(ctx context.Context, id openapi_types.UUID, params *RefundOrderParams, body RefundOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRefundOrderRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListOrderReturns Lists what is sent back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+//
+// Corresponds with GET /orders/{id}/returns (the `ListOrderReturns` operationId).
+func (c *Client) ListOrderReturns(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListOrderReturnsRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RequestReturnWithBody Asks to send back what was shipped, or a part of it
+//
+// Its buyer does, or staff on their behalf. No more can be asked for than was shipped and is not on its way back already.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /orders/{id}/returns (the `RequestReturn` operationId).
+func (c *Client) RequestReturnWithBody(ctx context.Context, id openapi_types.UUID, params *RequestReturnParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRequestReturnRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RequestReturn Asks to send back what was shipped, or a part of it
+//
+// Its buyer does, or staff on their behalf. No more can be asked for than was shipped and is not on its way back already.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /orders/{id}/returns (the `RequestReturn` operationId).
+func (c *Client) RequestReturn(ctx context.Context, id openapi_types.UUID, params *RequestReturnParams, body RequestReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRequestReturnRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6156,6 +6959,176 @@ func (c *Client) ReplacePromotionWithBody(ctx context.Context, id openapi_types.
 // Corresponds with PUT /promotions/{id} (the `ReplacePromotion` operationId).
 func (c *Client) ReplacePromotion(ctx context.Context, id openapi_types.UUID, body ReplacePromotionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewReplacePromotionRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListReturns Lists returns, the newest first
+//
+// Corresponds with GET /returns (the `ListReturns` operationId).
+func (c *Client) ListReturns(ctx context.Context, params *ListReturnsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListReturnsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetReturn Reads a return
+//
+// Corresponds with GET /returns/{id} (the `GetReturn` operationId).
+func (c *Client) GetReturn(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetReturnRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveReturnWithBody Has a buyer send back what they asked to
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
+func (c *Client) ApproveReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveReturnRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ApproveReturn Has a buyer send back what they asked to
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
+func (c *Client) ApproveReturn(ctx context.Context, id openapi_types.UUID, body ApproveReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewApproveReturnRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelReturnWithBody Gives a return up that was not received, as its buyer or as staff
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
+func (c *Client) CancelReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelReturnRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelReturn Gives a return up that was not received, as its buyer or as staff
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
+func (c *Client) CancelReturn(ctx context.Context, id openapi_types.UUID, body CancelReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelReturnRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReceiveReturnWithBody Notes what came back, and puts it into the stock or writes it off
+//
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /returns/{id}/receive (the `ReceiveReturn` operationId).
+func (c *Client) ReceiveReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveReturnRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ReceiveReturn Notes what came back, and puts it into the stock or writes it off
+//
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /returns/{id}/receive (the `ReceiveReturn` operationId).
+func (c *Client) ReceiveReturn(ctx context.Context, id openapi_types.UUID, body ReceiveReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveReturnRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RejectReturnWithBody Turns a return down
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
+func (c *Client) RejectReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRejectReturnRequestWithBody(c.Server, id, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RejectReturn Turns a return down
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
+func (c *Client) RejectReturn(ctx context.Context, id openapi_types.UUID, body RejectReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRejectReturnRequest(c.Server, id, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8703,6 +9676,168 @@ func NewExportRecordsRequest(server string, kind TransferKind, params *ExportRec
 	return req, nil
 }
 
+// NewGetFulfillmentRequest constructs an http.Request for the GetFulfillment method
+func NewGetFulfillmentRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/fulfillments/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCancelFulfillmentRequest calls the generic CancelFulfillment builder with application/json body
+func NewCancelFulfillmentRequest(server string, id openapi_types.UUID, body CancelFulfillmentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCancelFulfillmentRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewCancelFulfillmentRequestWithBody constructs an http.Request for the CancelFulfillment method, with any body, and a specified content type
+func NewCancelFulfillmentRequestWithBody(server string, id openapi_types.UUID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/fulfillments/%s/cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDeliverFulfillmentRequest constructs an http.Request for the DeliverFulfillment method
+func NewDeliverFulfillmentRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/fulfillments/%s/deliver", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewShipFulfillmentRequest calls the generic ShipFulfillment builder with application/json body
+func NewShipFulfillmentRequest(server string, id openapi_types.UUID, body ShipFulfillmentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewShipFulfillmentRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewShipFulfillmentRequestWithBody constructs an http.Request for the ShipFulfillment method, with any body, and a specified content type
+func NewShipFulfillmentRequestWithBody(server string, id openapi_types.UUID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/fulfillments/%s/ship", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetHealthRequest constructs an http.Request for the GetHealth method
 func NewGetHealthRequest(server string) (*http.Request, error) {
 	var err error
@@ -10300,6 +11435,102 @@ func NewCancelOrderRequestWithBody(server string, id openapi_types.UUID, content
 	return req, nil
 }
 
+// NewListFulfillmentsRequest constructs an http.Request for the ListFulfillments method
+func NewListFulfillmentsRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/orders/%s/fulfillments", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateFulfillmentRequest calls the generic CreateFulfillment builder with application/json body
+func NewCreateFulfillmentRequest(server string, id openapi_types.UUID, params *CreateFulfillmentParams, body CreateFulfillmentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateFulfillmentRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewCreateFulfillmentRequestWithBody constructs an http.Request for the CreateFulfillment method, with any body, and a specified content type
+func NewCreateFulfillmentRequestWithBody(server string, id openapi_types.UUID, params *CreateFulfillmentParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/orders/%s/fulfillments", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewAddOrderNoteRequest calls the generic AddOrderNote builder with application/json body
 func NewAddOrderNoteRequest(server string, id openapi_types.UUID, params *AddOrderNoteParams, body AddOrderNoteJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -10328,6 +11559,198 @@ func NewAddOrderNoteRequestWithBody(server string, id openapi_types.UUID, params
 	}
 
 	operationPath := fmt.Sprintf("/orders/%s/notes", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListRefundsRequest constructs an http.Request for the ListRefunds method
+func NewListRefundsRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/orders/%s/refunds", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRefundOrderRequest calls the generic RefundOrder builder with application/json body
+func NewRefundOrderRequest(server string, id openapi_types.UUID, params *RefundOrderParams, body RefundOrderJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRefundOrderRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewRefundOrderRequestWithBody constructs an http.Request for the RefundOrder method, with any body, and a specified content type
+func NewRefundOrderRequestWithBody(server string, id openapi_types.UUID, params *RefundOrderParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/orders/%s/refunds", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListOrderReturnsRequest constructs an http.Request for the ListOrderReturns method
+func NewListOrderReturnsRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/orders/%s/returns", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRequestReturnRequest calls the generic RequestReturn builder with application/json body
+func NewRequestReturnRequest(server string, id openapi_types.UUID, params *RequestReturnParams, body RequestReturnJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRequestReturnRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewRequestReturnRequestWithBody constructs an http.Request for the RequestReturn method, with any body, and a specified content type
+func NewRequestReturnRequestWithBody(server string, id openapi_types.UUID, params *RequestReturnParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/orders/%s/returns", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -11448,6 +12871,306 @@ func NewReplacePromotionRequestWithBody(server string, id openapi_types.UUID, co
 	}
 
 	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListReturnsRequest constructs an http.Request for the ListReturns method
+func NewListReturnsRequest(server string, params *ListReturnsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/returns")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetReturnRequest constructs an http.Request for the GetReturn method
+func NewGetReturnRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/returns/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewApproveReturnRequest calls the generic ApproveReturn builder with application/json body
+func NewApproveReturnRequest(server string, id openapi_types.UUID, body ApproveReturnJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewApproveReturnRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewApproveReturnRequestWithBody constructs an http.Request for the ApproveReturn method, with any body, and a specified content type
+func NewApproveReturnRequestWithBody(server string, id openapi_types.UUID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/returns/%s/approve", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCancelReturnRequest calls the generic CancelReturn builder with application/json body
+func NewCancelReturnRequest(server string, id openapi_types.UUID, body CancelReturnJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCancelReturnRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewCancelReturnRequestWithBody constructs an http.Request for the CancelReturn method, with any body, and a specified content type
+func NewCancelReturnRequestWithBody(server string, id openapi_types.UUID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/returns/%s/cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewReceiveReturnRequest calls the generic ReceiveReturn builder with application/json body
+func NewReceiveReturnRequest(server string, id openapi_types.UUID, body ReceiveReturnJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReceiveReturnRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewReceiveReturnRequestWithBody constructs an http.Request for the ReceiveReturn method, with any body, and a specified content type
+func NewReceiveReturnRequestWithBody(server string, id openapi_types.UUID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/returns/%s/receive", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRejectReturnRequest calls the generic RejectReturn builder with application/json body
+func NewRejectReturnRequest(server string, id openapi_types.UUID, body RejectReturnJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRejectReturnRequestWithBody(server, id, "application/json", bodyReader)
+}
+
+// NewRejectReturnRequestWithBody constructs an http.Request for the RejectReturn method, with any body, and a specified content type
+func NewRejectReturnRequestWithBody(server string, id openapi_types.UUID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/returns/%s/reject", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -13143,6 +14866,58 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /exports/{kind} (the `ExportRecords` operationId).
 	ExportRecordsWithResponse(ctx context.Context, kind TransferKind, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*ExportRecordsResponse, error)
 
+	// GetFulfillmentWithResponse Reads a package
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /fulfillments/{id} (the `GetFulfillment` operationId).
+	GetFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetFulfillmentResponse, error)
+
+	// CancelFulfillmentWithBodyWithResponse Unpacks a package that has not arrived
+	//
+	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /fulfillments/{id}/cancel (the `CancelFulfillment` operationId).
+	CancelFulfillmentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelFulfillmentResponse, error)
+
+	// CancelFulfillmentWithResponse Unpacks a package that has not arrived
+	//
+	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /fulfillments/{id}/cancel (the `CancelFulfillment` operationId).
+	CancelFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, body CancelFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelFulfillmentResponse, error)
+
+	// DeliverFulfillmentWithResponse Notes that a package has arrived
+	//
+	// When all of the order has, the order is delivered.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /fulfillments/{id}/deliver (the `DeliverFulfillment` operationId).
+	DeliverFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*DeliverFulfillmentResponse, error)
+
+	// ShipFulfillmentWithBodyWithResponse Hands a package to its carrier
+	//
+	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /fulfillments/{id}/ship (the `ShipFulfillment` operationId).
+	ShipFulfillmentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ShipFulfillmentResponse, error)
+
+	// ShipFulfillmentWithResponse Hands a package to its carrier
+	//
+	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /fulfillments/{id}/ship (the `ShipFulfillment` operationId).
+	ShipFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, body ShipFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*ShipFulfillmentResponse, error)
+
 	// GetHealthWithResponse Says that the store answers, and which store it is
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13471,6 +15246,31 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
 	CancelOrderWithResponse(ctx context.Context, id openapi_types.UUID, body CancelOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelOrderResponse, error)
 
+	// ListFulfillmentsWithResponse Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /orders/{id}/fulfillments (the `ListFulfillments` operationId).
+	ListFulfillmentsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListFulfillmentsResponse, error)
+
+	// CreateFulfillmentWithBodyWithResponse Packs an order, or a part of it, in one place
+	//
+	// The order must be confirmed or processing, and is processing from then on. What is packed is held in the place that it is packed in; where the order held it elsewhere, that is moved as far as there is enough. With shipped it is handed over at once.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/fulfillments (the `CreateFulfillment` operationId).
+	CreateFulfillmentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *CreateFulfillmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFulfillmentResponse, error)
+
+	// CreateFulfillmentWithResponse Packs an order, or a part of it, in one place
+	//
+	// The order must be confirmed or processing, and is processing from then on. What is packed is held in the place that it is packed in; where the order held it elsewhere, that is moved as far as there is enough. With shipped it is handed over at once.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/fulfillments (the `CreateFulfillment` operationId).
+	CreateFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, params *CreateFulfillmentParams, body CreateFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFulfillmentResponse, error)
+
 	// AddOrderNoteWithBodyWithResponse Writes a note on an order
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -13484,6 +15284,56 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /orders/{id}/notes (the `AddOrderNote` operationId).
 	AddOrderNoteWithResponse(ctx context.Context, id openapi_types.UUID, params *AddOrderNoteParams, body AddOrderNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*AddOrderNoteResponse, error)
+
+	// ListRefundsWithResponse Lists what was given back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /orders/{id}/refunds (the `ListRefunds` operationId).
+	ListRefundsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListRefundsResponse, error)
+
+	// RefundOrderWithBodyWithResponse Gives money back for lines, for shipping, or an amount
+	//
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/refunds (the `RefundOrder` operationId).
+	RefundOrderWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *RefundOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefundOrderResponse, error)
+
+	// RefundOrderWithResponse Gives money back for lines, for shipping, or an amount
+	//
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/refunds (the `RefundOrder` operationId).
+	RefundOrderWithResponse(ctx context.Context, id openapi_types.UUID, params *RefundOrderParams, body RefundOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*RefundOrderResponse, error)
+
+	// ListOrderReturnsWithResponse Lists what is sent back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /orders/{id}/returns (the `ListOrderReturns` operationId).
+	ListOrderReturnsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListOrderReturnsResponse, error)
+
+	// RequestReturnWithBodyWithResponse Asks to send back what was shipped, or a part of it
+	//
+	// Its buyer does, or staff on their behalf. No more can be asked for than was shipped and is not on its way back already.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/returns (the `RequestReturn` operationId).
+	RequestReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *RequestReturnParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RequestReturnResponse, error)
+
+	// RequestReturnWithResponse Asks to send back what was shipped, or a part of it
+	//
+	// Its buyer does, or staff on their behalf. No more can be asked for than was shipped and is not on its way back already.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/returns (the `RequestReturn` operationId).
+	RequestReturnWithResponse(ctx context.Context, id openapi_types.UUID, params *RequestReturnParams, body RequestReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*RequestReturnResponse, error)
 
 	// ListOrderTimelineWithResponse Lists what happened to an order, oldest first
 	//
@@ -13678,6 +15528,80 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /promotions/{id} (the `ReplacePromotion` operationId).
 	ReplacePromotionWithResponse(ctx context.Context, id openapi_types.UUID, body ReplacePromotionJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplacePromotionResponse, error)
+
+	// ListReturnsWithResponse Lists returns, the newest first
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /returns (the `ListReturns` operationId).
+	ListReturnsWithResponse(ctx context.Context, params *ListReturnsParams, reqEditors ...RequestEditorFn) (*ListReturnsResponse, error)
+
+	// GetReturnWithResponse Reads a return
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /returns/{id} (the `GetReturn` operationId).
+	GetReturnWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetReturnResponse, error)
+
+	// ApproveReturnWithBodyWithResponse Has a buyer send back what they asked to
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
+	ApproveReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveReturnResponse, error)
+
+	// ApproveReturnWithResponse Has a buyer send back what they asked to
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
+	ApproveReturnWithResponse(ctx context.Context, id openapi_types.UUID, body ApproveReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveReturnResponse, error)
+
+	// CancelReturnWithBodyWithResponse Gives a return up that was not received, as its buyer or as staff
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
+	CancelReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelReturnResponse, error)
+
+	// CancelReturnWithResponse Gives a return up that was not received, as its buyer or as staff
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
+	CancelReturnWithResponse(ctx context.Context, id openapi_types.UUID, body CancelReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelReturnResponse, error)
+
+	// ReceiveReturnWithBodyWithResponse Notes what came back, and puts it into the stock or writes it off
+	//
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/receive (the `ReceiveReturn` operationId).
+	ReceiveReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveReturnResponse, error)
+
+	// ReceiveReturnWithResponse Notes what came back, and puts it into the stock or writes it off
+	//
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/receive (the `ReceiveReturn` operationId).
+	ReceiveReturnWithResponse(ctx context.Context, id openapi_types.UUID, body ReceiveReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveReturnResponse, error)
+
+	// RejectReturnWithBodyWithResponse Turns a return down
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
+	RejectReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RejectReturnResponse, error)
+
+	// RejectReturnWithResponse Turns a return down
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
+	RejectReturnWithResponse(ctx context.Context, id openapi_types.UUID, body RejectReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*RejectReturnResponse, error)
 
 	// GetSettingsWithResponse Reads the rules that the whole store has
 	//
@@ -15852,6 +17776,198 @@ func (r ExportRecordsResponse) ContentType() string {
 	return ""
 }
 
+type GetFulfillmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Fulfillment
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetFulfillmentResponse) GetJSON200() *Fulfillment {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetFulfillmentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetFulfillmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetFulfillmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetFulfillmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetFulfillmentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelFulfillmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Fulfillment
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CancelFulfillmentResponse) GetJSON200() *Fulfillment {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelFulfillmentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelFulfillmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelFulfillmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelFulfillmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelFulfillmentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeliverFulfillmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Fulfillment
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeliverFulfillmentResponse) GetJSON200() *Fulfillment {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeliverFulfillmentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeliverFulfillmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeliverFulfillmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeliverFulfillmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeliverFulfillmentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ShipFulfillmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Fulfillment
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ShipFulfillmentResponse) GetJSON200() *Fulfillment {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ShipFulfillmentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ShipFulfillmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ShipFulfillmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ShipFulfillmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ShipFulfillmentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetHealthResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17440,6 +19556,110 @@ func (r CancelOrderResponse) ContentType() string {
 	return ""
 }
 
+type ListFulfillmentsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FulfillmentList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFulfillmentsResponse) GetJSON200() *FulfillmentList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFulfillmentsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFulfillmentsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFulfillmentsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFulfillmentsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFulfillmentsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CreateFulfillmentResponse201Headers the declared response headers of an HTTP 201 response for CreateFulfillment
+type CreateFulfillmentResponse201Headers struct {
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type CreateFulfillmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Fulfillment
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *CreateFulfillmentResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateFulfillmentResponse) GetJSON201() *Fulfillment {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateFulfillmentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateFulfillmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateFulfillmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateFulfillmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateFulfillmentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // AddOrderNoteResponse201Headers the declared response headers of an HTTP 201 response for AddOrderNote
 type AddOrderNoteResponse201Headers struct {
 	IdempotencyReplayed *string
@@ -17489,6 +19709,213 @@ func (r AddOrderNoteResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AddOrderNoteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListRefundsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RefundList
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRefundsResponse) GetJSON200() *RefundList {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListRefundsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRefundsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRefundsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRefundsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRefundsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RefundOrderResponse201Headers the declared response headers of an HTTP 201 response for RefundOrder
+type RefundOrderResponse201Headers struct {
+	IdempotencyReplayed *string
+}
+
+type RefundOrderResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Refund
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *RefundOrderResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r RefundOrderResponse) GetJSON201() *Refund {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RefundOrderResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RefundOrderResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RefundOrderResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RefundOrderResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RefundOrderResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListOrderReturnsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReturnPage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListOrderReturnsResponse) GetJSON200() *ReturnPage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListOrderReturnsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListOrderReturnsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListOrderReturnsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListOrderReturnsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListOrderReturnsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RequestReturnResponse201Headers the declared response headers of an HTTP 201 response for RequestReturn
+type RequestReturnResponse201Headers struct {
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type RequestReturnResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Return
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *RequestReturnResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r RequestReturnResponse) GetJSON201() *Return {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RequestReturnResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RequestReturnResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RequestReturnResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RequestReturnResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RequestReturnResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18390,6 +20817,294 @@ func (r ReplacePromotionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ReplacePromotionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListReturnsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReturnPage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListReturnsResponse) GetJSON200() *ReturnPage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListReturnsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListReturnsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListReturnsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListReturnsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListReturnsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetReturnResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Return
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetReturnResponse) GetJSON200() *Return {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetReturnResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetReturnResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetReturnResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetReturnResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetReturnResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ApproveReturnResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Return
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ApproveReturnResponse) GetJSON200() *Return {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ApproveReturnResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ApproveReturnResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ApproveReturnResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ApproveReturnResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ApproveReturnResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelReturnResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Return
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CancelReturnResponse) GetJSON200() *Return {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelReturnResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelReturnResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelReturnResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelReturnResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelReturnResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ReceiveReturnResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Return
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ReceiveReturnResponse) GetJSON200() *Return {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ReceiveReturnResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ReceiveReturnResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ReceiveReturnResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReceiveReturnResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ReceiveReturnResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RejectReturnResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Return
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RejectReturnResponse) GetJSON200() *Return {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RejectReturnResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RejectReturnResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RejectReturnResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RejectReturnResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RejectReturnResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20538,6 +23253,94 @@ func (c *ClientWithResponses) ExportRecordsWithResponse(ctx context.Context, kin
 	return ParseExportRecordsResponse(rsp)
 }
 
+// GetFulfillmentWithResponse Reads a package
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /fulfillments/{id} (the `GetFulfillment` operationId).
+func (c *ClientWithResponses) GetFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetFulfillmentResponse, error) {
+	rsp, err := c.GetFulfillment(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetFulfillmentResponse(rsp)
+}
+
+// CancelFulfillmentWithBodyWithResponse Unpacks a package that has not arrived
+//
+// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /fulfillments/{id}/cancel (the `CancelFulfillment` operationId).
+func (c *ClientWithResponses) CancelFulfillmentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelFulfillmentResponse, error) {
+	rsp, err := c.CancelFulfillmentWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelFulfillmentResponse(rsp)
+}
+
+// CancelFulfillmentWithResponse Unpacks a package that has not arrived
+//
+// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /fulfillments/{id}/cancel (the `CancelFulfillment` operationId).
+func (c *ClientWithResponses) CancelFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, body CancelFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelFulfillmentResponse, error) {
+	rsp, err := c.CancelFulfillment(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelFulfillmentResponse(rsp)
+}
+
+// DeliverFulfillmentWithResponse Notes that a package has arrived
+//
+// When all of the order has, the order is delivered.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /fulfillments/{id}/deliver (the `DeliverFulfillment` operationId).
+func (c *ClientWithResponses) DeliverFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*DeliverFulfillmentResponse, error) {
+	rsp, err := c.DeliverFulfillment(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeliverFulfillmentResponse(rsp)
+}
+
+// ShipFulfillmentWithBodyWithResponse Hands a package to its carrier
+//
+// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /fulfillments/{id}/ship (the `ShipFulfillment` operationId).
+func (c *ClientWithResponses) ShipFulfillmentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ShipFulfillmentResponse, error) {
+	rsp, err := c.ShipFulfillmentWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseShipFulfillmentResponse(rsp)
+}
+
+// ShipFulfillmentWithResponse Hands a package to its carrier
+//
+// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /fulfillments/{id}/ship (the `ShipFulfillment` operationId).
+func (c *ClientWithResponses) ShipFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, body ShipFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*ShipFulfillmentResponse, error) {
+	rsp, err := c.ShipFulfillment(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseShipFulfillmentResponse(rsp)
+}
+
 // GetHealthWithResponse Says that the store answers, and which store it is
 //
 // Returns a wrapper object for the known response body format(s).
@@ -21130,6 +23933,49 @@ func (c *ClientWithResponses) CancelOrderWithResponse(ctx context.Context, id op
 	return ParseCancelOrderResponse(rsp)
 }
 
+// ListFulfillmentsWithResponse Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /orders/{id}/fulfillments (the `ListFulfillments` operationId).
+func (c *ClientWithResponses) ListFulfillmentsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListFulfillmentsResponse, error) {
+	rsp, err := c.ListFulfillments(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFulfillmentsResponse(rsp)
+}
+
+// CreateFulfillmentWithBodyWithResponse Packs an order, or a part of it, in one place
+//
+// The order must be confirmed or processing, and is processing from then on. What is packed is held in the place that it is packed in; where the order held it elsewhere, that is moved as far as there is enough. With shipped it is handed over at once.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/fulfillments (the `CreateFulfillment` operationId).
+func (c *ClientWithResponses) CreateFulfillmentWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *CreateFulfillmentParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateFulfillmentResponse, error) {
+	rsp, err := c.CreateFulfillmentWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateFulfillmentResponse(rsp)
+}
+
+// CreateFulfillmentWithResponse Packs an order, or a part of it, in one place
+//
+// The order must be confirmed or processing, and is processing from then on. What is packed is held in the place that it is packed in; where the order held it elsewhere, that is moved as far as there is enough. With shipped it is handed over at once.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/fulfillments (the `CreateFulfillment` operationId).
+func (c *ClientWithResponses) CreateFulfillmentWithResponse(ctx context.Context, id openapi_types.UUID, params *CreateFulfillmentParams, body CreateFulfillmentJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateFulfillmentResponse, error) {
+	rsp, err := c.CreateFulfillment(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateFulfillmentResponse(rsp)
+}
+
 // AddOrderNoteWithBodyWithResponse Writes a note on an order
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -21154,6 +24000,92 @@ func (c *ClientWithResponses) AddOrderNoteWithResponse(ctx context.Context, id o
 		return nil, err
 	}
 	return ParseAddOrderNoteResponse(rsp)
+}
+
+// ListRefundsWithResponse Lists what was given back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /orders/{id}/refunds (the `ListRefunds` operationId).
+func (c *ClientWithResponses) ListRefundsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListRefundsResponse, error) {
+	rsp, err := c.ListRefunds(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRefundsResponse(rsp)
+}
+
+// RefundOrderWithBodyWithResponse Gives money back for lines, for shipping, or an amount
+//
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/refunds (the `RefundOrder` operationId).
+func (c *ClientWithResponses) RefundOrderWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *RefundOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RefundOrderResponse, error) {
+	rsp, err := c.RefundOrderWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRefundOrderResponse(rsp)
+}
+
+// RefundOrderWithResponse Gives money back for lines, for shipping, or an amount
+//
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/refunds (the `RefundOrder` operationId).
+func (c *ClientWithResponses) RefundOrderWithResponse(ctx context.Context, id openapi_types.UUID, params *RefundOrderParams, body RefundOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*RefundOrderResponse, error) {
+	rsp, err := c.RefundOrder(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRefundOrderResponse(rsp)
+}
+
+// ListOrderReturnsWithResponse Lists what is sent back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /orders/{id}/returns (the `ListOrderReturns` operationId).
+func (c *ClientWithResponses) ListOrderReturnsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListOrderReturnsResponse, error) {
+	rsp, err := c.ListOrderReturns(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListOrderReturnsResponse(rsp)
+}
+
+// RequestReturnWithBodyWithResponse Asks to send back what was shipped, or a part of it
+//
+// Its buyer does, or staff on their behalf. No more can be asked for than was shipped and is not on its way back already.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/returns (the `RequestReturn` operationId).
+func (c *ClientWithResponses) RequestReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *RequestReturnParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RequestReturnResponse, error) {
+	rsp, err := c.RequestReturnWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRequestReturnResponse(rsp)
+}
+
+// RequestReturnWithResponse Asks to send back what was shipped, or a part of it
+//
+// Its buyer does, or staff on their behalf. No more can be asked for than was shipped and is not on its way back already.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/returns (the `RequestReturn` operationId).
+func (c *ClientWithResponses) RequestReturnWithResponse(ctx context.Context, id openapi_types.UUID, params *RequestReturnParams, body RequestReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*RequestReturnResponse, error) {
+	rsp, err := c.RequestReturn(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRequestReturnResponse(rsp)
 }
 
 // ListOrderTimelineWithResponse Lists what happened to an order, oldest first
@@ -21504,6 +24436,140 @@ func (c *ClientWithResponses) ReplacePromotionWithResponse(ctx context.Context, 
 		return nil, err
 	}
 	return ParseReplacePromotionResponse(rsp)
+}
+
+// ListReturnsWithResponse Lists returns, the newest first
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /returns (the `ListReturns` operationId).
+func (c *ClientWithResponses) ListReturnsWithResponse(ctx context.Context, params *ListReturnsParams, reqEditors ...RequestEditorFn) (*ListReturnsResponse, error) {
+	rsp, err := c.ListReturns(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListReturnsResponse(rsp)
+}
+
+// GetReturnWithResponse Reads a return
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /returns/{id} (the `GetReturn` operationId).
+func (c *ClientWithResponses) GetReturnWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*GetReturnResponse, error) {
+	rsp, err := c.GetReturn(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetReturnResponse(rsp)
+}
+
+// ApproveReturnWithBodyWithResponse Has a buyer send back what they asked to
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
+func (c *ClientWithResponses) ApproveReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveReturnResponse, error) {
+	rsp, err := c.ApproveReturnWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveReturnResponse(rsp)
+}
+
+// ApproveReturnWithResponse Has a buyer send back what they asked to
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
+func (c *ClientWithResponses) ApproveReturnWithResponse(ctx context.Context, id openapi_types.UUID, body ApproveReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*ApproveReturnResponse, error) {
+	rsp, err := c.ApproveReturn(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseApproveReturnResponse(rsp)
+}
+
+// CancelReturnWithBodyWithResponse Gives a return up that was not received, as its buyer or as staff
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
+func (c *ClientWithResponses) CancelReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelReturnResponse, error) {
+	rsp, err := c.CancelReturnWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelReturnResponse(rsp)
+}
+
+// CancelReturnWithResponse Gives a return up that was not received, as its buyer or as staff
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
+func (c *ClientWithResponses) CancelReturnWithResponse(ctx context.Context, id openapi_types.UUID, body CancelReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelReturnResponse, error) {
+	rsp, err := c.CancelReturn(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelReturnResponse(rsp)
+}
+
+// ReceiveReturnWithBodyWithResponse Notes what came back, and puts it into the stock or writes it off
+//
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/receive (the `ReceiveReturn` operationId).
+func (c *ClientWithResponses) ReceiveReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ReceiveReturnResponse, error) {
+	rsp, err := c.ReceiveReturnWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReceiveReturnResponse(rsp)
+}
+
+// ReceiveReturnWithResponse Notes what came back, and puts it into the stock or writes it off
+//
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/receive (the `ReceiveReturn` operationId).
+func (c *ClientWithResponses) ReceiveReturnWithResponse(ctx context.Context, id openapi_types.UUID, body ReceiveReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*ReceiveReturnResponse, error) {
+	rsp, err := c.ReceiveReturn(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReceiveReturnResponse(rsp)
+}
+
+// RejectReturnWithBodyWithResponse Turns a return down
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
+func (c *ClientWithResponses) RejectReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RejectReturnResponse, error) {
+	rsp, err := c.RejectReturnWithBody(ctx, id, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRejectReturnResponse(rsp)
+}
+
+// RejectReturnWithResponse Turns a return down
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
+func (c *ClientWithResponses) RejectReturnWithResponse(ctx context.Context, id openapi_types.UUID, body RejectReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*RejectReturnResponse, error) {
+	rsp, err := c.RejectReturn(ctx, id, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRejectReturnResponse(rsp)
 }
 
 // GetSettingsWithResponse Reads the rules that the whole store has
@@ -23372,6 +26438,138 @@ func ParseExportRecordsResponse(rsp *http.Response) (*ExportRecordsResponse, err
 	return response, nil
 }
 
+// ParseGetFulfillmentResponse parses an HTTP response from a GetFulfillmentWithResponse call
+func ParseGetFulfillmentResponse(rsp *http.Response) (*GetFulfillmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetFulfillmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Fulfillment
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCancelFulfillmentResponse parses an HTTP response from a CancelFulfillmentWithResponse call
+func ParseCancelFulfillmentResponse(rsp *http.Response) (*CancelFulfillmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelFulfillmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Fulfillment
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeliverFulfillmentResponse parses an HTTP response from a DeliverFulfillmentWithResponse call
+func ParseDeliverFulfillmentResponse(rsp *http.Response) (*DeliverFulfillmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeliverFulfillmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Fulfillment
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseShipFulfillmentResponse parses an HTTP response from a ShipFulfillmentWithResponse call
+func ParseShipFulfillmentResponse(rsp *http.Response) (*ShipFulfillmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ShipFulfillmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Fulfillment
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetHealthResponse parses an HTTP response from a GetHealthWithResponse call
 func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -24540,6 +27738,92 @@ func ParseCancelOrderResponse(rsp *http.Response) (*CancelOrderResponse, error) 
 	return response, nil
 }
 
+// ParseListFulfillmentsResponse parses an HTTP response from a ListFulfillmentsWithResponse call
+func ParseListFulfillmentsResponse(rsp *http.Response) (*ListFulfillmentsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFulfillmentsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FulfillmentList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateFulfillmentResponse parses an HTTP response from a CreateFulfillmentWithResponse call
+func ParseCreateFulfillmentResponse(rsp *http.Response) (*CreateFulfillmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateFulfillmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Fulfillment
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers CreateFulfillmentResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseAddOrderNoteResponse parses an HTTP response from a AddOrderNoteWithResponse call
 func ParseAddOrderNoteResponse(rsp *http.Response) (*AddOrderNoteResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -24579,6 +27863,171 @@ func ParseAddOrderNoteResponse(rsp *http.Response) (*AddOrderNoteResponse, error
 				return nil, err
 			}
 			headers.IdempotencyReplayed = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListRefundsResponse parses an HTTP response from a ListRefundsWithResponse call
+func ParseListRefundsResponse(rsp *http.Response) (*ListRefundsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRefundsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RefundList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRefundOrderResponse parses an HTTP response from a RefundOrderWithResponse call
+func ParseRefundOrderResponse(rsp *http.Response) (*RefundOrderResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RefundOrderResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Refund
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers RefundOrderResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListOrderReturnsResponse parses an HTTP response from a ListOrderReturnsWithResponse call
+func ParseListOrderReturnsResponse(rsp *http.Response) (*ListOrderReturnsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListOrderReturnsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReturnPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRequestReturnResponse parses an HTTP response from a RequestReturnWithResponse call
+func ParseRequestReturnResponse(rsp *http.Response) (*RequestReturnResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RequestReturnResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Return
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers RequestReturnResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
 		}
 		response.Headers201 = &headers
 	}
@@ -25266,6 +28715,204 @@ func ParseReplacePromotionResponse(rsp *http.Response) (*ReplacePromotionRespons
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Promotion
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListReturnsResponse parses an HTTP response from a ListReturnsWithResponse call
+func ParseListReturnsResponse(rsp *http.Response) (*ListReturnsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListReturnsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReturnPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetReturnResponse parses an HTTP response from a GetReturnWithResponse call
+func ParseGetReturnResponse(rsp *http.Response) (*GetReturnResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetReturnResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Return
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseApproveReturnResponse parses an HTTP response from a ApproveReturnWithResponse call
+func ParseApproveReturnResponse(rsp *http.Response) (*ApproveReturnResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ApproveReturnResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Return
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCancelReturnResponse parses an HTTP response from a CancelReturnWithResponse call
+func ParseCancelReturnResponse(rsp *http.Response) (*CancelReturnResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelReturnResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Return
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseReceiveReturnResponse parses an HTTP response from a ReceiveReturnWithResponse call
+func ParseReceiveReturnResponse(rsp *http.Response) (*ReceiveReturnResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReceiveReturnResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Return
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRejectReturnResponse parses an HTTP response from a RejectReturnWithResponse call
+func ParseRejectReturnResponse(rsp *http.Response) (*RejectReturnResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RejectReturnResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Return
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -8,7 +8,10 @@ ALTER TABLE order_lines
     ADD COLUMN delivered   bigint NOT NULL DEFAULT 0,
     ADD COLUMN coming_back bigint NOT NULL DEFAULT 0,
     ADD COLUMN returned    bigint NOT NULL DEFAULT 0,
-    ADD COLUMN refunded    bigint NOT NULL DEFAULT 0;
+    ADD COLUMN refunded    bigint NOT NULL DEFAULT 0,
+    -- What one of it takes from the stock, which for a bundle is what it is made of; as JSON, it is read and written
+    -- whole. Of lines from before it is not known.
+    ADD COLUMN stock       jsonb;
 UPDATE order_lines l SET packed = quantity, shipped = quantity, delivered = CASE o.state WHEN 'shipped' THEN 0 ELSE quantity END
 FROM orders o WHERE o.id = l.order_id AND o.state IN ('shipped', 'delivered', 'completed', 'refunded');
 ALTER TABLE order_lines ADD CONSTRAINT order_lines_add_up
@@ -29,8 +32,8 @@ CREATE TRIGGER order_lines_follow AFTER UPDATE OF state ON orders FOR EACH ROW
 WHEN (NEW.state <> OLD.state AND NEW.state IN ('shipped', 'delivered'))
 EXECUTE FUNCTION order_lines_follow();
 
--- What of the shipping was given back.
-ALTER TABLE orders ADD COLUMN shipping_refunded bigint NOT NULL DEFAULT 0 CHECK (shipping_refunded BETWEEN 0 AND shipping);
+-- What of the shipping, with its tax, was given back.
+ALTER TABLE orders ADD COLUMN shipping_refunded bigint NOT NULL DEFAULT 0 CHECK (shipping_refunded BETWEEN 0 AND total);
 
 -- A package, or what is to become one.
 CREATE TABLE fulfillments (
@@ -39,7 +42,9 @@ CREATE TABLE fulfillments (
     location_id  uuid NOT NULL REFERENCES locations (id),
     state        text NOT NULL CHECK (state IN ('pending', 'shipped', 'delivered', 'cancelled')),
     -- Where a carrier says where it is; as JSON, it is read and written whole.
-    tracking     jsonb NOT NULL DEFAULT '[]',
+    tracking     jsonb NOT NULL,
+    -- What of the stock is in it, and from where.
+    stock        jsonb NOT NULL,
     shipped_at   timestamptz,
     delivered_at timestamptz,
     created_at   timestamptz NOT NULL,
@@ -50,10 +55,11 @@ CREATE INDEX fulfillments_by_order ON fulfillments (order_id, id);
 CREATE TABLE fulfillment_lines (
     fulfillment_id uuid NOT NULL REFERENCES fulfillments (id),
     line_id        uuid NOT NULL,
-    variant_id     uuid NOT NULL,
     quantity       bigint NOT NULL CHECK (quantity > 0),
     PRIMARY KEY (fulfillment_id, line_id)
 );
+
+SELECT audit_table('fulfillments', 'fulfillment', 'id', '{updated_at}');
 
 -- +goose Down
 DROP TABLE fulfillment_lines;
@@ -63,4 +69,4 @@ DROP TRIGGER order_lines_follow ON orders;
 DROP FUNCTION order_lines_follow;
 ALTER TABLE order_lines
     DROP CONSTRAINT order_lines_add_up,
-    DROP COLUMN refunded, DROP COLUMN returned, DROP COLUMN coming_back, DROP COLUMN delivered, DROP COLUMN shipped, DROP COLUMN packed;
+    DROP COLUMN stock, DROP COLUMN refunded, DROP COLUMN returned, DROP COLUMN coming_back, DROP COLUMN delivered, DROP COLUMN shipped, DROP COLUMN packed;

@@ -10,6 +10,25 @@ import (
 	"github.com/google/uuid"
 )
 
+type Fulfillment struct {
+	ID          uuid.UUID
+	OrderID     uuid.UUID
+	LocationID  uuid.UUID
+	State       string
+	Tracking    []byte
+	Stock       []byte
+	ShippedAt   *time.Time
+	DeliveredAt *time.Time
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+type FulfillmentLine struct {
+	FulfillmentID uuid.UUID
+	LineID        uuid.UUID
+	Quantity      int64
+}
+
 type Order struct {
 	ID               uuid.UUID
 	Number           int64
@@ -30,4 +49,43 @@ type Order struct {
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 	ShippingRefunded int64
+}
+
+type Refund struct {
+	ID        uuid.UUID
+	OrderID   uuid.UUID
+	ReturnID  *uuid.UUID
+	Amount    int64
+	Shipping  int64
+	Other     int64
+	Reason    string
+	Actor     string
+	CreatedAt time.Time
+}
+
+type RefundLine struct {
+	RefundID uuid.UUID
+	LineID   uuid.UUID
+	Quantity int64
+	Amount   int64
+}
+
+type Return struct {
+	ID         uuid.UUID
+	OrderID    uuid.UUID
+	State      string
+	Note       string
+	Answer     string
+	ExchangeID *uuid.UUID
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+type ReturnLine struct {
+	ReturnID   uuid.UUID
+	LineID     uuid.UUID
+	Quantity   int64
+	Reason     string
+	Restocked  int64
+	WrittenOff int64
 }

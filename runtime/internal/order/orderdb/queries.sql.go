@@ -36,6 +36,42 @@ func (q *Queries) ChangedDays(ctx context.Context, since time.Time) ([]time.Time
 	return items, nil
 }
 
+const countLines = `-- name: CountLines :exec
+UPDATE order_lines l
+SET packed = d.packed, shipped = d.shipped, delivered = d.delivered, coming_back = d.coming_back, returned = d.returned, refunded = d.refunded
+FROM (
+    SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS packed, unnest($4::bigint[]) AS shipped,
+           unnest($5::bigint[]) AS delivered, unnest($6::bigint[]) AS coming_back,
+           unnest($7::bigint[]) AS returned, unnest($8::bigint[]) AS refunded
+) d
+WHERE l.order_id = $1 AND l.id = d.id
+`
+
+type CountLinesParams struct {
+	OrderID    uuid.UUID
+	Ids        []uuid.UUID
+	Packed     []int64
+	Shipped    []int64
+	Delivered  []int64
+	ComingBack []int64
+	Returned   []int64
+	Refunded   []int64
+}
+
+func (q *Queries) CountLines(ctx context.Context, arg CountLinesParams) error {
+	_, err := q.db.Exec(ctx, countLines,
+		arg.OrderID,
+		arg.Ids,
+		arg.Packed,
+		arg.Shipped,
+		arg.Delivered,
+		arg.ComingBack,
+		arg.Returned,
+		arg.Refunded,
+	)
+	return err
+}
+
 const everOrdered = `-- name: EverOrdered :one
 SELECT EXISTS (SELECT FROM order_lines WHERE variant_id = ANY($1::uuid[]))
 `
@@ -47,12 +83,137 @@ func (q *Queries) EverOrdered(ctx context.Context, variantIds []uuid.UUID) (bool
 	return exists, err
 }
 
+const fulfillmentByID = `-- name: FulfillmentByID :one
+SELECT id, order_id, location_id, state, tracking, stock, shipped_at, delivered_at, created_at, updated_at FROM fulfillments WHERE id = $1
+`
+
+func (q *Queries) FulfillmentByID(ctx context.Context, id uuid.UUID) (Fulfillment, error) {
+	row := q.db.QueryRow(ctx, fulfillmentByID, id)
+	var i Fulfillment
+	err := row.Scan(
+		&i.ID,
+		&i.OrderID,
+		&i.LocationID,
+		&i.State,
+		&i.Tracking,
+		&i.Stock,
+		&i.ShippedAt,
+		&i.DeliveredAt,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
+const fulfillmentLines = `-- name: FulfillmentLines :many
+SELECT fulfillment_id, line_id, quantity
+FROM fulfillment_lines WHERE fulfillment_id = ANY($1::uuid[]) ORDER BY fulfillment_id, line_id
+`
+
+func (q *Queries) FulfillmentLines(ctx context.Context, fulfillmentIds []uuid.UUID) ([]FulfillmentLine, error) {
+	rows, err := q.db.Query(ctx, fulfillmentLines, fulfillmentIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FulfillmentLine
+	for rows.Next() {
+		var i FulfillmentLine
+		if err := rows.Scan(&i.FulfillmentID, &i.LineID, &i.Quantity); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const fulfillmentsOf = `-- name: FulfillmentsOf :many
+SELECT id, order_id, location_id, state, tracking, stock, shipped_at, delivered_at, created_at, updated_at
+FROM fulfillments WHERE order_id = $1 ORDER BY id
+`
+
+func (q *Queries) FulfillmentsOf(ctx context.Context, orderID uuid.UUID) ([]Fulfillment, error) {
+	rows, err := q.db.Query(ctx, fulfillmentsOf, orderID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Fulfillment
+	for rows.Next() {
+		var i Fulfillment
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrderID,
+			&i.LocationID,
+			&i.State,
+			&i.Tracking,
+			&i.Stock,
+			&i.ShippedAt,
+			&i.DeliveredAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const insertFulfillment = `-- name: InsertFulfillment :exec
+INSERT INTO fulfillments (id, order_id, location_id, state, tracking, stock, created_at, updated_at)
+VALUES ($1, $2, $3, 'pending', $4, $5, $6, $6)
+`
+
+type InsertFulfillmentParams struct {
+	ID         uuid.UUID
+	OrderID    uuid.UUID
+	LocationID uuid.UUID
+	Tracking   []byte
+	Stock      []byte
+	At         time.Time
+}
+
+func (q *Queries) InsertFulfillment(ctx context.Context, arg InsertFulfillmentParams) error {
+	_, err := q.db.Exec(ctx, insertFulfillment,
+		arg.ID,
+		arg.OrderID,
+		arg.LocationID,
+		arg.Tracking,
+		arg.Stock,
+		arg.At,
+	)
+	return err
+}
+
+const insertFulfillmentLines = `-- name: InsertFulfillmentLines :exec
+INSERT INTO fulfillment_lines (fulfillment_id, line_id, quantity)
+SELECT $1, unnest($2::uuid[]), unnest($3::bigint[])
+`
+
+type InsertFulfillmentLinesParams struct {
+	FulfillmentID uuid.UUID
+	LineIds       []uuid.UUID
+	Quantities    []int64
+}
+
+func (q *Queries) InsertFulfillmentLines(ctx context.Context, arg InsertFulfillmentLinesParams) error {
+	_, err := q.db.Exec(ctx, insertFulfillmentLines, arg.FulfillmentID, arg.LineIds, arg.Quantities)
+	return err
+}
+
 const insertLines = `-- name: InsertLines :exec
-INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total)
+INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, stock)
 SELECT unnest($1::uuid[]), unnest($2::integer[]), unnest($3::uuid[]), unnest($4::uuid[]),
        unnest($5::uuid[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[])::jsonb,
        unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]),
-       unnest($13::bigint[]), unnest($14::bigint[])
+       unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::text[])::jsonb
 `
 
 type InsertLinesParams struct {
@@ -70,6 +231,7 @@ type InsertLinesParams struct {
 	Discounts  []int64
 	Taxes      []int64
 	Totals     []int64
+	Stock      []string
 }
 
 func (q *Queries) InsertLines(ctx context.Context, arg InsertLinesParams) error {
@@ -88,6 +250,7 @@ func (q *Queries) InsertLines(ctx context.Context, arg InsertLinesParams) error 
 		arg.Discounts,
 		arg.Taxes,
 		arg.Totals,
+		arg.Stock,
 	)
 	return err
 }
@@ -143,24 +306,129 @@ func (q *Queries) InsertOrders(ctx context.Context, arg InsertOrdersParams) erro
 	return err
 }
 
+const insertRefund = `-- name: InsertRefund :exec
+INSERT INTO refunds (id, order_id, return_id, amount, shipping, other, reason, actor, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+`
+
+type InsertRefundParams struct {
+	ID       uuid.UUID
+	OrderID  uuid.UUID
+	ReturnID *uuid.UUID
+	Amount   int64
+	Shipping int64
+	Other    int64
+	Reason   string
+	Actor    string
+	At       time.Time
+}
+
+func (q *Queries) InsertRefund(ctx context.Context, arg InsertRefundParams) error {
+	_, err := q.db.Exec(ctx, insertRefund,
+		arg.ID,
+		arg.OrderID,
+		arg.ReturnID,
+		arg.Amount,
+		arg.Shipping,
+		arg.Other,
+		arg.Reason,
+		arg.Actor,
+		arg.At,
+	)
+	return err
+}
+
+const insertRefundLines = `-- name: InsertRefundLines :exec
+INSERT INTO refund_lines (refund_id, line_id, quantity, amount)
+SELECT $1, unnest($2::uuid[]), unnest($3::bigint[]), unnest($4::bigint[])
+`
+
+type InsertRefundLinesParams struct {
+	RefundID   uuid.UUID
+	LineIds    []uuid.UUID
+	Quantities []int64
+	Amounts    []int64
+}
+
+func (q *Queries) InsertRefundLines(ctx context.Context, arg InsertRefundLinesParams) error {
+	_, err := q.db.Exec(ctx, insertRefundLines,
+		arg.RefundID,
+		arg.LineIds,
+		arg.Quantities,
+		arg.Amounts,
+	)
+	return err
+}
+
+const insertReturn = `-- name: InsertReturn :exec
+INSERT INTO returns (id, order_id, state, note, created_at, updated_at) VALUES ($1, $2, 'requested', $3, $4, $4)
+`
+
+type InsertReturnParams struct {
+	ID      uuid.UUID
+	OrderID uuid.UUID
+	Note    string
+	At      time.Time
+}
+
+func (q *Queries) InsertReturn(ctx context.Context, arg InsertReturnParams) error {
+	_, err := q.db.Exec(ctx, insertReturn,
+		arg.ID,
+		arg.OrderID,
+		arg.Note,
+		arg.At,
+	)
+	return err
+}
+
+const insertReturnLines = `-- name: InsertReturnLines :exec
+INSERT INTO return_lines (return_id, line_id, quantity, reason)
+SELECT $1, unnest($2::uuid[]), unnest($3::bigint[]), unnest($4::text[])
+`
+
+type InsertReturnLinesParams struct {
+	ReturnID   uuid.UUID
+	LineIds    []uuid.UUID
+	Quantities []int64
+	Reasons    []string
+}
+
+func (q *Queries) InsertReturnLines(ctx context.Context, arg InsertReturnLinesParams) error {
+	_, err := q.db.Exec(ctx, insertReturnLines,
+		arg.ReturnID,
+		arg.LineIds,
+		arg.Quantities,
+		arg.Reasons,
+	)
+	return err
+}
+
 const linesOf = `-- name: LinesOf :many
-SELECT id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total
+SELECT id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
+       packed, shipped, delivered, coming_back, returned, refunded, stock
 FROM order_lines WHERE order_id = $1 ORDER BY position
 `
 
 type LinesOfRow struct {
-	ID        uuid.UUID
-	VariantID uuid.UUID
-	ProductID uuid.UUID
-	Sku       string
-	Title     string
-	Options   []byte
-	Quantity  int64
-	UnitPrice int64
-	Subtotal  int64
-	Discount  int64
-	Tax       int64
-	Total     int64
+	ID         uuid.UUID
+	VariantID  uuid.UUID
+	ProductID  uuid.UUID
+	Sku        string
+	Title      string
+	Options    []byte
+	Quantity   int64
+	UnitPrice  int64
+	Subtotal   int64
+	Discount   int64
+	Tax        int64
+	Total      int64
+	Packed     int64
+	Shipped    int64
+	Delivered  int64
+	ComingBack int64
+	Returned   int64
+	Refunded   int64
+	Stock      []byte
 }
 
 func (q *Queries) LinesOf(ctx context.Context, orderID uuid.UUID) ([]LinesOfRow, error) {
@@ -185,6 +453,13 @@ func (q *Queries) LinesOf(ctx context.Context, orderID uuid.UUID) ([]LinesOfRow,
 			&i.Discount,
 			&i.Tax,
 			&i.Total,
+			&i.Packed,
+			&i.Shipped,
+			&i.Delivered,
+			&i.ComingBack,
+			&i.Returned,
+			&i.Refunded,
+			&i.Stock,
 		); err != nil {
 			return nil, err
 		}
@@ -255,6 +530,49 @@ func (q *Queries) ListOrders(ctx context.Context, arg ListOrdersParams) ([]ListO
 			&i.Total,
 			&i.ItemCount,
 			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const listReturns = `-- name: ListReturns :many
+SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at
+FROM returns
+WHERE id < $1::uuid AND ($2::text IS NULL OR state = $2::text)
+ORDER BY id DESC
+LIMIT $3::integer
+`
+
+type ListReturnsParams struct {
+	Before   uuid.UUID
+	State    *string
+	PageSize int32
+}
+
+func (q *Queries) ListReturns(ctx context.Context, arg ListReturnsParams) ([]Return, error) {
+	rows, err := q.db.Query(ctx, listReturns, arg.Before, arg.State, arg.PageSize)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Return
+	for rows.Next() {
+		var i Return
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrderID,
+			&i.State,
+			&i.Note,
+			&i.Answer,
+			&i.ExchangeID,
+			&i.CreatedAt,
+			&i.UpdatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -461,6 +779,194 @@ func (q *Queries) OrdersFrom(ctx context.Context, arg OrdersFromParams) ([]uuid.
 	return items, nil
 }
 
+const receiveLines = `-- name: ReceiveLines :exec
+UPDATE return_lines l SET restocked = d.restocked, written_off = d.written_off
+FROM (
+    SELECT unnest($2::uuid[]) AS line_id, unnest($3::bigint[]) AS restocked, unnest($4::bigint[]) AS written_off
+) d
+WHERE l.return_id = $1 AND l.line_id = d.line_id
+`
+
+type ReceiveLinesParams struct {
+	ReturnID   uuid.UUID
+	LineIds    []uuid.UUID
+	Restocked  []int64
+	WrittenOff []int64
+}
+
+func (q *Queries) ReceiveLines(ctx context.Context, arg ReceiveLinesParams) error {
+	_, err := q.db.Exec(ctx, receiveLines,
+		arg.ReturnID,
+		arg.LineIds,
+		arg.Restocked,
+		arg.WrittenOff,
+	)
+	return err
+}
+
+const refundLines = `-- name: RefundLines :many
+SELECT refund_id, line_id, quantity, amount
+FROM refund_lines WHERE refund_id = ANY($1::uuid[]) ORDER BY refund_id, line_id
+`
+
+func (q *Queries) RefundLines(ctx context.Context, refundIds []uuid.UUID) ([]RefundLine, error) {
+	rows, err := q.db.Query(ctx, refundLines, refundIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RefundLine
+	for rows.Next() {
+		var i RefundLine
+		if err := rows.Scan(
+			&i.RefundID,
+			&i.LineID,
+			&i.Quantity,
+			&i.Amount,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const refundShipping = `-- name: RefundShipping :exec
+UPDATE orders SET shipping_refunded = shipping_refunded + $1 WHERE id = $2
+`
+
+type RefundShippingParams struct {
+	Amount int64
+	ID     uuid.UUID
+}
+
+func (q *Queries) RefundShipping(ctx context.Context, arg RefundShippingParams) error {
+	_, err := q.db.Exec(ctx, refundShipping, arg.Amount, arg.ID)
+	return err
+}
+
+const refundsOf = `-- name: RefundsOf :many
+SELECT id, order_id, return_id, amount, shipping, other, reason, actor, created_at FROM refunds WHERE order_id = $1 ORDER BY id
+`
+
+func (q *Queries) RefundsOf(ctx context.Context, orderID uuid.UUID) ([]Refund, error) {
+	rows, err := q.db.Query(ctx, refundsOf, orderID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Refund
+	for rows.Next() {
+		var i Refund
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrderID,
+			&i.ReturnID,
+			&i.Amount,
+			&i.Shipping,
+			&i.Other,
+			&i.Reason,
+			&i.Actor,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const returnByID = `-- name: ReturnByID :one
+SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE id = $1
+`
+
+func (q *Queries) ReturnByID(ctx context.Context, id uuid.UUID) (Return, error) {
+	row := q.db.QueryRow(ctx, returnByID, id)
+	var i Return
+	err := row.Scan(
+		&i.ID,
+		&i.OrderID,
+		&i.State,
+		&i.Note,
+		&i.Answer,
+		&i.ExchangeID,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
+const returnLines = `-- name: ReturnLines :many
+SELECT return_id, line_id, quantity, reason, restocked, written_off
+FROM return_lines WHERE return_id = ANY($1::uuid[]) ORDER BY return_id, line_id
+`
+
+func (q *Queries) ReturnLines(ctx context.Context, returnIds []uuid.UUID) ([]ReturnLine, error) {
+	rows, err := q.db.Query(ctx, returnLines, returnIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReturnLine
+	for rows.Next() {
+		var i ReturnLine
+		if err := rows.Scan(
+			&i.ReturnID,
+			&i.LineID,
+			&i.Quantity,
+			&i.Reason,
+			&i.Restocked,
+			&i.WrittenOff,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const returnsOf = `-- name: ReturnsOf :many
+SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE order_id = $1 ORDER BY id
+`
+
+func (q *Queries) ReturnsOf(ctx context.Context, orderID uuid.UUID) ([]Return, error) {
+	rows, err := q.db.Query(ctx, returnsOf, orderID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Return
+	for rows.Next() {
+		var i Return
+		if err := rows.Scan(
+			&i.ID,
+			&i.OrderID,
+			&i.State,
+			&i.Note,
+			&i.Answer,
+			&i.ExchangeID,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const salesOfDays = `-- name: SalesOfDays :many
 SELECT d.day::date AS day, o.currency,
        count(*) FILTER (WHERE o.state <> 'cancelled') AS orders,
@@ -577,4 +1083,54 @@ func (q *Queries) UnpaidOrders(ctx context.Context, arg UnpaidOrdersParams) ([]u
 		return nil, err
 	}
 	return items, nil
+}
+
+const updateFulfillment = `-- name: UpdateFulfillment :exec
+UPDATE fulfillments
+SET state = $1, tracking = $2, shipped_at = $3, delivered_at = $4, updated_at = $5
+WHERE id = $6
+`
+
+type UpdateFulfillmentParams struct {
+	State       string
+	Tracking    []byte
+	ShippedAt   *time.Time
+	DeliveredAt *time.Time
+	At          time.Time
+	ID          uuid.UUID
+}
+
+func (q *Queries) UpdateFulfillment(ctx context.Context, arg UpdateFulfillmentParams) error {
+	_, err := q.db.Exec(ctx, updateFulfillment,
+		arg.State,
+		arg.Tracking,
+		arg.ShippedAt,
+		arg.DeliveredAt,
+		arg.At,
+		arg.ID,
+	)
+	return err
+}
+
+const updateReturn = `-- name: UpdateReturn :exec
+UPDATE returns SET state = $1, answer = $2, exchange_id = $3, updated_at = $4 WHERE id = $5
+`
+
+type UpdateReturnParams struct {
+	State      string
+	Answer     string
+	ExchangeID *uuid.UUID
+	At         time.Time
+	ID         uuid.UUID
+}
+
+func (q *Queries) UpdateReturn(ctx context.Context, arg UpdateReturnParams) error {
+	_, err := q.db.Exec(ctx, updateReturn,
+		arg.State,
+		arg.Answer,
+		arg.ExchangeID,
+		arg.At,
+		arg.ID,
+	)
+	return err
 }
