@@ -55,9 +55,9 @@ func (r *Refund) Public() openapi.Refund {
 // shared out before: together the shares are the amount, to the minor unit.
 func Share(amount, quantity, before, n int64) int64 {
 	upTo := func(n int64) int64 {
-		high, low := bits.Mul64(uint64(amount), uint64(n)) //nolint:gosec // neither is below zero
+		high, low := bits.Mul64(uint64(amount), uint64(n))
 		share, _ := bits.Div64(high, low, uint64(quantity))
-		return int64(share) //nolint:gosec // n is at most quantity, so it is at most amount
+		return int64(share) // at most amount, for n is at most quantity
 	}
 	return upTo(before+n) - upTo(before)
 }
@@ -164,7 +164,10 @@ func (d *dispatch) newRefund(in Repayment) *Refund {
 
 // refundRest notes that all that is left is given back, for no line in
 // particular: what asks the providers for it is payment.Payments.Undo.
-func (d *dispatch) refundRest(ctx context.Context, reason string) error {
+func (d *dispatch) refundRest(ctx context.Context, reason string) (err error) {
+	if d.order.Payments, err = d.s.payments.Of(ctx, d.tx, d.order.ID); err != nil {
+		return err
+	}
 	left := d.order.left()
 	if left == 0 {
 		return nil

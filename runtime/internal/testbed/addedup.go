@@ -41,6 +41,23 @@ var disagreements = map[string]string{
 	"orders are cancelled or refunded and may bring money, or are not and bring none": `
 		SELECT count(*) FROM orders o JOIN payments p ON p.order_id = o.id
 		WHERE p.amount > 0 AND p.undone <> (o.state IN ('cancelled', 'refunded'))`,
+	"lines count other packages, returns or refunds than there are": `
+		SELECT count(*) FROM order_lines l JOIN orders o ON o.id = l.order_id
+		WHERE o.id IN (SELECT order_id FROM fulfillments UNION SELECT order_id FROM refunds) AND (l.packed, l.shipped, l.delivered) <> (
+			SELECT coalesce(sum(f.quantity) FILTER (WHERE p.state <> 'cancelled'), 0), coalesce(sum(f.quantity) FILTER (WHERE p.state IN ('shipped', 'delivered')), 0),
+			       coalesce(sum(f.quantity) FILTER (WHERE p.state = 'delivered'), 0)
+			FROM fulfillments p JOIN fulfillment_lines f ON f.fulfillment_id = p.id WHERE p.order_id = o.id AND f.line_id = l.id)
+		OR (l.coming_back, l.returned) <> (
+			SELECT coalesce(sum(CASE WHEN r.state IN ('requested', 'approved') THEN b.quantity ELSE b.restocked + b.written_off END), 0),
+			       coalesce(sum(b.restocked + b.written_off), 0)
+			FROM returns r JOIN return_lines b ON b.return_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
+		OR (l.refunded, 0) <> (
+			SELECT coalesce(sum(b.quantity), 0), greatest(coalesce(sum(b.amount), 0) - l.total, 0)
+			FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)`,
+	"orders gave back more for shipping or in all than they brought, or other than their payments did": `
+		SELECT count(*) FROM orders o JOIN LATERAL (SELECT coalesce(sum(amount), 0) amount, coalesce(sum(shipping), 0) shipping FROM refunds WHERE order_id = o.id) r ON true
+		WHERE r.shipping <> o.shipping_refunded OR r.amount > o.total
+		   OR r.amount > (SELECT sum(captured + capturing) FROM payments WHERE order_id = o.id)`,
 	"promotions with a limit have another count than uses": `
 		SELECT count(*) FROM promotions p WHERE p.usage_limit > 0 AND p.used <> (SELECT count(*) FROM promotion_uses WHERE promotion_id = p.id)`,
 }
