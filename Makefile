@@ -54,7 +54,7 @@ e2e: ## Run the end-to-end suite on a real cluster
 	@[ "$$(go run ./hack/cluster backend)" = native ] || { echo "make e2e needs CLUSTER=native: the suite dials addresses of Services, which this machine reaches on no other cluster" >&2; exit 1; }
 	@mkdir -p $(DIST)
 	@hack/demo/up.sh
-	@go run ./hack/build image --load gocart-runtime-badmigration >/dev/null
+	@go run ./hack/build image --load gocart-runtime-badmigration stripe-mock >/dev/null
 	@go run ./hack/build image --load --tag next gocart-runtime >/dev/null
 	KUBECONFIG="$$(go run ./hack/cluster kubeconfig)" ACME_CA="$$(go run ./hack/addons acme-ca)" \
 		$(call tool,gotestsum) --format testname --hide-summary skipped --jsonfile $(DIST)/e2e.json -- \

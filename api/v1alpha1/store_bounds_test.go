@@ -87,7 +87,10 @@ var storeBounds = slices.Concat(
 	[]bound{{"spec.mail.staff", "maxItems", 20}, {"spec.mail.staff[]", "maxLength", 254}, {"spec.locale", "maxLength", 7}},
 	reference("spec.payments.stripe.apiKeySecretRef"),
 	reference("spec.payments.stripe.webhookSecretRefs[]"),
-	[]bound{{"spec.payments.stripe.webhookSecretRefs", "maxItems", 2}, {"spec.payments.stripe.publishableKey", "maxLength", 255}},
+	[]bound{
+		{"spec.payments.stripe.webhookSecretRefs", "maxItems", 2}, {"spec.payments.stripe.publishableKey", "maxLength", 255},
+		{"spec.payments.stripe.apiBase", "maxLength", 255},
+	},
 	[]bound{{"spec.reports.volume.className", "maxLength", 253}},
 	items("spec.reports.volume.accessModes", 1, 2),
 	lengths("spec.tls.secretName", 1, 253),
@@ -197,7 +200,7 @@ var storeSurroundings = map[string]string{
 	"spec.worker.autoscaling":               `worker: {autoscaling: {maxReplicas: 1000}}`,
 	"spec.worker.queues":                    `worker: {queues: [high]}`,
 	"spec.mail":                             `mail: ` + someMail,
-	"spec.payments.stripe":                  `payments: {stripe: ` + someStripe + `}`,
+	"spec.payments.stripe":                  `mode: Development, payments: {stripe: ` + someStripe + `}`,
 	"spec.reports":                          `reports: {volume: {}}`,
 	"spec.reports.volume.accessModes":       `reports: {volume: {accessModes: [ReadWriteOnce]}}`,
 	"spec.tls.secretName":                   `tls: {disabled: null}`,
@@ -234,6 +237,7 @@ var storeSizes = map[string]func(n int64) any{
 	"spec.mail.staff":                        list(func(i int64) any { return fmt.Sprintf("ops%d@example.com", i) }),
 	"spec.mail.staff[]":                      mailAddress,
 	"spec.payments.stripe.webhookSecretRefs": list(func(i int64) any { return map[string]any{"name": fmt.Sprintf("stripe-%d", i), "key": "webhookSecret"} }),
+	"spec.payments.stripe.apiBase":           func(n int64) any { return "https://" + hostName(n-int64(len("https://"))) },
 	"spec.payments.stripe.publishableKey":    func(n int64) any { return "pk_" + strings.Repeat("a", int(n)-len("pk_")) },
 	"spec.reports.volume.accessModes":        list(func(i int64) any { return [...]any{"ReadWriteOnce", "ReadWriteMany", "ReadWriteOnce"}[i] }),
 	// No tag is as short as none, or longer than the bound.

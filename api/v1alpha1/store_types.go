@@ -74,6 +74,7 @@ const (
 // StoreSpec is the store that is wanted.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.payments) || !has(self.payments.test) || !self.payments.test.enabled || (has(self.mode) && self.mode == 'Development')",message="payments.test.enabled takes no money and is refused in production: remove payments.test, or set mode: Development"
+// +kubebuilder:validation:XValidation:rule="!has(self.payments) || !has(self.payments.stripe) || !has(self.payments.stripe.apiBase) || (has(self.mode) && self.mode == 'Development')",message="payments.stripe.apiBase is for trying and is refused in production: remove it, or set mode: Development"
 // +kubebuilder:validation:XValidation:rule="!has(self.exposure) || (!has(self.exposure.ingress) && !has(self.exposure.gateway)) || (has(self.tls.disabled) && self.tls.disabled) || (has(self.security) && has(self.security.trustedProxies) && self.security.trustedProxies.size() > 0)",message="security.trustedProxies must name the addresses of the proxy behind exposure.ingress or exposure.gateway: add the CIDR of its pods, or its requests would all be redirected to HTTPS"
 // +kubebuilder:validation:XValidation:rule="!has(self.tls.letsEncrypt) || !has(self.tls.letsEncrypt.solver.http01) || !has(self.tls.letsEncrypt.solver.http01.gateway) || (has(self.exposure) && has(self.exposure.gateway))",message="tls.letsEncrypt.solver.http01.gateway needs exposure.gateway: set exposure.gateway.parentRefs, or solve by http01.ingress or dns01"
 type StoreSpec struct {
@@ -890,6 +891,12 @@ type StripePaymentsSpec struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="self.matches('^pk_[A-Za-z0-9_]+$')",message="payments.stripe.publishableKey must begin with pk_: the other keys are secrets, and belong into a Secret"
 	PublishableKey string `json:"publishableKey,omitempty"`
+	// apiBase is another server than Stripe's own, such as stripe-mock, for
+	// stores in mode Development.
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getEscapedPath() in ['', '/'] && url(self).getQuery() == {}",message="payments.stripe.apiBase must be an address such as http://stripe-mock:12111, without a path"
+	APIBase string `json:"apiBase,omitempty"`
 }
 
 // TestPaymentsSpec is the payment provider for trying.

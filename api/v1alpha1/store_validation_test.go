@@ -321,6 +321,18 @@ var storeRules = []rule{
 		refused:  `payments: {stripe: {apiKeySecretRef: {name: stripe, key: apiKey}, publishableKey: sk_live_1}}`,
 		says:     []string{"payments.stripe.publishableKey", "must begin with pk_", "Secret"},
 	}, {
+		name:     "Another server than Stripe is for stores in development",
+		field:    "spec",
+		accepted: `mode: Development, payments: {stripe: {apiKeySecretRef: {name: stripe, key: apiKey}, apiBase: "http://stripe-mock:12111"}}`,
+		refused:  `payments: {stripe: {apiKeySecretRef: {name: stripe, key: apiKey}, apiBase: "http://stripe-mock:12111"}}`,
+		says:     []string{"payments.stripe.apiBase", "refused in production", "mode: Development"},
+	}, {
+		name:     "Another server than Stripe has an address",
+		field:    "spec.payments.stripe.apiBase",
+		accepted: `mode: Development, payments: {stripe: {apiKeySecretRef: {name: stripe, key: apiKey}, apiBase: "https://stripe.example:12111"}}`,
+		refused:  `mode: Development, payments: {stripe: {apiKeySecretRef: {name: stripe, key: apiKey}, apiBase: "ftp://stripe.example/v1"}}`,
+		says:     []string{"payments.stripe.apiBase", "such as http://stripe-mock:12111", "without a path"},
+	}, {
 		name:     "Payments are compared with those of a while",
 		field:    "spec.payments.reconcileWindow",
 		accepted: `payments: {reconcileWindow: 2160h}`, refused: `payments: {reconcileWindow: 2161h}`,

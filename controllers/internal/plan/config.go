@@ -103,7 +103,7 @@ func runtimeConfig(in Input) config.Config {
 		c.Payments.ReconcileWindow = config.Duration(p.ReconcileWindow.Duration)
 	}
 	if s := stripeOf(in.Store); s != nil {
-		c.Payments.Stripe = &config.Stripe{APIKeyFile: stripeDir + "/" + apiKeyKey, PublishableKey: s.PublishableKey}
+		c.Payments.Stripe = &config.Stripe{APIKeyFile: stripeDir + "/" + apiKeyKey, PublishableKey: s.PublishableKey, APIBase: s.APIBase}
 		for i := range s.WebhookSecretRefs {
 			c.Payments.Stripe.WebhookSecretFiles = append(c.Payments.Stripe.WebhookSecretFiles, stripeDir+"/"+webhookSecretKey(i))
 		}

@@ -97,6 +97,12 @@ var table = []Image{
 		Programs: []Program{{Target: "/mailbox", Package: "./hack/images/mailbox/server"}},
 	},
 	{
+		// For the e2e suite: what Stripe gives for trying.
+		Name:      "stripe-mock",
+		VersionOf: "stripe-mock",
+		Programs:  []Program{{Target: "/stripe-mock", Tool: "stripe-mock"}},
+	},
+	{
 		Name:      "postgres",
 		Tags:      []string{"15"},
 		VersionOf: "postgresql-15",
