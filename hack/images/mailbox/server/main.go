@@ -7,6 +7,8 @@
 //	GET    /mails        their recipients, subjects and Message-IDs
 //	GET    /mails/{id}   one, as it came
 //	DELETE /mails        forgets them
+//	POST   /hooks        takes a webhook
+//	GET    /hooks        the webhooks that came, as they came
 package main
 
 import (
@@ -38,6 +40,14 @@ type mail struct {
 	raw       []byte
 }
 
+// hook is a webhook that was taken.
+type hook struct {
+	ID        string `json:"id"`
+	Timestamp string `json:"timestamp"`
+	Signature string `json:"signature"`
+	Body      string `json:"body"`
+}
+
 // summary counts: a mail is told from others by its Message-ID.
 type summary struct {
 	Accepted int `json:"accepted"`
@@ -51,6 +61,7 @@ type mailbox struct {
 
 	mu      sync.Mutex
 	mails   []mail
+	hooks   []hook
 	refused int
 }
 
@@ -146,6 +157,23 @@ func (b *mailbox) handler() http.Handler {
 		}
 		w.Header().Set("Content-Type", "message/rfc822")
 		_, _ = w.Write(b.mails[id].raw)
+	})
+	mux.HandleFunc("POST /hooks", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		if err != nil {
+			return
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.hooks = append(b.hooks, hook{
+			ID: r.Header.Get("Webhook-Id"), Timestamp: r.Header.Get("Webhook-Timestamp"), Signature: r.Header.Get("Webhook-Signature"), Body: string(body),
+		})
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("GET /hooks", func(w http.ResponseWriter, _ *http.Request) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		tell(w, append([]hook{}, b.hooks...))
 	})
 	mux.HandleFunc("DELETE /mails", func(w http.ResponseWriter, _ *http.Request) {
 		b.mu.Lock()
