@@ -104,20 +104,26 @@ func (r *Rules) tax(b *Basket, d *deal, q *Quote) {
 // largest remainder. Tax that the price includes is what is left of it beside
 // the rounded net price. Under reverse charge that net price is all there is.
 func (r *Rules) charge(q *Quote, set *rateSet, before, after int64) LineQuote {
+	t := Terms{PricesIncludeTax: q.PricesIncludeTax, ReverseCharge: q.ReverseCharge, StatedWithTax: r.Settings.PricesIncludeTax}
+	l := t.charge(set, before, after)
+	if l.Tax > 0 {
+		q.addTax(set, l.Tax)
+	}
+	return l
+}
+
+func (t Terms) charge(set *rateSet, before, after int64) LineQuote {
 	l := LineQuote{Subtotal: before, Discount: before - after, Total: after}
 	switch {
 	case set == nil:
-	case q.PricesIncludeTax:
+	case t.PricesIncludeTax:
 		l.Tax = after - set.net(after)
-	case !q.ReverseCharge:
+	case !t.ReverseCharge:
 		l.Tax = scaled(after, set.ppm, million)
 		l.Total += l.Tax
-	case r.Settings.PricesIncludeTax:
+	case t.StatedWithTax:
 		l.Subtotal, l.Total = set.net(before), set.net(after)
 		l.Discount = l.Subtotal - l.Total
-	}
-	if l.Tax > 0 {
-		q.addTax(set, l.Tax)
 	}
 	return l
 }
