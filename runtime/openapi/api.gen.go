@@ -1470,6 +1470,7 @@ type Order struct {
 	BillingAddress *Address            `json:"billingAddress,omitempty"`
 	CreatedAt      time.Time           `json:"createdAt"`
 	CustomerId     *openapi_types.UUID `json:"customerId,omitempty"`
+	Due            Money               `json:"due"`
 	Email          string              `json:"email"`
 	Id             openapi_types.UUID  `json:"id"`
 	Lines          []OrderLine         `json:"lines"`
@@ -1480,16 +1481,37 @@ type Order struct {
 
 	// Number Example: 1001
 	Number string `json:"number"`
+	Paid   Money  `json:"paid"`
 
 	// PaymentDueAt Until when a pending order holds its stock.
 	PaymentDueAt    *time.Time `json:"paymentDueAt,omitempty"`
 	Payments        []Payment  `json:"payments"`
+	Refunded        Money      `json:"refunded"`
 	ShippingAddress *Address   `json:"shippingAddress,omitempty"`
 	ShippingMethod  *string    `json:"shippingMethod,omitempty"`
 	State           OrderState `json:"state"`
 	Totals          Totals     `json:"totals"`
 	UpdatedAt       time.Time  `json:"updatedAt"`
 	VatId           *string    `json:"vatId,omitempty"`
+}
+
+// OrderEdit defines model for OrderEdit.
+type OrderEdit struct {
+	GivenBack   Money `json:"givenBack"`
+	Order       Order `json:"order"`
+	TotalBefore Money `json:"totalBefore"`
+}
+
+// OrderEditInput defines model for OrderEditInput.
+type OrderEditInput struct {
+	Add *[]OrderLineInput `json:"add,omitempty"`
+
+	// ExpectedTotal What a preview said; another total is refused with 409.
+	ExpectedTotal *string `json:"expectedTotal,omitempty"`
+
+	// Reason For the order's timeline, which its buyer sees.
+	Reason        *string              `json:"reason,omitempty"`
+	SetQuantities *[]OrderLineQuantity `json:"setQuantities,omitempty"`
 }
 
 // OrderInput defines model for OrderInput.
@@ -1534,10 +1556,39 @@ type OrderLine struct {
 	VariantId       openapi_types.UUID `json:"variantId"`
 }
 
+// OrderLineInput A line of its own, also where the variant has one already. Promotions do not apply to it.
+type OrderLineInput struct {
+	Quantity int64 `json:"quantity"`
+
+	// UnitPrice In the order's currency, and with tax or without as its other unit prices; left out: what the variant costs now.
+	UnitPrice *string            `json:"unitPrice,omitempty"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
+// OrderLineQuantity defines model for OrderLineQuantity.
+type OrderLineQuantity struct {
+	LineId openapi_types.UUID `json:"lineId"`
+
+	// Quantity 0 takes the line out. Never less than is packed, or was given its money back.
+	Quantity int64 `json:"quantity"`
+}
+
 // OrderPage defines model for OrderPage.
 type OrderPage struct {
 	NextCursor *string        `json:"nextCursor,omitempty"`
 	Orders     []OrderSummary `json:"orders"`
+}
+
+// OrderPaymentInput defines model for OrderPaymentInput.
+type OrderPaymentInput struct {
+	// ExpectedAmount What the buyer was shown; where another amount is due it is refused with 409.
+	ExpectedAmount *string `json:"expectedAmount,omitempty"`
+
+	// Provider As for POST /orders.
+	Provider string `json:"provider"`
+
+	// Token As for POST /orders.
+	Token *string `json:"token,omitempty"`
 }
 
 // OrderRefundInput At least one of lines, shipping and amount.
@@ -2776,6 +2827,15 @@ type PlaceOrderParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// EditOrderParams defines parameters for EditOrder.
+type EditOrderParams struct {
+	// Preview Try it alone; the Idempotency-Key is not used up.
+	Preview *bool `form:"preview,omitempty" json:"preview,omitempty"`
+
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateFulfillmentParams defines parameters for CreateFulfillment.
 type CreateFulfillmentParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
@@ -2784,6 +2844,12 @@ type CreateFulfillmentParams struct {
 
 // AddOrderNoteParams defines parameters for AddOrderNote.
 type AddOrderNoteParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PayOrderParams defines parameters for PayOrder.
+type PayOrderParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3070,11 +3136,17 @@ type PlaceOrderJSONRequestBody = OrderInput
 // CancelOrderJSONRequestBody defines body for CancelOrder for application/json ContentType.
 type CancelOrderJSONRequestBody = CancelInput
 
+// EditOrderJSONRequestBody defines body for EditOrder for application/json ContentType.
+type EditOrderJSONRequestBody = OrderEditInput
+
 // CreateFulfillmentJSONRequestBody defines body for CreateFulfillment for application/json ContentType.
 type CreateFulfillmentJSONRequestBody = FulfillmentInput
 
 // AddOrderNoteJSONRequestBody defines body for AddOrderNote for application/json ContentType.
 type AddOrderNoteJSONRequestBody = NoteInput
+
+// PayOrderJSONRequestBody defines body for PayOrder for application/json ContentType.
+type PayOrderJSONRequestBody = OrderPaymentInput
 
 // RefundOrderJSONRequestBody defines body for RefundOrder for application/json ContentType.
 type RefundOrderJSONRequestBody = OrderRefundInput
@@ -3378,6 +3450,9 @@ type ServerInterface interface {
 	// CancelOrder Cancels an order that is not yet being prepared; staff also later
 	// (POST /orders/{id}/cancel)
 	CancelOrder(c *gin.Context, id openapi_types.UUID)
+	// EditOrder Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	// (POST /orders/{id}/edits)
+	EditOrder(c *gin.Context, id openapi_types.UUID, params EditOrderParams)
 	// ListFulfillments Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
 	// (GET /orders/{id}/fulfillments)
 	ListFulfillments(c *gin.Context, id openapi_types.UUID)
@@ -3387,6 +3462,9 @@ type ServerInterface interface {
 	// AddOrderNote Writes a note on an order
 	// (POST /orders/{id}/notes)
 	AddOrderNote(c *gin.Context, id openapi_types.UUID, params AddOrderNoteParams)
+	// PayOrder Pays what of an order is due
+	// (POST /orders/{id}/payments)
+	PayOrder(c *gin.Context, id openapi_types.UUID, params PayOrderParams)
 	// ListRefunds Lists what was given back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
 	// (GET /orders/{id}/refunds)
 	ListRefunds(c *gin.Context, id openapi_types.UUID)
@@ -5796,6 +5874,63 @@ func (siw *ServerInterfaceWrapper) CancelOrder(c *gin.Context) {
 	siw.Handler.CancelOrder(c, id)
 }
 
+// EditOrder operation middleware
+func (siw *ServerInterfaceWrapper) EditOrder(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EditOrderParams
+
+	// ------------- Optional query parameter "preview" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "preview", c.Request.URL.Query(), &params.Preview, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter preview: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EditOrder(c, id, params)
+}
+
 // ListFulfillments operation middleware
 func (siw *ServerInterfaceWrapper) ListFulfillments(c *gin.Context) {
 
@@ -5917,6 +6052,55 @@ func (siw *ServerInterfaceWrapper) AddOrderNote(c *gin.Context) {
 	}
 
 	siw.Handler.AddOrderNote(c, id, params)
+}
+
+// PayOrder operation middleware
+func (siw *ServerInterfaceWrapper) PayOrder(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PayOrderParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.PayOrder(c, id, params)
 }
 
 // ListRefunds operation middleware
@@ -7802,6 +7986,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/orders/:id", wrapper.GetOrder)
 	router.POST(options.BaseURL+"/orders/:id/cancel", wrapper.CancelOrder)
 	router.POST(options.BaseURL+"/orders/:id/transitions", wrapper.MoveOrder)
+	router.POST(options.BaseURL+"/orders/:id/edits", wrapper.EditOrder)
+	router.POST(options.BaseURL+"/orders/:id/payments", wrapper.PayOrder)
 	router.POST(options.BaseURL+"/orders/:id/notes", wrapper.AddOrderNote)
 	router.GET(options.BaseURL+"/orders/:id/timeline", wrapper.ListOrderTimeline)
 	router.GET(options.BaseURL+"/orders/:id/fulfillments", wrapper.ListFulfillments)

@@ -242,7 +242,7 @@ func TestNobodyTouchesWhatIsSomebodyElses(t *testing.T) {
 		{"PUT", cart + "/lines/" + things["{variantId}"], `{"quantity":0}`}, {"POST", cart + "/coupons", `{"code":"P"}`}, {"DELETE", cart + "/coupons/P", ""},
 		{"GET", cart + "/shipping-methods", ""}, {"POST", cart + "/reservation", ""},
 		{"POST", "/orders", fmt.Sprintf(`{"cartId":%q,"payment":{"provider":"test"}}`, things["/carts/{id}"])},
-		{"GET", order, ""}, {"POST", order + "/cancel", `{}`}, {"GET", order + "/timeline", ""},
+		{"GET", order, ""}, {"POST", order + "/cancel", `{}`}, {"POST", order + "/payments", `{"provider":"test"}`}, {"GET", order + "/timeline", ""},
 		{"GET", order + "/fulfillments", ""}, {"GET", order + "/returns", ""}, {"GET", order + "/refunds", ""},
 		{"POST", "/orders/" + things["{shipped}"] + "/returns", fmt.Sprintf(`{"lines":[{"lineId":%q,"quantity":1}]}`, things["{shippedLine}"])},
 		{"POST", "/returns/" + things["/returns/{id}"] + "/cancel", `{}`},

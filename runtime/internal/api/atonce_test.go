@@ -289,6 +289,7 @@ func TestEveryCreatingRequestHasOneEffectForItsKey(t *testing.T) {
 	s.values["email"] = "twice@example.com"
 	bodies := map[string]string{
 		"createProduct": product("Twice", "TWICE", "active"), "createPromotion": `{"title":"Twice","kind":"free_shipping"}`,
+		"editOrder": fmt.Sprintf(`{"add":[{"variantId":%q,"quantity":1}]}`, s.values["variantId"]), "payOrder": `{"provider":"test"}`, // what the edit has left due
 		"createCart": `{}`, "placeOrder": fmt.Sprintf(`{"cartId":%q,"payment":{"provider":"test"}}`, s.values["cartId"]), "adjustInventory": fmt.Sprintf(`{"reason":"delivery","changes":[{"sku":"MUG","locationId":%q,"quantity":1}]}`, s.values["locationId"]),
 	}
 	creating := 0

@@ -26,7 +26,7 @@ func administrative(t testing.TB) (all []operation) {
 		scoped := slices.ContainsFunc(o.ways, func(way map[string][]string) bool {
 			return slices.ContainsFunc(way["bearer"], func(scope string) bool { return scope != "customer" })
 		})
-		if o.method != "GET" && (scoped || slices.Contains([]string{"cancelOrder", "requestReturn", "cancelReturn"}, o.id)) {
+		if o.method != "GET" && (scoped || slices.Contains([]string{"cancelOrder", "payOrder", "requestReturn", "cancelReturn"}, o.id)) {
 			all = append(all, o)
 		}
 	}
@@ -86,6 +86,11 @@ func (s *wholeStore) acts() []struct{ id, path, body string } {
 		}
 		return id
 	}
+	lineOf := func(orderID string) string {
+		return admin[openapi.Order](s.store, "GET", "/orders/"+orderID, "", http.StatusOK).Lines[0].Id.String()
+	}
+	same, more := order(), order() // one whose total stays, and one of which something is due
+	admin[openapi.OrderEdit](s.store, "POST", "/orders/"+more+"/edits", fmt.Sprintf(`{"setQuantities":[{"lineId":%q,"quantity":2}]}`, lineOf(more)), http.StatusCreated)
 	hook := s.things["/webhooks/endpoints/{id}"]
 	cost := strings.Replace(priced("Cup", "CUP", "active", "3.00"), `"currency":"EUR"`, `"currency":"EUR","cost":"1.25"`, 1)
 	return []struct{ id, path, body string }{
@@ -97,6 +102,7 @@ func (s *wholeStore) acts() []struct{ id, path, body string } {
 		{"updateCustomer", "/customers/" + s.person("clerk", openapi.RoleManager).id.String(), `{"locked":true}`},
 		{"createApiKey", "/api-keys", `{"name":"till","scopes":["orders:read"]}`}, {"revokeApiKey", "/api-keys/" + s.things["/api-keys/{id}"], ""},
 		{"cancelOrder", "/orders/" + order() + "/cancel", `{"reason":"asked"}`}, {"moveOrder", "/orders/" + order() + "/transitions", `{"to":"processing"}`},
+		{"editOrder", "/orders/" + same + "/edits", fmt.Sprintf(`{"setQuantities":[{"lineId":%q,"quantity":1}]}`, lineOf(same))}, {"payOrder", "/orders/" + more + "/payments", `{"provider":"test"}`},
 		{"addOrderNote", "/orders/" + order() + "/notes", `{"text":"call first"}`},
 		{"createFulfillment", "/orders/" + order() + "/fulfillments", `{}`}, {"shipFulfillment", "/fulfillments/" + packed(`{}`) + "/ship", `{"tracking":[{"number":"1"}]}`},
 		{"deliverFulfillment", "/fulfillments/" + packed(`{"shipped":true}`) + "/deliver", ""}, {"cancelFulfillment", "/fulfillments/" + packed(`{}`) + "/cancel", `{}`},

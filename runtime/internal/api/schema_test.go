@@ -83,7 +83,7 @@ type samples map[string]any
 func usual() samples {
 	return samples{
 		"email": "new@example.com", "password": "correct horse battery", "current": "correct horse battery",
-		"amount": "1.00", "compareAt": "2.00", "cost": "0.50", "maxSubtotal": "9.00", "freeFrom": "5.00", "percent": "10",
+		"amount": "1.00", "unitPrice": "1.00", "compareAt": "2.00", "cost": "0.50", "maxSubtotal": "9.00", "freeFrom": "5.00", "percent": "10",
 		"currency": "EUR", "country": "DE", "region": "BE", "areas": "DE", "scopes": "products:read", "url": "https://example.com/a.png",
 		"type": "bundle", "minPrice": "1.00", "maxPrice": "9.00", "attribute": "Material:Wool", "number": "1001",
 		"startsAt": "2030-01-01T00:00:00Z", "endsAt": "2031-01-01T00:00:00Z", "provider": "test", "vatId": "DE123456789", "kind": "retention", "events": "order.placed",

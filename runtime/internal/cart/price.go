@@ -116,6 +116,11 @@ func (s *Carts) price(ctx context.Context, c Cart, found map[uuid.UUID]catalog.S
 	return p, s.checkStock(ctx, p)
 }
 
+// Rates are what a line is taxed by.
+func (p *Priced) Rates(l PricedLine) []pricing.Rate {
+	return p.rules.Rates(p.basket.Country, p.basket.Region, l.TaxCategory)
+}
+
 func orElse[T any](a, b *T) *T {
 	if a != nil {
 		return a

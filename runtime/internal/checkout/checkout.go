@@ -256,7 +256,7 @@ func newOrder(p *cart.Priced, email string, in openapi.OrderInput) *order.Order 
 		o.Lines[i] = order.Line{
 			ID: uuid.Must(uuid.NewV7()), VariantID: l.Line.VariantID, ProductID: l.ProductID, SKU: l.SKU, Title: l.Title, Options: l.Options,
 			Quantity: l.Quantity, UnitPrice: l.Price, Subtotal: l.Subtotal, Discount: l.Discount, Tax: l.Tax, Total: l.Total,
-			Stock: []inventory.Part{},
+			Stock: []inventory.Part{}, Rates: p.Rates(l),
 		}
 		for _, part := range l.Takes() {
 			o.Lines[i].Stock = append(o.Lines[i].Stock, inventory.Part{VariantID: part.VariantID, Quantity: part.Quantity})

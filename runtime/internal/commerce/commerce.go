@@ -84,7 +84,9 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
 	k.Stock = inventory.New(pool, k.Catalog, k.Events, now)
 	k.Carts = cart.New(pool, k.Catalog, k.Stock, k.Rules, k.Keys, now)
-	k.Orders = order.New(pool, order.Dependencies{Stock: k.Stock, Payments: payments, Promotions: k.Rules, Mailer: outbox, Keys: k.Keys, Events: k.Events}, now)
+	k.Orders = order.New(pool, order.Dependencies{
+		Stock: k.Stock, Payments: payments, Promotions: k.Rules, Variants: k.Catalog, Rules: k.Rules, Mailer: outbox, Keys: k.Keys, Events: k.Events,
+	}, now)
 	payments.Connect(k.Orders)
 	k.Customers = customer.New(pool, k.Keys, outbox, k.Carts, now, log)
 	k.Checkout = checkout.New(pool, checkout.Dependencies{

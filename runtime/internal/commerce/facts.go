@@ -44,7 +44,7 @@ func (k facts) Order(ctx context.Context, m mail.Message) (*mail.Order, error) {
 	amount := func(minor int64) money.Amount { return money.Amount{Minor: minor, Currency: o.Currency} }
 	told := &mail.Order{
 		Number: fmt.Sprint(o.Number), PlacedAt: o.CreatedAt,
-		AwaitsPayment: o.State == openapi.OrderStatePending, PaymentDueAt: o.PaymentDueAt,
+		AwaitsPayment: o.State == openapi.OrderStatePending, PaymentDueAt: o.PaymentDueAt, Due: amount(o.Due()),
 		Subtotal: amount(o.Subtotal), Discount: amount(o.Discount), Shipping: amount(o.Shipping), Tax: amount(o.Tax), Total: amount(o.Total),
 		PricesIncludeTax: o.Details.PricesIncludeTax, ShippingMethod: o.Details.ShippingMethod,
 		ShipTo: addressLines(o.Details.ShippingAddress), BillTo: addressLines(o.Details.BillingAddress), Refund: amount(o.Total),

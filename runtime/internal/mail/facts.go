@@ -42,6 +42,8 @@ type Order struct {
 	// does: the zero time is for good.
 	AwaitsPayment bool
 	PaymentDueAt  time.Time
+	// Due is what is still to be paid.
+	Due money.Amount
 
 	Lines                                    []Line
 	Subtotal, Discount, Shipping, Tax, Total money.Amount

@@ -37,6 +37,7 @@ const (
 	AlreadyRegistered Template = "already_registered"
 	PasswordChanged   Template = "password_changed"
 	OrderPlaced       Template = "order_placed"
+	OrderEdited       Template = "order_edited"
 	OrderShipped      Template = "order_shipped"
 	OrderCancelled    Template = "order_cancelled"
 	OrderRefunded     Template = "order_refunded"
@@ -61,7 +62,7 @@ const (
 
 var subjects = map[Template]subject{
 	VerifyEmail: aboutCustomer, PasswordReset: aboutCustomer, AlreadyRegistered: aboutNothing, PasswordChanged: aboutNothing,
-	OrderPlaced: aboutOrder, OrderShipped: aboutOrder, OrderCancelled: aboutOrder, OrderRefunded: aboutOrder,
+	OrderPlaced: aboutOrder, OrderEdited: aboutOrder, OrderShipped: aboutOrder, OrderCancelled: aboutOrder, OrderRefunded: aboutOrder,
 	ReturnApproved: aboutReturn, ReturnRejected: aboutReturn,
 	CartReminder: aboutCart, LowStock: aboutVariants, TestMessage: aboutNothing,
 }

@@ -94,6 +94,10 @@ func TestAMailAboutAnOrderTellsWhatItCostsAndWhereItGoesAndWhetherItIsPaid(t *te
 	if strings.Contains(paid, "wartet") || !strings.Contains(paid, "27.03.2027") || !strings.Contains(paid, "Gesamt: 1.229,41 EUR") {
 		t.Error(paid)
 	}
+	edited, even := said(func(p *page) { p.Order.Due = money.Amount{Minor: 510, Currency: "EUR"} }, OrderEdited, "en"), said(nil, OrderEdited, "de")
+	if !strings.Contains(edited, "Still to be paid: 5.10 EUR") || strings.Contains(even, "Noch zu zahlen") || !strings.Contains(even, "wurde geändert") {
+		t.Error(edited, even)
+	}
 	late, asked := said(func(p *page) { p.Unpaid = true }, OrderCancelled, "en"), said(nil, OrderCancelled, "en")
 	if !strings.Contains(late, "did not come in time") || strings.Contains(asked, "did not come in time") {
 		t.Error(late, asked)

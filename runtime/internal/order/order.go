@@ -28,6 +28,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
+	"gitee.com/captainjez/gocart/runtime/internal/pricing"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -64,6 +65,8 @@ type Line struct {
 	Quantity, UnitPrice      int64
 
 	Subtotal, Discount, Tax, Total int64
+	// Rates are what it is taxed by; nil where they were not kept.
+	Rates []pricing.Rate
 
 	// Packed is how much of the quantity is in packages, Shipped and Delivered
 	// are how much of that left and arrived. ComingBack is how much is being
@@ -114,6 +117,7 @@ func (o *Order) Public() openapi.Order {
 		},
 		Lines: make([]openapi.OrderLine, len(o.Lines)), Payments: make([]openapi.Payment, len(o.Payments)),
 	}
+	public.Paid, public.Refunded, public.Due = o.balance()
 	for i, l := range o.Lines {
 		public.Lines[i] = openapi.OrderLine{
 			Id: l.ID, VariantId: l.VariantID, ProductId: l.ProductID, Sku: l.SKU, Title: l.Title, Options: l.Options, Quantity: l.Quantity,
@@ -145,6 +149,8 @@ type Orders struct {
 	stock      *inventory.Stock
 	payments   *payment.Payments
 	promotions Promotions
+	variants   Variants
+	rules      Rules
 	mailer     Mailer
 	keys       *identity.Keys
 	events     *events.Log
@@ -156,14 +162,20 @@ type Dependencies struct {
 	Stock      *inventory.Stock
 	Payments   *payment.Payments
 	Promotions Promotions
-	Mailer     Mailer
-	Keys       *identity.Keys
-	Events     *events.Log
+	// Variants and Rules price what staff put into orders.
+	Variants Variants
+	Rules    Rules
+	Mailer   Mailer
+	Keys     *identity.Keys
+	Events   *events.Log
 }
 
 // New makes the orders in the database.
 func New(pool *pgxpool.Pool, d Dependencies, now func() time.Time) *Orders {
-	return &Orders{pool: pool, stock: d.Stock, payments: d.Payments, promotions: d.Promotions, mailer: d.Mailer, keys: d.Keys, events: d.Events, now: now}
+	return &Orders{
+		pool: pool, stock: d.Stock, payments: d.Payments, promotions: d.Promotions, variants: d.Variants, rules: d.Rules, mailer: d.Mailer, keys: d.Keys,
+		events: d.Events, now: now,
+	}
 }
 
 // Numbers are what the next orders are called.
@@ -247,6 +259,10 @@ func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertL
 		if err != nil {
 			return err
 		}
+		rates, err := json.Marshal(append([]pricing.Rate{}, l.Rates...)) // none is [], for null is not known
+		if err != nil {
+			return fmt.Errorf("encoding an order line: %w", err)
+		}
 		items += l.Quantity
 		lines.OrderIds = append(lines.OrderIds, o.ID)
 		lines.Positions = append(lines.Positions, int32(i))
@@ -263,6 +279,7 @@ func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertL
 		lines.Taxes = append(lines.Taxes, l.Tax)
 		lines.Totals = append(lines.Totals, l.Total)
 		lines.Stock = append(lines.Stock, string(stock))
+		lines.Rates = append(lines.Rates, string(rates))
 	}
 	orders.Ids = append(orders.Ids, o.ID)
 	orders.Numbers = append(orders.Numbers, o.Number)

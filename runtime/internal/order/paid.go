@@ -2,12 +2,14 @@ package order
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/events"
+	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -18,10 +20,19 @@ func (s *Orders) Lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
 	return err
 }
 
+// Total is what an order comes to, in minor units of its currency.
+func (s *Orders) Total(ctx context.Context, tx pgx.Tx, id uuid.UUID) (int64, error) {
+	total, err := orderdb.New(tx).TotalOf(ctx, id)
+	if err != nil {
+		return 0, fmt.Errorf("reading an order's total: %w", err)
+	}
+	return total, nil
+}
+
 // Changed does what changes of its payments mean for an order that the
 // transaction holds, and tells of them. An order that waits for its payments
-// is confirmed by the last of them that comes in, also on hold; while one is on
-// its way it does not expire.
+// is confirmed when what came in is what it comes to, also on hold; while one is
+// on its way it does not expire.
 func (s *Orders) Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []payment.Change) error {
 	if len(all) == 0 {
 		return nil
@@ -34,19 +45,26 @@ func (s *Orders) Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []pay
 	if err := s.events.Append(ctx, tx, o.told(all, now)...); err != nil {
 		return err
 	}
+	return s.paidFor(ctx, tx, o, now)
+}
+
+// paidFor confirms an order that waits for its payments and has them.
+func (s *Orders) paidFor(ctx context.Context, tx pgx.Tx, o *Order, now time.Time) error {
 	held := o.State == openapi.OrderStateOnHold && o.HeldFrom == openapi.OrderStatePending
 	if o.State != openapi.OrderStatePending && !held {
 		return nil
 	}
-	payments, err := s.payments.Of(ctx, tx, id)
+	payments, err := s.payments.Of(ctx, tx, o.ID)
 	if err != nil {
 		return err
 	}
-	paid, coming := true, false
+	paid, coming, secured := true, false, int64(0)
 	for _, p := range payments {
-		paid = paid && (p.State == openapi.PaymentStateAuthorized || p.State == openapi.PaymentStateCaptured)
+		paid = paid && !p.Waits()
 		coming = coming || p.State == openapi.PaymentStatePending
+		secured += p.Secured()
 	}
+	paid = paid && secured >= o.Total
 	switch {
 	case paid && held:
 		o.HeldFrom, o.PaymentDueAt, o.UpdatedAt = openapi.OrderStateConfirmed, time.Time{}, now

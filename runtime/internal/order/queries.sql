@@ -11,11 +11,11 @@ SELECT unnest(@ids::uuid[]), unnest(@numbers::bigint[]), unnest(@states::text[])
        nullif(unnest(@payment_due_at::timestamptz[]), '0001-01-01 00:00:00+00'), @at::timestamptz, @at::timestamptz;
 
 -- name: InsertLines :exec
-INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, stock)
+INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, stock, rates)
 SELECT unnest(@order_ids::uuid[]), unnest(@positions::integer[]), unnest(@ids::uuid[]), unnest(@variant_ids::uuid[]),
        unnest(@product_ids::uuid[]), unnest(@skus::text[]), unnest(@titles::text[]), unnest(@options::text[])::jsonb,
        unnest(@quantities::bigint[]), unnest(@unit_prices::bigint[]), unnest(@subtotals::bigint[]), unnest(@discounts::bigint[]),
-       unnest(@taxes::bigint[]), unnest(@totals::bigint[]), unnest(@stock::text[])::jsonb;
+       unnest(@taxes::bigint[]), unnest(@totals::bigint[]), unnest(@stock::text[])::jsonb, unnest(@rates::text[])::jsonb;
 
 -- name: OrderByID :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
@@ -169,3 +169,25 @@ SELECT id, order_id, return_id, amount, shipping, other, reason, actor, created_
 -- name: RefundLines :many
 SELECT refund_id, line_id, quantity, amount
 FROM refund_lines WHERE refund_id = ANY(@refund_ids::uuid[]) ORDER BY refund_id, line_id;
+
+-- What an edit has to know of lines beside what everybody reads.
+-- name: BoundLines :many
+SELECT id, position, rates, greatest(packed, refunded)::bigint AS least FROM order_lines WHERE order_id = @order_id;
+
+-- name: ChangeLines :exec
+UPDATE order_lines l
+SET quantity = d.quantity, subtotal = d.subtotal, discount = d.discount, tax = d.tax, total = d.total
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@quantities::bigint[]) AS quantity, unnest(@subtotals::bigint[]) AS subtotal,
+             unnest(@discounts::bigint[]) AS discount, unnest(@taxes::bigint[]) AS tax, unnest(@totals::bigint[]) AS total) d
+WHERE l.order_id = @order_id AND l.id = d.id;
+
+-- name: RemoveLines :exec
+DELETE FROM order_lines WHERE order_id = @order_id AND id = ANY(@ids::uuid[]);
+
+-- name: SetTotals :exec
+UPDATE orders
+SET subtotal = @subtotal, discount = @discount, shipping = @shipping, tax = @tax, total = @total, item_count = @item_count, details = @details, updated_at = @at
+WHERE id = @id;
+
+-- name: TotalOf :one
+SELECT total FROM orders WHERE id = @id;

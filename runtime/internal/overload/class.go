@@ -44,7 +44,7 @@ func claims(c *gin.Context, path string) bool {
 func classOf(c *gin.Context, path string, believed bool) class {
 	r := c.Request
 	switch {
-	case believed && r.Method == http.MethodPost && (path == "/orders" || path == "/webhooks/payments/:provider"):
+	case believed && r.Method == http.MethodPost && (path == "/orders" || path == "/orders/:id/payments" || path == "/webhooks/payments/:provider"):
 		return checkout
 	case believed && claims(c, path):
 		return credential

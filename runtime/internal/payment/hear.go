@@ -217,6 +217,7 @@ func (s *Payments) unrefund(ctx context.Context, tx pgx.Tx, p *Payment, d *Decis
 	}
 	o := operationOf(row, p.Amount.Currency)
 	p.Refunded -= o.Amount.Minor
+	p.Surplus -= o.Surplus
 	if p.State == openapi.PaymentStateRefunded {
 		p.State = openapi.PaymentStateCaptured
 	}

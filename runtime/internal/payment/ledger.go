@@ -28,6 +28,8 @@ type Operation struct {
 	Kind          openapi.PaymentOperationKind
 	State         openapi.PaymentOperationState
 	Amount        money.Amount
+	// Surplus is how much of a refund the order did not need.
+	Surplus int64
 	// Actor is who asked for it, as identity.Principal.Actor says it, or "store".
 	Actor, Reason string
 	// Reference is the provider's own name for it, Failure why it refused.
@@ -48,7 +50,7 @@ func (o Operation) Public() openapi.PaymentOperation {
 func operationOf(r paymentdb.PaymentOperation, currency string) Operation {
 	return Operation{
 		ID: r.ID, PaymentID: r.PaymentID, Kind: openapi.PaymentOperationKind(r.Kind), State: openapi.PaymentOperationState(r.State),
-		Amount: money.Amount{Minor: r.Amount, Currency: currency}, Actor: r.Actor, Reason: r.Reason, Reference: r.Reference, Failure: r.Failure,
+		Amount: money.Amount{Minor: r.Amount, Currency: currency}, Surplus: r.Surplus, Actor: r.Actor, Reason: r.Reason, Reference: r.Reference, Failure: r.Failure,
 		Attempts: int(r.Attempts), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }
@@ -78,11 +80,12 @@ func (s *Payments) ask(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, 
 		p.Capturing += o.Amount.Minor
 	case openapi.PaymentOperationKindRefund:
 		p.Refunding += o.Amount.Minor
+		p.Surplus += o.Surplus
 	case openapi.PaymentOperationKindVoid:
 	}
 	o.ID = uuid.Must(uuid.NewV7())
 	err := paymentdb.New(tx).InsertOperation(ctx, paymentdb.InsertOperationParams{
-		ID: o.ID, PaymentID: p.ID, Kind: string(o.Kind), Amount: o.Amount.Minor, Actor: o.Actor, Reason: o.Reason, At: s.now(),
+		ID: o.ID, PaymentID: p.ID, Kind: string(o.Kind), Amount: o.Amount.Minor, Surplus: o.Surplus, Actor: o.Actor, Reason: o.Reason, At: s.now(),
 	})
 	if err != nil {
 		return fmt.Errorf("noting what a provider is asked: %w", err)
@@ -110,6 +113,11 @@ func (s *Payments) pursue(ctx context.Context, tx pgx.Tx, p *Payment, d *Decisio
 	if o.Kind == refused {
 		return nil
 	}
+	return s.askOnce(ctx, tx, p, d, o)
+}
+
+// askOnce is ask, unless the provider is being asked for that already.
+func (s *Payments) askOnce(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, o Operation) error {
 	asking, err := paymentdb.New(tx).AskingFor(ctx, paymentdb.AskingForParams{PaymentID: p.ID, Kind: string(o.Kind)})
 	if err != nil {
 		return fmt.Errorf("looking for what a provider is asked: %w", err)
@@ -118,6 +126,10 @@ func (s *Payments) pursue(ctx context.Context, tx pgx.Tx, p *Payment, d *Decisio
 		return nil
 	}
 	return s.ask(ctx, tx, p, d, o)
+}
+
+func (s *Payments) void(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, actor string) error {
+	return s.askOnce(ctx, tx, p, d, Operation{Kind: openapi.PaymentOperationKindVoid, Amount: p.Amount, Actor: actor})
 }
 
 // Settle asks providers for operations whose transaction has committed. What
@@ -239,6 +251,11 @@ func (s *Payments) held(ctx context.Context, id, orderID uuid.UUID, do func(tx p
 				return err
 			}
 		}
+		if p.Captured > before.Captured {
+			if err := s.giveBackSurplus(ctx, tx, orderID, &d); err != nil {
+				return err
+			}
+		}
 		return s.orders.Changed(ctx, tx, orderID, d.Changes)
 	})
 	if err != nil {
@@ -320,8 +337,10 @@ func (p *Payment) fail(o Operation, why string) Change {
 	switch o.Kind {
 	case openapi.PaymentOperationKindCapture:
 		p.Capturing -= o.Amount.Minor
+		p.Surplus = 0 // nothing is taken yet, and all of it may be needed later
 	case openapi.PaymentOperationKindRefund:
 		p.Refunding -= o.Amount.Minor
+		p.Surplus -= o.Surplus
 	case openapi.PaymentOperationKindVoid:
 	}
 	return Change{
@@ -380,6 +399,7 @@ func (p *Payment) learn(f Facts, actor string) (changes []Change) {
 	}
 	p.Captured += max(0, min(f.Captured, p.Amount.Minor)-p.Captured-p.Capturing)
 	p.Refunded += max(0, min(f.Refunded, p.Captured)-p.Refunded-p.Refunding)
+	p.Surplus = min(p.Surplus, p.Amount.Minor-p.Captured+p.Refunded+p.Refunding) // what was taken all the same is none that was not
 	p.settle()
 	late := ""
 	if p.Undone && p.Captured > before.Captured {
@@ -443,6 +463,9 @@ func (s *Payments) request(ctx context.Context, tx pgx.Tx, p *Payment, d *Decisi
 	if err := s.admit(ctx, tx, *p, o); err != nil {
 		return err
 	}
+	if err := s.measure(ctx, tx, p, &o, w.amount == nil); err != nil {
+		return err
+	}
 	d.Changes = append(d.Changes, Change{
 		Payment: *p, Actor: w.actor, Private: true, Note: fmt.Sprintf("The %s of %s was asked for.%s", o.Kind, o.Amount, because(o.Reason)),
 	})
@@ -466,8 +489,8 @@ func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation)
 		return problem.New(http.StatusConflict, "payment_being_voided", "The payment is being voided.")
 	case p.Capturing > 0:
 		return problem.New(http.StatusConflict, "payment_being_captured", "%s of the payment are being captured.", p.amount(p.Capturing))
-	case o.Kind == openapi.PaymentOperationKindCapture && p.State != openapi.PaymentStateAuthorized:
-		return problem.New(http.StatusConflict, "payment_not_authorized", "The payment is %s: only what is set aside can be captured, once.", p.State)
+	case o.Kind == openapi.PaymentOperationKindCapture && p.State != openapi.PaymentStateAuthorized && !s.comesOutside(p):
+		return problem.New(http.StatusConflict, "payment_not_authorized", "The payment is %s: only what is set aside, or comes in outside of the store, can be captured, once.", p.State)
 	case o.Kind == openapi.PaymentOperationKindCapture && o.Amount.Minor > p.Amount.Minor:
 		return problem.New(http.StatusConflict, "capture_exceeds_authorized", "%s are set aside, and can be captured at most.", p.Amount)
 	case o.Kind == openapi.PaymentOperationKindVoid && !p.Waits() && p.State != openapi.PaymentStateAuthorized:

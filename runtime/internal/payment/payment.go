@@ -62,6 +62,8 @@ type Payment struct {
 	// Capturing and Refunding what the provider was asked to and has not
 	// answered, in minor units.
 	Captured, Capturing, Refunded, Refunding int64
+	// Surplus is what of the amount the order does not need; see Brings.
+	Surplus int64
 	// Undone says that whatever it brings is given back.
 	Undone bool
 	// NextAction is what the buyer has left to do, nil for nothing.
@@ -100,6 +102,8 @@ func (p Payment) Waits() bool {
 type Orders interface {
 	// Lock has the transaction hold an order.
 	Lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) error
+	// Total is what an order comes to, in minor units of its currency.
+	Total(ctx context.Context, tx pgx.Tx, id uuid.UUID) (int64, error)
 	// Changed does what changes of its payments mean for an order that the
 	// transaction holds, and tells of them.
 	Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []Change) error
@@ -196,7 +200,7 @@ func (s *Payments) notAuthorized(ctx context.Context, p Payment, err error) erro
 	}
 	s.log.ErrorContext(ctx, "a payment provider is away", "provider", p.Provider, "payment", p.ID, "error", err)
 	away := problem.New(http.StatusServiceUnavailable, "payment_provider_unavailable",
-		"The payment provider %s does not answer right now. No order was placed; please try again, or pay in another way.", p.Provider)
+		"The payment provider %s does not answer right now. Nothing was bought; please try again, or pay in another way.", p.Provider)
 	away.RetryAfter = 5 * time.Second
 	return away
 }
@@ -238,7 +242,7 @@ func (s *Payments) Store(ctx context.Context, statements *batch.Statements, all 
 func paymentOf(r paymentdb.Payment) (Payment, error) {
 	p := Payment{
 		ID: r.ID, OrderID: r.OrderID, Provider: r.Provider, State: openapi.PaymentState(r.State), Amount: money.Amount{Minor: r.Amount, Currency: r.Currency},
-		Reference: r.Reference, Captured: r.Captured, Capturing: r.Capturing, Refunded: r.Refunded, Refunding: r.Refunding, Undone: r.Undone,
+		Reference: r.Reference, Captured: r.Captured, Capturing: r.Capturing, Refunded: r.Refunded, Refunding: r.Refunding, Surplus: r.Surplus, Undone: r.Undone,
 		CreatedAt: r.CreatedAt.UTC(),
 	}
 	if r.NextAction != nil {
@@ -302,7 +306,8 @@ func (s *Payments) one(ctx context.Context, tx pgx.Tx, id uuid.UUID) (Payment, e
 // write stores how a payment stands.
 func (s *Payments) write(ctx context.Context, tx pgx.Tx, p Payment) error {
 	row := paymentdb.UpdatePaymentParams{
-		ID: p.ID, State: string(p.State), Captured: p.Captured, Capturing: p.Capturing, Refunded: p.Refunded, Refunding: p.Refunding, Undone: p.Undone, At: s.now(),
+		ID: p.ID, State: string(p.State), Amount: p.Amount.Minor, Captured: p.Captured, Capturing: p.Capturing, Refunded: p.Refunded, Refunding: p.Refunding,
+		Surplus: p.Surplus, Undone: p.Undone, At: s.now(),
 	}
 	var err error
 	if row.NextAction, err = encode(p.NextAction); err != nil {
@@ -362,14 +367,30 @@ func (s *Payments) Confirm(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, ac
 	})
 }
 
-// Capture takes all that is set aside for an order. What was taken in part is
-// left at that.
+// Capture takes what is set aside for an order, as far as the order comes to
+// it; what it does not need at all is voided. What was taken in part is left at
+// that.
 func (s *Payments) Capture(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, actor string) (Decision, error) {
+	total, err := s.orders.Total(ctx, tx, orderID)
+	if err != nil {
+		return Decision{}, err
+	}
+	all, err := s.Of(ctx, tx, orderID)
+	if err != nil {
+		return Decision{}, err
+	}
+	left := total - taken(all)
 	return s.each(ctx, tx, orderID, func(p *Payment, d *Decision) (bool, error) {
 		if p.State != openapi.PaymentStateAuthorized || p.Capturing > 0 {
 			return false, nil
 		}
-		return true, s.ask(ctx, tx, p, d, Operation{Kind: openapi.PaymentOperationKindCapture, Amount: p.Amount, Actor: actor})
+		needed := min(p.Amount.Minor, max(0, left))
+		left -= needed
+		if needed == 0 {
+			return true, s.void(ctx, tx, p, d, actor)
+		}
+		p.Surplus = p.Amount.Minor - needed
+		return true, s.ask(ctx, tx, p, d, Operation{Kind: openapi.PaymentOperationKindCapture, Amount: p.amount(needed), Actor: actor})
 	})
 }
 

@@ -149,5 +149,5 @@ func declined(why string) *problem.Problem {
 	if why != "" {
 		why = " (" + why + ")"
 	}
-	return problem.New(http.StatusPaymentRequired, "payment_declined", "The payment was declined%s. No order was placed; try another way to pay.", why)
+	return problem.New(http.StatusPaymentRequired, "payment_declined", "The payment was declined%s. Nothing was bought; try another way to pay.", why)
 }

@@ -24,13 +24,13 @@ ORDER BY id LIMIT @most::integer;
 
 -- name: UpdatePayment :exec
 UPDATE payments
-SET state = @state, captured = @captured, capturing = @capturing, refunded = @refunded, refunding = @refunding, undone = @undone,
-    next_action = @next_action, updated_at = @at
+SET state = @state, amount = @amount, captured = @captured, capturing = @capturing, refunded = @refunded, refunding = @refunding,
+    surplus = @surplus, undone = @undone, next_action = @next_action, updated_at = @at
 WHERE id = @id;
 
 -- name: InsertOperation :exec
-INSERT INTO payment_operations (id, payment_id, kind, amount, state, actor, reason, created_at, updated_at)
-VALUES (@id, @payment_id, @kind, @amount, 'requested', @actor, @reason, @at, @at);
+INSERT INTO payment_operations (id, payment_id, kind, amount, surplus, state, actor, reason, created_at, updated_at)
+VALUES (@id, @payment_id, @kind, @amount, @surplus, 'requested', @actor, @reason, @at, @at);
 
 -- name: OperationByID :one
 SELECT * FROM payment_operations WHERE id = @id;

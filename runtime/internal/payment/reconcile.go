@@ -372,6 +372,15 @@ func (r *reconciliation) ordersAndMoney(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if !p.Undone {
+			due, err := r.due(ctx, p.OrderID)
+			if err != nil {
+				return err
+			}
+			if due == 0 { // another payment took its place
+				continue
+			}
+		}
 		d := discrepancy{
 			kind: openapi.PaymentDiscrepancyKindOrderUnpaid, provider: p.Provider, reference: p.ID.String(), payment: p.ID, order: p.OrderID,
 			detail: fmt.Sprintf("The order is not cancelled, and its payment of %s is %s.", p.Amount, p.State),
@@ -395,4 +404,18 @@ func (r *reconciliation) ordersAndMoney(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// due is what an order still needs.
+func (s *Payments) due(ctx context.Context, orderID uuid.UUID) (due int64, err error) {
+	err = db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
+		total, err := s.orders.Total(ctx, tx, orderID)
+		if err != nil {
+			return err
+		}
+		all, err := s.Of(ctx, tx, orderID)
+		due = Due(all, total)
+		return err
+	})
+	return due, err
 }

@@ -153,7 +153,7 @@ func notAuthorized(err error) error {
 	case e.Param == "payment_method" || e.Param == "confirmation_token":
 		return problem.Invalid(problem.Field{Pointer: "/payment/token", Detail: "is not one that Stripe takes for this payment: " + refused.Code})
 	}
-	return problem.New(http.StatusPaymentRequired, "payment_refused", "Stripe does not take this payment (%s). No order was placed; try another way to pay.", refused.Code)
+	return problem.New(http.StatusPaymentRequired, "payment_refused", "Stripe does not take this payment (%s). Nothing was bought; try another way to pay.", refused.Code)
 }
 
 // unanswered is an error after which nobody knows what was done. It has no
@@ -495,7 +495,7 @@ func toStripe(a money.Amount) (int64, error) {
 	case wholes[a.Currency] && a.Minor%100 == 0:
 		return a.Minor / 100, nil
 	case wholes[a.Currency], tens[a.Currency] && a.Minor%10 != 0:
-		return 0, problem.New(http.StatusPaymentRequired, "payment_refused", "Stripe takes no %s to the last decimal. No order was placed; try another way to pay.", a)
+		return 0, problem.New(http.StatusPaymentRequired, "payment_refused", "Stripe takes no %s to the last decimal. Nothing was bought; try another way to pay.", a)
 	}
 	return a.Minor, nil
 }

@@ -23,6 +23,21 @@ var disagreements = map[string]string{
 	"orders are not the sum of their lines": `
 		SELECT count(*) FROM orders o WHERE o.subtotal <> (SELECT sum(subtotal) FROM order_lines WHERE order_id = o.id)
 		   OR o.item_count <> (SELECT sum(quantity) FROM order_lines WHERE order_id = o.id)`,
+	"orders or lines have totals that do not add up": `
+		SELECT count(*) FROM orders o WHERE total <> subtotal - discount + shipping + CASE WHEN (details->>'pricesIncludeTax')::boolean THEN 0 ELSE tax END
+		   OR EXISTS (SELECT FROM order_lines l WHERE l.order_id = o.id
+		              AND l.total <> l.subtotal - l.discount + CASE WHEN (o.details->>'pricesIncludeTax')::boolean THEN 0 ELSE l.tax END)
+		   OR discount < (SELECT sum(discount) FROM order_lines WHERE order_id = o.id) OR tax < (SELECT sum(tax) FROM order_lines WHERE order_id = o.id)`,
+	"orders have discounts or taxes other than their parts": `
+		SELECT count(*) FROM orders o
+		WHERE coalesce((SELECT sum(replace(d->>'amount', '.', '')::bigint) FROM jsonb_array_elements(details->'discounts') d), 0) <> discount
+		   OR coalesce((SELECT sum(replace(t->>'amount', '.', '')::bigint) FROM jsonb_array_elements(details->'taxes') t), 0) <> tax`,
+	"orders hold more money than they come to": `
+		SELECT count(*) FROM orders o JOIN LATERAL (
+			SELECT sum(captured - refunded - refunding) held FROM payments WHERE order_id = o.id
+		) p ON true
+		WHERE p.held > o.total
+		  AND NOT EXISTS (SELECT FROM payments m JOIN payment_operations x ON x.payment_id = m.id WHERE m.order_id = o.id AND x.state <> 'succeeded')`,
 	"orders have no payment, no event or an open cart": `
 		SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM payments WHERE order_id = o.id)
 		   OR NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.placed')
@@ -34,10 +49,11 @@ var disagreements = map[string]string{
 		SELECT count(*) FROM payments p JOIN LATERAL (
 			SELECT coalesce(sum(amount) FILTER (WHERE kind = 'capture' AND state = 'requested'), 0) capturing,
 			       coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND state = 'requested'), 0) refunding,
-			       coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND state = 'succeeded'), 0) refunded
+			       coalesce(sum(amount) FILTER (WHERE kind = 'refund' AND state = 'succeeded'), 0) refunded,
+			       coalesce(sum(surplus) FILTER (WHERE state <> 'failed'), 0) surplus
 			FROM payment_operations WHERE payment_id = p.id
 		) o ON true
-		WHERE p.capturing <> o.capturing OR p.refunding <> o.refunding OR p.refunded < o.refunded`,
+		WHERE p.capturing <> o.capturing OR p.refunding <> o.refunding OR p.refunded < o.refunded OR p.surplus < o.surplus`,
 	"orders are cancelled or refunded and may bring money, or are not and bring none": `
 		SELECT count(*) FROM orders o JOIN payments p ON p.order_id = o.id
 		WHERE p.amount > 0 AND p.undone <> (o.state IN ('cancelled', 'refunded'))`,

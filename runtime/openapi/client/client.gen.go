@@ -1474,6 +1474,7 @@ type Order struct {
 	BillingAddress *Address            `json:"billingAddress,omitempty"`
 	CreatedAt      time.Time           `json:"createdAt"`
 	CustomerId     *openapi_types.UUID `json:"customerId,omitempty"`
+	Due            Money               `json:"due"`
 	Email          string              `json:"email"`
 	Id             openapi_types.UUID  `json:"id"`
 	Lines          []OrderLine         `json:"lines"`
@@ -1484,16 +1485,37 @@ type Order struct {
 
 	// Number Example: 1001
 	Number string `json:"number"`
+	Paid   Money  `json:"paid"`
 
 	// PaymentDueAt Until when a pending order holds its stock.
 	PaymentDueAt    *time.Time `json:"paymentDueAt,omitempty"`
 	Payments        []Payment  `json:"payments"`
+	Refunded        Money      `json:"refunded"`
 	ShippingAddress *Address   `json:"shippingAddress,omitempty"`
 	ShippingMethod  *string    `json:"shippingMethod,omitempty"`
 	State           OrderState `json:"state"`
 	Totals          Totals     `json:"totals"`
 	UpdatedAt       time.Time  `json:"updatedAt"`
 	VatId           *string    `json:"vatId,omitempty"`
+}
+
+// OrderEdit defines model for OrderEdit.
+type OrderEdit struct {
+	GivenBack   Money `json:"givenBack"`
+	Order       Order `json:"order"`
+	TotalBefore Money `json:"totalBefore"`
+}
+
+// OrderEditInput defines model for OrderEditInput.
+type OrderEditInput struct {
+	Add *[]OrderLineInput `json:"add,omitempty"`
+
+	// ExpectedTotal What a preview said; another total is refused with 409.
+	ExpectedTotal *string `json:"expectedTotal,omitempty"`
+
+	// Reason For the order's timeline, which its buyer sees.
+	Reason        *string              `json:"reason,omitempty"`
+	SetQuantities *[]OrderLineQuantity `json:"setQuantities,omitempty"`
 }
 
 // OrderInput defines model for OrderInput.
@@ -1538,10 +1560,39 @@ type OrderLine struct {
 	VariantId       openapi_types.UUID `json:"variantId"`
 }
 
+// OrderLineInput A line of its own, also where the variant has one already. Promotions do not apply to it.
+type OrderLineInput struct {
+	Quantity int64 `json:"quantity"`
+
+	// UnitPrice In the order's currency, and with tax or without as its other unit prices; left out: what the variant costs now.
+	UnitPrice *string            `json:"unitPrice,omitempty"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
+// OrderLineQuantity defines model for OrderLineQuantity.
+type OrderLineQuantity struct {
+	LineId openapi_types.UUID `json:"lineId"`
+
+	// Quantity 0 takes the line out. Never less than is packed, or was given its money back.
+	Quantity int64 `json:"quantity"`
+}
+
 // OrderPage defines model for OrderPage.
 type OrderPage struct {
 	NextCursor *string        `json:"nextCursor,omitempty"`
 	Orders     []OrderSummary `json:"orders"`
+}
+
+// OrderPaymentInput defines model for OrderPaymentInput.
+type OrderPaymentInput struct {
+	// ExpectedAmount What the buyer was shown; where another amount is due it is refused with 409.
+	ExpectedAmount *string `json:"expectedAmount,omitempty"`
+
+	// Provider As for POST /orders.
+	Provider string `json:"provider"`
+
+	// Token As for POST /orders.
+	Token *string `json:"token,omitempty"`
 }
 
 // OrderRefundInput At least one of lines, shipping and amount.
@@ -2780,6 +2831,15 @@ type PlaceOrderParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// EditOrderParams defines parameters for EditOrder.
+type EditOrderParams struct {
+	// Preview Try it alone; the Idempotency-Key is not used up.
+	Preview *bool `form:"preview,omitempty" json:"preview,omitempty"`
+
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateFulfillmentParams defines parameters for CreateFulfillment.
 type CreateFulfillmentParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
@@ -2788,6 +2848,12 @@ type CreateFulfillmentParams struct {
 
 // AddOrderNoteParams defines parameters for AddOrderNote.
 type AddOrderNoteParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// PayOrderParams defines parameters for PayOrder.
+type PayOrderParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -3074,11 +3140,17 @@ type PlaceOrderJSONRequestBody = OrderInput
 // CancelOrderJSONRequestBody defines body for CancelOrder for application/json ContentType.
 type CancelOrderJSONRequestBody = CancelInput
 
+// EditOrderJSONRequestBody defines body for EditOrder for application/json ContentType.
+type EditOrderJSONRequestBody = OrderEditInput
+
 // CreateFulfillmentJSONRequestBody defines body for CreateFulfillment for application/json ContentType.
 type CreateFulfillmentJSONRequestBody = FulfillmentInput
 
 // AddOrderNoteJSONRequestBody defines body for AddOrderNote for application/json ContentType.
 type AddOrderNoteJSONRequestBody = NoteInput
+
+// PayOrderJSONRequestBody defines body for PayOrder for application/json ContentType.
+type PayOrderJSONRequestBody = OrderPaymentInput
 
 // RefundOrderJSONRequestBody defines body for RefundOrder for application/json ContentType.
 type RefundOrderJSONRequestBody = OrderRefundInput
@@ -3959,6 +4031,24 @@ type ClientInterface interface {
 	// Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
 	CancelOrder(ctx context.Context, id openapi_types.UUID, body CancelOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// EditOrderWithBody Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	//
+	// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
+	EditOrderWithBody(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EditOrder Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	//
+	// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
+	EditOrder(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, body EditOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListFulfillments Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
 	//
 	// Corresponds with GET /orders/{id}/fulfillments (the `ListFulfillments` operationId).
@@ -3995,6 +4085,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /orders/{id}/notes (the `AddOrderNote` operationId).
 	AddOrderNote(ctx context.Context, id openapi_types.UUID, params *AddOrderNoteParams, body AddOrderNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PayOrderWithBody Pays what of an order is due
+	//
+	// After an edit by which it comes to more, or where a payment failed: for its buyer (a guest by the cart's token) or with orders:write. All that is due is paid at once; of many who pay at the same moment one does. An order that waits for its payment is confirmed when that has come in.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /orders/{id}/payments (the `PayOrder` operationId).
+	PayOrderWithBody(ctx context.Context, id openapi_types.UUID, params *PayOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PayOrder Pays what of an order is due
+	//
+	// After an edit by which it comes to more, or where a payment failed: for its buyer (a guest by the cart's token) or with orders:write. All that is due is paid at once; of many who pay at the same moment one does. An order that waits for its payment is confirmed when that has come in.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /orders/{id}/payments (the `PayOrder` operationId).
+	PayOrder(ctx context.Context, id openapi_types.UUID, params *PayOrderParams, body PayOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRefunds Lists what was given back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
 	//
@@ -4075,7 +4183,7 @@ type ClientInterface interface {
 
 	// CapturePaymentWithBody Takes what is set aside, or a part of it
 	//
-	// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4084,7 +4192,7 @@ type ClientInterface interface {
 
 	// CapturePayment Takes what is set aside, or a part of it
 	//
-	// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6342,6 +6450,44 @@ func (c *Client) CancelOrder(ctx context.Context, id openapi_types.UUID, body Ca
 	return c.Client.Do(req)
 }
 
+// EditOrderWithBody Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+//
+// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
+func (c *Client) EditOrderWithBody(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEditOrderRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EditOrder Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+//
+// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
+func (c *Client) EditOrder(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, body EditOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEditOrderRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListFulfillments Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
 //
 // Corresponds with GET /orders/{id}/fulfillments (the `ListFulfillments` operationId).
@@ -6419,6 +6565,44 @@ func (c *Client) AddOrderNoteWithBody(ctx context.Context, id openapi_types.UUID
 // Corresponds with POST /orders/{id}/notes (the `AddOrderNote` operationId).
 func (c *Client) AddOrderNote(ctx context.Context, id openapi_types.UUID, params *AddOrderNoteParams, body AddOrderNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAddOrderNoteRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PayOrderWithBody Pays what of an order is due
+//
+// After an edit by which it comes to more, or where a payment failed: for its buyer (a guest by the cart's token) or with orders:write. All that is due is paid at once; of many who pay at the same moment one does. An order that waits for its payment is confirmed when that has come in.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /orders/{id}/payments (the `PayOrder` operationId).
+func (c *Client) PayOrderWithBody(ctx context.Context, id openapi_types.UUID, params *PayOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPayOrderRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PayOrder Pays what of an order is due
+//
+// After an edit by which it comes to more, or where a payment failed: for its buyer (a guest by the cart's token) or with orders:write. All that is due is paid at once; of many who pay at the same moment one does. An order that waits for its payment is confirmed when that has come in.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /orders/{id}/payments (the `PayOrder` operationId).
+func (c *Client) PayOrder(ctx context.Context, id openapi_types.UUID, params *PayOrderParams, body PayOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPayOrderRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6618,7 +6802,7 @@ func (c *Client) GetPayment(ctx context.Context, id openapi_types.UUID, reqEdito
 
 // CapturePaymentWithBody Takes what is set aside, or a part of it
 //
-// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6637,7 +6821,7 @@ func (c *Client) CapturePaymentWithBody(ctx context.Context, id openapi_types.UU
 
 // CapturePayment Takes what is set aside, or a part of it
 //
-// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -11435,6 +11619,95 @@ func NewCancelOrderRequestWithBody(server string, id openapi_types.UUID, content
 	return req, nil
 }
 
+// NewEditOrderRequest calls the generic EditOrder builder with application/json body
+func NewEditOrderRequest(server string, id openapi_types.UUID, params *EditOrderParams, body EditOrderJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEditOrderRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewEditOrderRequestWithBody constructs an http.Request for the EditOrder method, with any body, and a specified content type
+func NewEditOrderRequestWithBody(server string, id openapi_types.UUID, params *EditOrderParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/orders/%s/edits", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Preview != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "preview", *params.Preview, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewListFulfillmentsRequest constructs an http.Request for the ListFulfillments method
 func NewListFulfillmentsRequest(server string, id openapi_types.UUID) (*http.Request, error) {
 	var err error
@@ -11559,6 +11832,68 @@ func NewAddOrderNoteRequestWithBody(server string, id openapi_types.UUID, params
 	}
 
 	operationPath := fmt.Sprintf("/orders/%s/notes", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewPayOrderRequest calls the generic PayOrder builder with application/json body
+func NewPayOrderRequest(server string, id openapi_types.UUID, params *PayOrderParams, body PayOrderJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPayOrderRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewPayOrderRequestWithBody constructs an http.Request for the PayOrder method, with any body, and a specified content type
+func NewPayOrderRequestWithBody(server string, id openapi_types.UUID, params *PayOrderParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/orders/%s/payments", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -15246,6 +15581,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
 	CancelOrderWithResponse(ctx context.Context, id openapi_types.UUID, body CancelOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelOrderResponse, error)
 
+	// EditOrderWithBodyWithResponse Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	//
+	// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
+	EditOrderWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EditOrderResponse, error)
+
+	// EditOrderWithResponse Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	//
+	// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
+	EditOrderWithResponse(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, body EditOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*EditOrderResponse, error)
+
 	// ListFulfillmentsWithResponse Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -15284,6 +15637,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /orders/{id}/notes (the `AddOrderNote` operationId).
 	AddOrderNoteWithResponse(ctx context.Context, id openapi_types.UUID, params *AddOrderNoteParams, body AddOrderNoteJSONRequestBody, reqEditors ...RequestEditorFn) (*AddOrderNoteResponse, error)
+
+	// PayOrderWithBodyWithResponse Pays what of an order is due
+	//
+	// After an edit by which it comes to more, or where a payment failed: for its buyer (a guest by the cart's token) or with orders:write. All that is due is paid at once; of many who pay at the same moment one does. An order that waits for its payment is confirmed when that has come in.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/payments (the `PayOrder` operationId).
+	PayOrderWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *PayOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PayOrderResponse, error)
+
+	// PayOrderWithResponse Pays what of an order is due
+	//
+	// After an edit by which it comes to more, or where a payment failed: for its buyer (a guest by the cart's token) or with orders:write. All that is due is paid at once; of many who pay at the same moment one does. An order that waits for its payment is confirmed when that has come in.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /orders/{id}/payments (the `PayOrder` operationId).
+	PayOrderWithResponse(ctx context.Context, id openapi_types.UUID, params *PayOrderParams, body PayOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*PayOrderResponse, error)
 
 	// ListRefundsWithResponse Lists what was given back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
 	//
@@ -15374,7 +15745,7 @@ type ClientWithResponsesInterface interface {
 
 	// CapturePaymentWithBodyWithResponse Takes what is set aside, or a part of it
 	//
-	// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -15383,7 +15754,7 @@ type ClientWithResponsesInterface interface {
 
 	// CapturePaymentWithResponse Takes what is set aside, or a part of it
 	//
-	// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -19556,6 +19927,68 @@ func (r CancelOrderResponse) ContentType() string {
 	return ""
 }
 
+// EditOrderResponse201Headers the declared response headers of an HTTP 201 response for EditOrder
+type EditOrderResponse201Headers struct {
+	IdempotencyReplayed *string
+}
+
+type EditOrderResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *OrderEdit
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *OrderEdit
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *EditOrderResponse201Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r EditOrderResponse) GetJSON200() *OrderEdit {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r EditOrderResponse) GetJSON201() *OrderEdit {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r EditOrderResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r EditOrderResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EditOrderResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EditOrderResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EditOrderResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListFulfillmentsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19709,6 +20142,61 @@ func (r AddOrderNoteResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AddOrderNoteResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// PayOrderResponse201Headers the declared response headers of an HTTP 201 response for PayOrder
+type PayOrderResponse201Headers struct {
+	IdempotencyReplayed *string
+}
+
+type PayOrderResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Order
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *PayOrderResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r PayOrderResponse) GetJSON201() *Order {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PayOrderResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PayOrderResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PayOrderResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PayOrderResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PayOrderResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -23933,6 +24421,36 @@ func (c *ClientWithResponses) CancelOrderWithResponse(ctx context.Context, id op
 	return ParseCancelOrderResponse(rsp)
 }
 
+// EditOrderWithBodyWithResponse Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+//
+// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
+func (c *ClientWithResponses) EditOrderWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EditOrderResponse, error) {
+	rsp, err := c.EditOrderWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEditOrderResponse(rsp)
+}
+
+// EditOrderWithResponse Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+//
+// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
+func (c *ClientWithResponses) EditOrderWithResponse(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, body EditOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*EditOrderResponse, error) {
+	rsp, err := c.EditOrder(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEditOrderResponse(rsp)
+}
+
 // ListFulfillmentsWithResponse Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's
 //
 // Returns a wrapper object for the known response body format(s).
@@ -24000,6 +24518,36 @@ func (c *ClientWithResponses) AddOrderNoteWithResponse(ctx context.Context, id o
 		return nil, err
 	}
 	return ParseAddOrderNoteResponse(rsp)
+}
+
+// PayOrderWithBodyWithResponse Pays what of an order is due
+//
+// After an edit by which it comes to more, or where a payment failed: for its buyer (a guest by the cart's token) or with orders:write. All that is due is paid at once; of many who pay at the same moment one does. An order that waits for its payment is confirmed when that has come in.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/payments (the `PayOrder` operationId).
+func (c *ClientWithResponses) PayOrderWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *PayOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PayOrderResponse, error) {
+	rsp, err := c.PayOrderWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePayOrderResponse(rsp)
+}
+
+// PayOrderWithResponse Pays what of an order is due
+//
+// After an edit by which it comes to more, or where a payment failed: for its buyer (a guest by the cart's token) or with orders:write. All that is due is paid at once; of many who pay at the same moment one does. An order that waits for its payment is confirmed when that has come in.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /orders/{id}/payments (the `PayOrder` operationId).
+func (c *ClientWithResponses) PayOrderWithResponse(ctx context.Context, id openapi_types.UUID, params *PayOrderParams, body PayOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*PayOrderResponse, error) {
+	rsp, err := c.PayOrder(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePayOrderResponse(rsp)
 }
 
 // ListRefundsWithResponse Lists what was given back of an order, the oldest first: of one's own, a guest's by the cart's token, or with orders:read anybody's
@@ -24157,7 +24705,7 @@ func (c *ClientWithResponses) GetPaymentWithResponse(ctx context.Context, id ope
 
 // CapturePaymentWithBodyWithResponse Takes what is set aside, or a part of it
 //
-// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -24172,7 +24720,7 @@ func (c *ClientWithResponses) CapturePaymentWithBodyWithResponse(ctx context.Con
 
 // CapturePaymentWithResponse Takes what is set aside, or a part of it
 //
-// Once: what is not taken of a payment then is set free. An order that is shipped takes all of what was not taken before. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27738,6 +28286,59 @@ func ParseCancelOrderResponse(rsp *http.Response) (*CancelOrderResponse, error) 
 	return response, nil
 }
 
+// ParseEditOrderResponse parses an HTTP response from a EditOrderWithResponse call
+func ParseEditOrderResponse(rsp *http.Response) (*EditOrderResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EditOrderResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest OrderEdit
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest OrderEdit
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers EditOrderResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseListFulfillmentsResponse parses an HTTP response from a ListFulfillmentsWithResponse call
 func ParseListFulfillmentsResponse(rsp *http.Response) (*ListFulfillmentsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -27857,6 +28458,52 @@ func ParseAddOrderNoteResponse(rsp *http.Response) (*AddOrderNoteResponse, error
 	switch {
 	case rsp.StatusCode == 201:
 		var headers AddOrderNoteResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePayOrderResponse parses an HTTP response from a PayOrderWithResponse call
+func ParsePayOrderResponse(rsp *http.Response) (*PayOrderResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PayOrderResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Order
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers PayOrderResponse201Headers
 		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -12,6 +12,74 @@ import (
 	"github.com/google/uuid"
 )
 
+const boundLines = `-- name: BoundLines :many
+SELECT id, position, rates, greatest(packed, refunded)::bigint AS least FROM order_lines WHERE order_id = $1
+`
+
+type BoundLinesRow struct {
+	ID       uuid.UUID
+	Position int32
+	Rates    []byte
+	Least    int64
+}
+
+// What an edit has to know of lines beside what everybody reads.
+func (q *Queries) BoundLines(ctx context.Context, orderID uuid.UUID) ([]BoundLinesRow, error) {
+	rows, err := q.db.Query(ctx, boundLines, orderID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BoundLinesRow
+	for rows.Next() {
+		var i BoundLinesRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Position,
+			&i.Rates,
+			&i.Least,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const changeLines = `-- name: ChangeLines :exec
+UPDATE order_lines l
+SET quantity = d.quantity, subtotal = d.subtotal, discount = d.discount, tax = d.tax, total = d.total
+FROM (SELECT unnest($2::uuid[]) AS id, unnest($3::bigint[]) AS quantity, unnest($4::bigint[]) AS subtotal,
+             unnest($5::bigint[]) AS discount, unnest($6::bigint[]) AS tax, unnest($7::bigint[]) AS total) d
+WHERE l.order_id = $1 AND l.id = d.id
+`
+
+type ChangeLinesParams struct {
+	OrderID    uuid.UUID
+	Ids        []uuid.UUID
+	Quantities []int64
+	Subtotals  []int64
+	Discounts  []int64
+	Taxes      []int64
+	Totals     []int64
+}
+
+func (q *Queries) ChangeLines(ctx context.Context, arg ChangeLinesParams) error {
+	_, err := q.db.Exec(ctx, changeLines,
+		arg.OrderID,
+		arg.Ids,
+		arg.Quantities,
+		arg.Subtotals,
+		arg.Discounts,
+		arg.Taxes,
+		arg.Totals,
+	)
+	return err
+}
+
 const changedDays = `-- name: ChangedDays :many
 SELECT DISTINCT (created_at AT TIME ZONE 'UTC')::date AS day FROM orders WHERE updated_at >= $1 ORDER BY 1
 `
@@ -209,11 +277,11 @@ func (q *Queries) InsertFulfillmentLines(ctx context.Context, arg InsertFulfillm
 }
 
 const insertLines = `-- name: InsertLines :exec
-INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, stock)
+INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, stock, rates)
 SELECT unnest($1::uuid[]), unnest($2::integer[]), unnest($3::uuid[]), unnest($4::uuid[]),
        unnest($5::uuid[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[])::jsonb,
        unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]),
-       unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::text[])::jsonb
+       unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::text[])::jsonb, unnest($16::text[])::jsonb
 `
 
 type InsertLinesParams struct {
@@ -232,6 +300,7 @@ type InsertLinesParams struct {
 	Taxes      []int64
 	Totals     []int64
 	Stock      []string
+	Rates      []string
 }
 
 func (q *Queries) InsertLines(ctx context.Context, arg InsertLinesParams) error {
@@ -251,6 +320,7 @@ func (q *Queries) InsertLines(ctx context.Context, arg InsertLinesParams) error 
 		arg.Taxes,
 		arg.Totals,
 		arg.Stock,
+		arg.Rates,
 	)
 	return err
 }
@@ -882,6 +952,20 @@ func (q *Queries) RefundsOf(ctx context.Context, orderID uuid.UUID) ([]Refund, e
 	return items, nil
 }
 
+const removeLines = `-- name: RemoveLines :exec
+DELETE FROM order_lines WHERE order_id = $1 AND id = ANY($2::uuid[])
+`
+
+type RemoveLinesParams struct {
+	OrderID uuid.UUID
+	Ids     []uuid.UUID
+}
+
+func (q *Queries) RemoveLines(ctx context.Context, arg RemoveLinesParams) error {
+	_, err := q.db.Exec(ctx, removeLines, arg.OrderID, arg.Ids)
+	return err
+}
+
 const returnByID = `-- name: ReturnByID :one
 SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE id = $1
 `
@@ -1054,6 +1138,50 @@ func (q *Queries) SetState(ctx context.Context, arg SetStateParams) error {
 		arg.ID,
 	)
 	return err
+}
+
+const setTotals = `-- name: SetTotals :exec
+UPDATE orders
+SET subtotal = $1, discount = $2, shipping = $3, tax = $4, total = $5, item_count = $6, details = $7, updated_at = $8
+WHERE id = $9
+`
+
+type SetTotalsParams struct {
+	Subtotal  int64
+	Discount  int64
+	Shipping  int64
+	Tax       int64
+	Total     int64
+	ItemCount int64
+	Details   []byte
+	At        time.Time
+	ID        uuid.UUID
+}
+
+func (q *Queries) SetTotals(ctx context.Context, arg SetTotalsParams) error {
+	_, err := q.db.Exec(ctx, setTotals,
+		arg.Subtotal,
+		arg.Discount,
+		arg.Shipping,
+		arg.Tax,
+		arg.Total,
+		arg.ItemCount,
+		arg.Details,
+		arg.At,
+		arg.ID,
+	)
+	return err
+}
+
+const totalOf = `-- name: TotalOf :one
+SELECT total FROM orders WHERE id = $1
+`
+
+func (q *Queries) TotalOf(ctx context.Context, id uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, totalOf, id)
+	var total int64
+	err := row.Scan(&total)
+	return total, err
 }
 
 const unpaidOrders = `-- name: UnpaidOrders :many

@@ -26,6 +26,7 @@ type Payment struct {
 	Refunding  int64
 	Undone     bool
 	NextAction []byte
+	Surplus    int64
 }
 
 type PaymentAttempt struct {
@@ -76,4 +77,5 @@ type PaymentOperation struct {
 	Attempts  int32
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	Surplus   int64
 }

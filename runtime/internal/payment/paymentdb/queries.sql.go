@@ -129,7 +129,7 @@ func (q *Queries) EventByID(ctx context.Context, id uuid.UUID) (PaymentEvent, er
 }
 
 const failedOperations = `-- name: FailedOperations :many
-SELECT o.id, o.payment_id, o.kind, o.amount, o.state, o.actor, o.reason, o.reference, o.failure, o.attempts, o.created_at, o.updated_at, p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action FROM payment_operations o JOIN payments p ON p.id = o.payment_id
+SELECT o.id, o.payment_id, o.kind, o.amount, o.state, o.actor, o.reason, o.reference, o.failure, o.attempts, o.created_at, o.updated_at, o.surplus, p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action, p.surplus FROM payment_operations o JOIN payments p ON p.id = o.payment_id
 WHERE o.state = 'failed' AND o.created_at >= $1::timestamptz
   AND NOT EXISTS (SELECT FROM payment_operations l WHERE l.payment_id = o.payment_id AND l.kind = o.kind AND l.state = 'succeeded' AND l.id > o.id)
 ORDER BY o.created_at LIMIT $2::integer
@@ -168,6 +168,7 @@ func (q *Queries) FailedOperations(ctx context.Context, arg FailedOperationsPara
 			&i.PaymentOperation.Attempts,
 			&i.PaymentOperation.CreatedAt,
 			&i.PaymentOperation.UpdatedAt,
+			&i.PaymentOperation.Surplus,
 			&i.Payment.ID,
 			&i.Payment.OrderID,
 			&i.Payment.Provider,
@@ -183,6 +184,7 @@ func (q *Queries) FailedOperations(ctx context.Context, arg FailedOperationsPara
 			&i.Payment.Refunding,
 			&i.Payment.Undone,
 			&i.Payment.NextAction,
+			&i.Payment.Surplus,
 		); err != nil {
 			return nil, err
 		}
@@ -377,8 +379,8 @@ func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) (Inser
 }
 
 const insertOperation = `-- name: InsertOperation :exec
-INSERT INTO payment_operations (id, payment_id, kind, amount, state, actor, reason, created_at, updated_at)
-VALUES ($1, $2, $3, $4, 'requested', $5, $6, $7, $7)
+INSERT INTO payment_operations (id, payment_id, kind, amount, surplus, state, actor, reason, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, 'requested', $6, $7, $8, $8)
 `
 
 type InsertOperationParams struct {
@@ -386,6 +388,7 @@ type InsertOperationParams struct {
 	PaymentID uuid.UUID
 	Kind      string
 	Amount    int64
+	Surplus   int64
 	Actor     string
 	Reason    string
 	At        time.Time
@@ -397,6 +400,7 @@ func (q *Queries) InsertOperation(ctx context.Context, arg InsertOperationParams
 		arg.PaymentID,
 		arg.Kind,
 		arg.Amount,
+		arg.Surplus,
 		arg.Actor,
 		arg.Reason,
 		arg.At,
@@ -486,7 +490,7 @@ func (q *Queries) ListDiscrepancies(ctx context.Context, arg ListDiscrepanciesPa
 }
 
 const lockPayment = `-- name: LockPayment :one
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE id = $1 FOR UPDATE
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockPayment(ctx context.Context, id uuid.UUID) (Payment, error) {
@@ -508,12 +512,13 @@ func (q *Queries) LockPayment(ctx context.Context, id uuid.UUID) (Payment, error
 		&i.Refunding,
 		&i.Undone,
 		&i.NextAction,
+		&i.Surplus,
 	)
 	return i, err
 }
 
 const lockPaymentsOf = `-- name: LockPaymentsOf :many
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE order_id = $1 ORDER BY id FOR UPDATE
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE order_id = $1 ORDER BY id FOR UPDATE
 `
 
 func (q *Queries) LockPaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Payment, error) {
@@ -541,6 +546,7 @@ func (q *Queries) LockPaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Paym
 			&i.Refunding,
 			&i.Undone,
 			&i.NextAction,
+			&i.Surplus,
 		); err != nil {
 			return nil, err
 		}
@@ -582,7 +588,7 @@ func (q *Queries) OpenDiscrepancies(ctx context.Context) ([]OpenDiscrepanciesRow
 }
 
 const operationByID = `-- name: OperationByID :one
-SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at FROM payment_operations WHERE id = $1
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus FROM payment_operations WHERE id = $1
 `
 
 func (q *Queries) OperationByID(ctx context.Context, id uuid.UUID) (PaymentOperation, error) {
@@ -601,12 +607,13 @@ func (q *Queries) OperationByID(ctx context.Context, id uuid.UUID) (PaymentOpera
 		&i.Attempts,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Surplus,
 	)
 	return i, err
 }
 
 const operationByReference = `-- name: OperationByReference :one
-SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at FROM payment_operations WHERE reference = $1 AND reference <> ''
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus FROM payment_operations WHERE reference = $1 AND reference <> ''
 `
 
 func (q *Queries) OperationByReference(ctx context.Context, reference string) (PaymentOperation, error) {
@@ -625,12 +632,13 @@ func (q *Queries) OperationByReference(ctx context.Context, reference string) (P
 		&i.Attempts,
 		&i.CreatedAt,
 		&i.UpdatedAt,
+		&i.Surplus,
 	)
 	return i, err
 }
 
 const operationsOf = `-- name: OperationsOf :many
-SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at FROM payment_operations WHERE payment_id = $1 ORDER BY id LIMIT 100
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus FROM payment_operations WHERE payment_id = $1 ORDER BY id LIMIT 100
 `
 
 func (q *Queries) OperationsOf(ctx context.Context, paymentID uuid.UUID) ([]PaymentOperation, error) {
@@ -655,6 +663,7 @@ func (q *Queries) OperationsOf(ctx context.Context, paymentID uuid.UUID) ([]Paym
 			&i.Attempts,
 			&i.CreatedAt,
 			&i.UpdatedAt,
+			&i.Surplus,
 		); err != nil {
 			return nil, err
 		}
@@ -667,7 +676,7 @@ func (q *Queries) OperationsOf(ctx context.Context, paymentID uuid.UUID) ([]Paym
 }
 
 const paymentByID = `-- name: PaymentByID :one
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE id = $1
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE id = $1
 `
 
 func (q *Queries) PaymentByID(ctx context.Context, id uuid.UUID) (Payment, error) {
@@ -689,6 +698,7 @@ func (q *Queries) PaymentByID(ctx context.Context, id uuid.UUID) (Payment, error
 		&i.Refunding,
 		&i.Undone,
 		&i.NextAction,
+		&i.Surplus,
 	)
 	return i, err
 }
@@ -735,7 +745,7 @@ func (q *Queries) PaymentsBetween(ctx context.Context, arg PaymentsBetweenParams
 }
 
 const paymentsOf = `-- name: PaymentsOf :many
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action FROM payments WHERE order_id = $1 ORDER BY id
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE order_id = $1 ORDER BY id
 `
 
 func (q *Queries) PaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Payment, error) {
@@ -763,6 +773,7 @@ func (q *Queries) PaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Payment,
 			&i.Refunding,
 			&i.Undone,
 			&i.NextAction,
+			&i.Surplus,
 		); err != nil {
 			return nil, err
 		}
@@ -894,7 +905,7 @@ func (q *Queries) TakeAttempts(ctx context.Context, ids []uuid.UUID) (int64, err
 }
 
 const unbalanced = `-- name: Unbalanced :many
-SELECT p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action FROM payments p
+SELECT p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action, p.surplus FROM payments p
 WHERE p.created_at >= $1::timestamptz AND p.updated_at < $2::timestamptz AND p.amount > 0
   AND (NOT p.undone AND p.state IN ('voided', 'failed')
        OR p.undone AND (p.state IN ('pending', 'requires_action', 'authorized') OR p.captured > p.refunded))
@@ -934,6 +945,7 @@ func (q *Queries) Unbalanced(ctx context.Context, arg UnbalancedParams) ([]Payme
 			&i.Refunding,
 			&i.Undone,
 			&i.NextAction,
+			&i.Surplus,
 		); err != nil {
 			return nil, err
 		}
@@ -993,17 +1005,19 @@ func (q *Queries) UnknownEvents(ctx context.Context, arg UnknownEventsParams) ([
 
 const updatePayment = `-- name: UpdatePayment :exec
 UPDATE payments
-SET state = $1, captured = $2, capturing = $3, refunded = $4, refunding = $5, undone = $6,
-    next_action = $7, updated_at = $8
-WHERE id = $9
+SET state = $1, amount = $2, captured = $3, capturing = $4, refunded = $5, refunding = $6,
+    surplus = $7, undone = $8, next_action = $9, updated_at = $10
+WHERE id = $11
 `
 
 type UpdatePaymentParams struct {
 	State      string
+	Amount     int64
 	Captured   int64
 	Capturing  int64
 	Refunded   int64
 	Refunding  int64
+	Surplus    int64
 	Undone     bool
 	NextAction []byte
 	At         time.Time
@@ -1013,10 +1027,12 @@ type UpdatePaymentParams struct {
 func (q *Queries) UpdatePayment(ctx context.Context, arg UpdatePaymentParams) error {
 	_, err := q.db.Exec(ctx, updatePayment,
 		arg.State,
+		arg.Amount,
 		arg.Captured,
 		arg.Capturing,
 		arg.Refunded,
 		arg.Refunding,
+		arg.Surplus,
 		arg.Undone,
 		arg.NextAction,
 		arg.At,
