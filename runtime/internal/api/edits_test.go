@@ -126,16 +126,18 @@ func TestAnEditIsPaidWhereTheOrderComesToMore(t *testing.T) {
 	wantProblem(t, b.payDue(paying("stripe", "pm_declined")), http.StatusPaymentRequired, "payment_declined")
 	wantProblem(t, b.payDue(`{"provider":"stripe","token":"pm_card","expectedAmount":"10.00"}`), http.StatusConflict, "due_changed")
 	wantProblem(t, b.payDue(paying("nobody", "")), http.StatusBadRequest, "invalid_request")
+	b.move("processing")
+	wantProblem(t, s.asAdmin("POST", b.path+"/transitions", `{"to":"shipped"}`), http.StatusConflict, "payment_due")
 	first := b.payDue(`{"provider":"stripe","token":"pm_card","expectedAmount":"10.20"}`, "Idempotency-Key", "k")
 	o := want[openapi.Order](t, first, http.StatusCreated)
-	if len(o.Payments) != 2 || o.Payments[1].Amount.Amount != "10.20" || o.Due.Amount != "0.00" || o.State != openapi.OrderStateConfirmed {
+	if len(o.Payments) != 2 || o.Payments[1].Amount.Amount != "10.20" || o.Due.Amount != "0.00" || o.State != openapi.OrderStateProcessing {
 		t.Errorf("paid it is %+v", o)
 	}
 	again := b.payDue(`{"provider":"stripe","token":"pm_card","expectedAmount":"10.20"}`, "Idempotency-Key", "k")
 	if again.Body.String() != first.Body.String() || again.Header().Get("Idempotency-Replayed") != "true" {
 		t.Errorf("again it is answered %d %s", again.Code, again.Body)
 	}
-	b.move("processing", "shipped")
+	b.move("shipped")
 	b.wantMoney("20.20", "20.20", "0.00", "0.00")
 	wantProblem(t, s.asAdmin("POST", b.path+"/edits", adding(s.mug, 1)), http.StatusConflict, "order_not_editable")
 	if n := s.number(`SELECT count(*) FROM payment_attempts`); n != 0 {

@@ -562,6 +562,8 @@ func (d *dispatch) ship(ctx context.Context, f *Fulfillment, tracking []openapi.
 		return fulfillmentIs(f)
 	case d.order.State != openapi.OrderStateProcessing:
 		return problem.New(http.StatusConflict, "order_not_fulfillable", "The order is %s; only what is processing can be shipped.", d.order.State)
+	case d.order.Due() > 0:
+		return problem.New(http.StatusConflict, "payment_due", "%s of the order are to be paid first, with POST /orders/%s/payments.", d.order.amount(d.order.Due()), d.order.ID)
 	}
 	decided, err := d.s.payments.Capture(ctx, d.tx, d.order.ID, d.actor)
 	if err != nil {
