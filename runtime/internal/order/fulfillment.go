@@ -232,16 +232,14 @@ type parcel struct {
 	Tracking      []openapi.Tracking        `json:"tracking"`
 }
 
-// tell notes what became of a fulfilment, with words for the timeline.
-func (d *dispatch) tell(f *Fulfillment, became, text string) {
+// tell completes an event of a fulfilment, with words for the timeline.
+func (d *dispatch) tell(f *Fulfillment, e events.Event, text string) {
 	public := f.Public()
-	d.happened = append(d.happened, events.Event{
-		Type: "fulfillment." + became, Topic: events.Orders, Subject: d.order.ID, Customer: d.order.CustomerID, Actor: d.actor, Public: true,
-		Data: parcel{
-			change: d.order.change(change{Text: text}), FulfillmentID: f.ID, LocationID: f.LocationID, Lines: public.Lines, Tracking: public.Tracking,
-		},
-		At: f.UpdatedAt,
-	})
+	e.Topic, e.Subject, e.Customer, e.Actor, e.Public, e.At = events.Orders, d.order.ID, d.order.CustomerID, d.actor, true, f.UpdatedAt
+	e.Data = parcel{
+		change: d.order.change(change{Text: text}), FulfillmentID: f.ID, LocationID: f.LocationID, Lines: public.Lines, Tracking: public.Tracking,
+	}
+	d.happened = append(d.happened, e)
 }
 
 // Packing is what is to be packed.
@@ -296,7 +294,7 @@ func (d *dispatch) pack(ctx context.Context, in Packing) (*Fulfillment, error) {
 		o.line(l.LineID).Packed += l.Quantity
 	}
 	d.all = append(d.all, f)
-	d.tell(f, "created", "")
+	d.tell(f, events.Event{Type: "fulfillment.created"}, "")
 	return f, d.insert(ctx, f)
 }
 
@@ -531,7 +529,7 @@ func stored[T any](list []T) ([]byte, error) {
 }
 
 // save stores how a fulfilment stands, and tells of it.
-func (d *dispatch) save(ctx context.Context, f *Fulfillment, became, text string) error {
+func (d *dispatch) save(ctx context.Context, f *Fulfillment, e events.Event, text string) error {
 	tracking, err := stored(f.Tracking)
 	if err != nil {
 		return err
@@ -543,7 +541,7 @@ func (d *dispatch) save(ctx context.Context, f *Fulfillment, became, text string
 	if err != nil {
 		return fmt.Errorf("storing a fulfilment: %w", err)
 	}
-	d.tell(f, became, text)
+	d.tell(f, e, text)
 	return nil
 }
 
@@ -555,7 +553,7 @@ func (d *dispatch) ship(ctx context.Context, f *Fulfillment, tracking []openapi.
 	}
 	switch {
 	case f.State == openapi.FulfillmentStateShipped && tracking != nil:
-		return d.save(ctx, f, "tracking_changed", "")
+		return d.save(ctx, f, events.Event{Type: "fulfillment.tracking_changed"}, "")
 	case f.State == openapi.FulfillmentStateShipped:
 		return nil
 	case f.State != openapi.FulfillmentStatePending:
@@ -579,7 +577,7 @@ func (d *dispatch) ship(ctx context.Context, f *Fulfillment, tracking []openapi.
 		d.order.line(l.LineID).Shipped += l.Quantity
 	}
 	f.State, f.ShippedAt = openapi.FulfillmentStateShipped, d.s.now().Truncate(time.Microsecond)
-	if err := d.save(ctx, f, "shipped", ""); err != nil {
+	if err := d.save(ctx, f, events.Event{Type: "fulfillment.shipped"}, ""); err != nil {
 		return err
 	}
 	d.happened = append(d.happened, d.order.told(decided.Changes, f.UpdatedAt)...)
@@ -607,7 +605,7 @@ func (d *dispatch) deliver(ctx context.Context, f *Fulfillment) error {
 		d.order.line(l.LineID).Delivered += l.Quantity
 	}
 	f.State, f.DeliveredAt = openapi.FulfillmentStateDelivered, d.s.now().Truncate(time.Microsecond)
-	return d.save(ctx, f, "delivered", "")
+	return d.save(ctx, f, events.Event{Type: "fulfillment.delivered"}, "")
 }
 
 // unpack cancels a fulfilment that has not arrived.
@@ -630,7 +628,7 @@ func (d *dispatch) unpack(ctx context.Context, f *Fulfillment, reason string) er
 		d.order.line(l.LineID).Packed -= l.Quantity
 	}
 	f.State = openapi.FulfillmentStateCancelled
-	return d.save(ctx, f, "cancelled", reason)
+	return d.save(ctx, f, events.Event{Type: "fulfillment.cancelled"}, reason)
 }
 
 // putBack takes back what was shipped with a fulfilment.

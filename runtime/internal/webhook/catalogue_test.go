@@ -50,7 +50,7 @@ func states(t *testing.T, schema string) (all []string) {
 func typesInCode(t *testing.T) map[string]string {
 	t.Helper()
 	made := map[string]string{}
-	nouns := map[string]string{"order.": "OrderState", "payment.": "PaymentState"}
+	nouns := map[string]string{"order.": "OrderState", "payment.": "PaymentState", "return.": "ReturnState"}
 	err := filepath.WalkDir("..", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "bench/") {
 			return err
