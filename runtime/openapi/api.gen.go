@@ -1088,6 +1088,38 @@ type EmailInput struct {
 	Email string `json:"email"`
 }
 
+// EraseMeInput defines model for EraseMeInput.
+type EraseMeInput struct {
+	// Password One's own, so that nobody else erases who left a browser open.
+	Password string `json:"password"`
+}
+
+// Erasure defines model for Erasure.
+type Erasure struct {
+	// Actor Example: staff 0197a1b2-0000-7000-8000-00000000000a
+	Actor string    `json:"actor"`
+	At    time.Time `json:"at"`
+
+	// CustomerId What the account was called, if there was one.
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+	Id         openapi_types.UUID  `json:"id"`
+
+	// Orders How many orders were made anonymous.
+	Orders int64 `json:"orders"`
+}
+
+// ErasureInput Either of the two.
+type ErasureInput struct {
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+	Email      *string             `json:"email,omitempty"`
+}
+
+// ErasurePage defines model for ErasurePage.
+type ErasurePage struct {
+	Erasures   []Erasure `json:"erasures"`
+	NextCursor *string   `json:"nextCursor,omitempty"`
+}
+
 // Facet defines model for Facet.
 type Facet struct {
 	// Name category, tag, type, or attribute:NAME.
@@ -1471,9 +1503,11 @@ type Order struct {
 	CreatedAt      time.Time           `json:"createdAt"`
 	CustomerId     *openapi_types.UUID `json:"customerId,omitempty"`
 	Due            Money               `json:"due"`
-	Email          string              `json:"email"`
-	Id             openapi_types.UUID  `json:"id"`
-	Lines          []OrderLine         `json:"lines"`
+
+	// Email Empty once its buyer is erased.
+	Email string             `json:"email"`
+	Id    openapi_types.UUID `json:"id"`
+	Lines []OrderLine        `json:"lines"`
 
 	// Locale The language of mails about it.
 	Locale *string `json:"locale,omitempty"`
@@ -1738,6 +1772,96 @@ type PaymentOperationState string
 
 // PaymentState requires_action waits for the buyer, see nextAction; pending for money that is on its way. A payment of which something was taken is captured until all of that is given back.
 type PaymentState string
+
+// PersonalAuditEntry defines model for PersonalAuditEntry.
+type PersonalAuditEntry struct {
+	// Action Example: updateCustomer
+	Action string `json:"action"`
+
+	// After What it became.
+	After *json.RawMessage `json:"after,omitempty"`
+	At    time.Time        `json:"at"`
+
+	// Before What the account was, as it is stored; without secrets and personal data.
+	Before *json.RawMessage `json:"before,omitempty"`
+	Change AuditChange      `json:"change"`
+}
+
+// PersonalCart defines model for PersonalCart.
+type PersonalCart struct {
+	BillingAddress *Address           `json:"billingAddress,omitempty"`
+	Coupons        *[]string          `json:"coupons,omitempty"`
+	Currency       string             `json:"currency"`
+	Email          *string            `json:"email,omitempty"`
+	ExpiresAt      time.Time          `json:"expiresAt"`
+	Id             openapi_types.UUID `json:"id"`
+	Lines          []CartLineInput    `json:"lines"`
+	Locale         *string            `json:"locale,omitempty"`
+
+	// OrderId The order that was placed from it, if one was.
+	OrderId         *openapi_types.UUID `json:"orderId,omitempty"`
+	ShippingAddress *Address            `json:"shippingAddress,omitempty"`
+	TouchedAt       time.Time           `json:"touchedAt"`
+	VatId           *string             `json:"vatId,omitempty"`
+}
+
+// PersonalCouponUse defines model for PersonalCouponUse.
+type PersonalCouponUse struct {
+	Code        *string            `json:"code,omitempty"`
+	OrderId     openapi_types.UUID `json:"orderId"`
+	PromotionId openapi_types.UUID `json:"promotionId"`
+	Title       string             `json:"title"`
+}
+
+// PersonalData defines model for PersonalData.
+type PersonalData struct {
+	Account   *Customer            `json:"account,omitempty"`
+	Addresses []SavedAddress       `json:"addresses"`
+	Audit     []PersonalAuditEntry `json:"audit"`
+	Carts     []PersonalCart       `json:"carts"`
+
+	// Complete The last member; without it the document broke off.
+	Complete   bool                `json:"complete"`
+	CouponUses []PersonalCouponUse `json:"couponUses"`
+
+	// CustomerId Whose it is, where there is an account.
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+
+	// Email The address by which guests' carts and orders were found; not there while an account's is unconfirmed.
+	Email      *string           `json:"email,omitempty"`
+	ExportedAt time.Time         `json:"exportedAt"`
+	Mails      []PersonalMail    `json:"mails"`
+	Orders     []PersonalOrder   `json:"orders"`
+	Sessions   []PersonalSession `json:"sessions"`
+}
+
+// PersonalMail defines model for PersonalMail.
+type PersonalMail struct {
+	CreatedAt time.Time  `json:"createdAt"`
+	DoneAt    *time.Time `json:"doneAt,omitempty"`
+
+	// State That of the job that sends it.
+	//
+	// Example: completed
+	State string `json:"state"`
+
+	// Template Example: order_placed
+	Template string `json:"template"`
+}
+
+// PersonalOrder defines model for PersonalOrder.
+type PersonalOrder struct {
+	Order Order `json:"order"`
+
+	// Timeline What its buyer may see of it.
+	Timeline []TimelineEntry `json:"timeline"`
+}
+
+// PersonalSession defines model for PersonalSession.
+type PersonalSession struct {
+	CreatedAt time.Time `json:"createdAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
 
 // Price defines model for Price.
 type Price struct {
@@ -2711,6 +2835,21 @@ type RetryDeadJobsParams struct {
 	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
 }
 
+// ListErasuresParams defines parameters for ListErasures.
+type ListErasuresParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateErasureParams defines parameters for CreateErasure.
+type CreateErasureParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ExportRecordsParams defines parameters for ExportRecords.
 type ExportRecordsParams struct {
 	Format TransferFormat `form:"format" json:"format"`
@@ -2894,6 +3033,15 @@ type RefundPaymentParams struct {
 type VoidPaymentParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GetPersonalDataParams defines parameters for GetPersonalData.
+type GetPersonalDataParams struct {
+	// CustomerId Either this or email.
+	CustomerId *openapi_types.UUID `form:"customerId,omitempty" json:"customerId,omitempty"`
+
+	// Email Either this or customerId.
+	Email *string `form:"email,omitempty" json:"email,omitempty"`
 }
 
 // ListProductsParams defines parameters for ListProducts.
@@ -3097,6 +3245,9 @@ type ReplaceCollectionJSONRequestBody = CollectionInput
 // UpdateCustomerJSONRequestBody defines body for UpdateCustomer for application/json ContentType.
 type UpdateCustomerJSONRequestBody = CustomerUpdate
 
+// CreateErasureJSONRequestBody defines body for CreateErasure for application/json ContentType.
+type CreateErasureJSONRequestBody = ErasureInput
+
 // CancelFulfillmentJSONRequestBody defines body for CancelFulfillment for application/json ContentType.
 type CancelFulfillmentJSONRequestBody = CancelInput
 
@@ -3126,6 +3277,9 @@ type CreateAddressJSONRequestBody = SavedAddressInput
 
 // ReplaceAddressJSONRequestBody defines body for ReplaceAddress for application/json ContentType.
 type ReplaceAddressJSONRequestBody = SavedAddressInput
+
+// EraseMeJSONRequestBody defines body for EraseMe for application/json ContentType.
+type EraseMeJSONRequestBody = EraseMeInput
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordInput
@@ -3336,6 +3490,12 @@ type ServerInterface interface {
 	// RetryDeadJobs Has all dead jobs worked again at once
 	// (POST /dead-jobs/retry)
 	RetryDeadJobs(c *gin.Context, params RetryDeadJobsParams)
+	// ListErasures Lists erasures, the newest first
+	// (GET /erasures)
+	ListErasures(c *gin.Context, params ListErasuresParams)
+	// CreateErasure Erases a person
+	// (POST /erasures)
+	CreateErasure(c *gin.Context, params CreateErasureParams)
 	// ExportRecords Writes all records of a kind, a part at a time
 	// (GET /exports/{kind})
 	ExportRecords(c *gin.Context, kind TransferKind, params ExportRecordsParams)
@@ -3432,9 +3592,15 @@ type ServerInterface interface {
 	// GetMyCart Reads one's open cart
 	// (GET /me/cart)
 	GetMyCart(c *gin.Context)
+	// EraseMe Erases oneself
+	// (POST /me/erasure)
+	EraseMe(c *gin.Context)
 	// ChangePassword Changes one's password, and ends every other session
 	// (PUT /me/password)
 	ChangePassword(c *gin.Context)
+	// GetMyPersonalData Takes out everything that the store has about oneself
+	// (GET /me/personal-data)
+	GetMyPersonalData(c *gin.Context)
 	// LogOutEverywhere Ends every session of one's own
 	// (DELETE /me/sessions)
 	LogOutEverywhere(c *gin.Context)
@@ -3498,6 +3664,9 @@ type ServerInterface interface {
 	// VoidPayment Gives up what is set aside or has not come in yet
 	// (POST /payments/{id}/void)
 	VoidPayment(c *gin.Context, id openapi_types.UUID, params VoidPaymentParams)
+	// GetPersonalData Takes out everything that the store has about a person
+	// (GET /personal-data)
+	GetPersonalData(c *gin.Context, params GetPersonalDataParams)
 	// ListProducts Lists or searches products
 	// (GET /products)
 	ListProducts(c *gin.Context, params ListProductsParams)
@@ -4727,6 +4896,81 @@ func (siw *ServerInterfaceWrapper) RetryDeadJobs(c *gin.Context) {
 	siw.Handler.RetryDeadJobs(c, params)
 }
 
+// ListErasures operation middleware
+func (siw *ServerInterfaceWrapper) ListErasures(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListErasuresParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListErasures(c, params)
+}
+
+// CreateErasure operation middleware
+func (siw *ServerInterfaceWrapper) CreateErasure(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateErasureParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.CreateErasure(c, params)
+}
+
 // ExportRecords operation middleware
 func (siw *ServerInterfaceWrapper) ExportRecords(c *gin.Context) {
 
@@ -5691,6 +5935,19 @@ func (siw *ServerInterfaceWrapper) GetMyCart(c *gin.Context) {
 	siw.Handler.GetMyCart(c)
 }
 
+// EraseMe operation middleware
+func (siw *ServerInterfaceWrapper) EraseMe(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EraseMe(c)
+}
+
 // ChangePassword operation middleware
 func (siw *ServerInterfaceWrapper) ChangePassword(c *gin.Context) {
 
@@ -5702,6 +5959,19 @@ func (siw *ServerInterfaceWrapper) ChangePassword(c *gin.Context) {
 	}
 
 	siw.Handler.ChangePassword(c)
+}
+
+// GetMyPersonalData operation middleware
+func (siw *ServerInterfaceWrapper) GetMyPersonalData(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetMyPersonalData(c)
 }
 
 // LogOutEverywhere operation middleware
@@ -6514,6 +6784,41 @@ func (siw *ServerInterfaceWrapper) VoidPayment(c *gin.Context) {
 	}
 
 	siw.Handler.VoidPayment(c, id, params)
+}
+
+// GetPersonalData operation middleware
+func (siw *ServerInterfaceWrapper) GetPersonalData(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPersonalDataParams
+
+	// ------------- Optional query parameter "customerId" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "customerId", c.Request.URL.Query(), &params.CustomerId, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter customerId: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "email" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "email", c.Request.URL.Query(), &params.Email, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter email: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetPersonalData(c, params)
 }
 
 // ListProducts operation middleware
@@ -7967,6 +8272,11 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/customers", wrapper.ListCustomers)
 	router.GET(options.BaseURL+"/customers/:id", wrapper.GetCustomer)
 	router.PATCH(options.BaseURL+"/customers/:id", wrapper.UpdateCustomer)
+	router.GET(options.BaseURL+"/me/personal-data", wrapper.GetMyPersonalData)
+	router.POST(options.BaseURL+"/me/erasure", wrapper.EraseMe)
+	router.GET(options.BaseURL+"/personal-data", wrapper.GetPersonalData)
+	router.GET(options.BaseURL+"/erasures", wrapper.ListErasures)
+	router.POST(options.BaseURL+"/erasures", wrapper.CreateErasure)
 	router.GET(options.BaseURL+"/api-keys", wrapper.ListApiKeys)
 	router.POST(options.BaseURL+"/api-keys", wrapper.CreateApiKey)
 	router.DELETE(options.BaseURL+"/api-keys/:id", wrapper.RevokeApiKey)

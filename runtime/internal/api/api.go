@@ -28,6 +28,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/limits"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
+	"gitee.com/captainjez/gocart/runtime/internal/privacy"
 	"gitee.com/captainjez/gocart/runtime/internal/realtime"
 	"gitee.com/captainjez/gocart/runtime/internal/redisdb"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
@@ -55,6 +56,7 @@ type (
 	hooks     = webhook.Handlers
 	acts      = audit.Handlers
 	files     = transfer.Handlers
+	personal  = privacy.Handlers
 )
 
 // handlers is openapi.ServerInterface: each package's part of it, embedded.
@@ -73,6 +75,7 @@ type handlers struct {
 	hooks
 	acts
 	files
+	personal
 	store string
 }
 
@@ -99,7 +102,7 @@ func New(c config.Config, e *edge.Edge, k *commerce.Commerce, log *slog.Logger, 
 		placing: placing{Checkout: k.Checkout}, orders: orders{Orders: k.Orders}, payments: payments{Payments: k.Payments},
 		customers: customers{Customers: k.Customers, APIKeys: k.APIKeys}, rulebook: rulebook{Rules: k.Rules},
 		ledger: ledger{Ledger: k.Jobs}, sums: sums{Statistics: k.Statistics}, tickets: tickets{Tickets: k.Callers},
-		hooks: hooks{Webhooks: k.Webhooks}, acts: acts{Log: k.Audit}, files: files{Transfers: k.Transfers}, store: c.Store.Name,
+		hooks: hooks{Webhooks: k.Webhooks}, acts: acts{Log: k.Audit}, files: files{Transfers: k.Transfers}, personal: personal{Privacy: k.Privacy}, store: c.Store.Name,
 	}
 	for _, prefix := range []string{"/api/v1", ""} {
 		openapi.RegisterHandlersWithOptions(engine, h, openapi.GinServerOptions{BaseURL: prefix, ErrorHandler: httpserver.BadParameter})

@@ -25,6 +25,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
+	"gitee.com/captainjez/gocart/runtime/internal/privacy"
 	"gitee.com/captainjez/gocart/runtime/internal/report"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
 	"gitee.com/captainjez/gocart/runtime/internal/stats"
@@ -55,6 +56,7 @@ type Commerce struct {
 	Webhooks   *webhook.Webhooks
 	Audit      *audit.Log
 	Transfers  *transfer.Transfers
+	Privacy    *privacy.Privacy
 	// Kinds are what the workers can do; Jobs tells of what they do.
 	Kinds jobs.Kinds
 	Jobs  *jobs.Ledger
@@ -107,6 +109,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	})
 	k.Rules.Watch(k.Catalog)
 	k.Transfers = transfer.New(pool, now, k.Catalog.Transfer(), k.Catalog.TransferPrices(), k.Stock.Transfer(), k.Customers.Transfer(), k.Orders.Transfer())
+	k.Privacy = privacy.New(pool, privacy.Dependencies{Customers: k.Customers, Orders: k.Orders, Stock: k.Stock, Events: k.Events, Keys: k.Keys}, log, now)
 	if k.Kinds, err = k.kinds(c, log); err != nil {
 		return nil, err
 	}
@@ -163,6 +166,7 @@ func (k *Commerce) Sweeps() (expiry, retention []jobs.Sweep) {
 		{Name: "webhook deliveries", Do: k.Webhooks.Forget},
 		{Name: "audit entries", Do: k.Audit.Forget},
 		{Name: "events of payment providers", Do: k.Payments.ForgetEvents},
+		{Name: "what came late of erased persons", Do: k.Privacy.Sweep},
 		{Name: "mails handed over", Do: func(ctx context.Context) (int64, error) { return mail.Forget(ctx, k.Pool) }},
 	}
 	return expiry, retention

@@ -30,6 +30,8 @@ const (
 	Inventory = "inventory"
 	Payments  = "payments"
 	Jobs      = "jobs"
+	// Customers is for webhooks alone: no socket listens to it.
+	Customers = "customers"
 	// Catalog is for the store itself, which forgets what it keeps of answers.
 	Catalog = "catalog"
 )

@@ -209,6 +209,9 @@ func (r *Relay) send(ctx context.Context, all []Published) {
 	defer cancel()
 	commands := r.redis.Client().Pipeline()
 	for i := range all {
+		if all[i].Topic == Customers { // somebody is erased: feeds have what was before from the database, where it is erased
+			commands.Del(ctx, r.redis.Key(streamName))
+		}
 		body, err := json.Marshal(&all[i])
 		if err != nil {
 			r.say.Error("an event can not be encoded; feeds read it from the database", "event", all[i].ID, "error", err)

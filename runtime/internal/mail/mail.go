@@ -166,6 +166,9 @@ func (o *Outbox) Enqueue(ctx context.Context, tx pgx.Tx, m Message) error {
 		o.warn()
 		return nil
 	}
+	if m.To == "" { // whoever it was for is erased
+		return nil
+	}
 	return o.queue.Enqueue(ctx, tx, m)
 }
 
@@ -175,9 +178,11 @@ func (o *Outbox) EnqueueWith(ctx context.Context, statements *batch.Statements, 
 		o.warn()
 		return nil
 	}
-	args := make([]jobs.Args, len(all))
-	for i, m := range all {
-		args[i] = m
+	args := make([]jobs.Args, 0, len(all))
+	for _, m := range all {
+		if m.To != "" {
+			args = append(args, m)
+		}
 	}
 	return o.queue.EnqueueWith(ctx, statements, args...)
 }

@@ -1092,6 +1092,38 @@ type EmailInput struct {
 	Email string `json:"email"`
 }
 
+// EraseMeInput defines model for EraseMeInput.
+type EraseMeInput struct {
+	// Password One's own, so that nobody else erases who left a browser open.
+	Password string `json:"password"`
+}
+
+// Erasure defines model for Erasure.
+type Erasure struct {
+	// Actor Example: staff 0197a1b2-0000-7000-8000-00000000000a
+	Actor string    `json:"actor"`
+	At    time.Time `json:"at"`
+
+	// CustomerId What the account was called, if there was one.
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+	Id         openapi_types.UUID  `json:"id"`
+
+	// Orders How many orders were made anonymous.
+	Orders int64 `json:"orders"`
+}
+
+// ErasureInput Either of the two.
+type ErasureInput struct {
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+	Email      *string             `json:"email,omitempty"`
+}
+
+// ErasurePage defines model for ErasurePage.
+type ErasurePage struct {
+	Erasures   []Erasure `json:"erasures"`
+	NextCursor *string   `json:"nextCursor,omitempty"`
+}
+
 // Facet defines model for Facet.
 type Facet struct {
 	// Name category, tag, type, or attribute:NAME.
@@ -1475,9 +1507,11 @@ type Order struct {
 	CreatedAt      time.Time           `json:"createdAt"`
 	CustomerId     *openapi_types.UUID `json:"customerId,omitempty"`
 	Due            Money               `json:"due"`
-	Email          string              `json:"email"`
-	Id             openapi_types.UUID  `json:"id"`
-	Lines          []OrderLine         `json:"lines"`
+
+	// Email Empty once its buyer is erased.
+	Email string             `json:"email"`
+	Id    openapi_types.UUID `json:"id"`
+	Lines []OrderLine        `json:"lines"`
 
 	// Locale The language of mails about it.
 	Locale *string `json:"locale,omitempty"`
@@ -1742,6 +1776,96 @@ type PaymentOperationState string
 
 // PaymentState requires_action waits for the buyer, see nextAction; pending for money that is on its way. A payment of which something was taken is captured until all of that is given back.
 type PaymentState string
+
+// PersonalAuditEntry defines model for PersonalAuditEntry.
+type PersonalAuditEntry struct {
+	// Action Example: updateCustomer
+	Action string `json:"action"`
+
+	// After What it became.
+	After *json.RawMessage `json:"after,omitempty"`
+	At    time.Time        `json:"at"`
+
+	// Before What the account was, as it is stored; without secrets and personal data.
+	Before *json.RawMessage `json:"before,omitempty"`
+	Change AuditChange      `json:"change"`
+}
+
+// PersonalCart defines model for PersonalCart.
+type PersonalCart struct {
+	BillingAddress *Address           `json:"billingAddress,omitempty"`
+	Coupons        *[]string          `json:"coupons,omitempty"`
+	Currency       string             `json:"currency"`
+	Email          *string            `json:"email,omitempty"`
+	ExpiresAt      time.Time          `json:"expiresAt"`
+	Id             openapi_types.UUID `json:"id"`
+	Lines          []CartLineInput    `json:"lines"`
+	Locale         *string            `json:"locale,omitempty"`
+
+	// OrderId The order that was placed from it, if one was.
+	OrderId         *openapi_types.UUID `json:"orderId,omitempty"`
+	ShippingAddress *Address            `json:"shippingAddress,omitempty"`
+	TouchedAt       time.Time           `json:"touchedAt"`
+	VatId           *string             `json:"vatId,omitempty"`
+}
+
+// PersonalCouponUse defines model for PersonalCouponUse.
+type PersonalCouponUse struct {
+	Code        *string            `json:"code,omitempty"`
+	OrderId     openapi_types.UUID `json:"orderId"`
+	PromotionId openapi_types.UUID `json:"promotionId"`
+	Title       string             `json:"title"`
+}
+
+// PersonalData defines model for PersonalData.
+type PersonalData struct {
+	Account   *Customer            `json:"account,omitempty"`
+	Addresses []SavedAddress       `json:"addresses"`
+	Audit     []PersonalAuditEntry `json:"audit"`
+	Carts     []PersonalCart       `json:"carts"`
+
+	// Complete The last member; without it the document broke off.
+	Complete   bool                `json:"complete"`
+	CouponUses []PersonalCouponUse `json:"couponUses"`
+
+	// CustomerId Whose it is, where there is an account.
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+
+	// Email The address by which guests' carts and orders were found; not there while an account's is unconfirmed.
+	Email      *string           `json:"email,omitempty"`
+	ExportedAt time.Time         `json:"exportedAt"`
+	Mails      []PersonalMail    `json:"mails"`
+	Orders     []PersonalOrder   `json:"orders"`
+	Sessions   []PersonalSession `json:"sessions"`
+}
+
+// PersonalMail defines model for PersonalMail.
+type PersonalMail struct {
+	CreatedAt time.Time  `json:"createdAt"`
+	DoneAt    *time.Time `json:"doneAt,omitempty"`
+
+	// State That of the job that sends it.
+	//
+	// Example: completed
+	State string `json:"state"`
+
+	// Template Example: order_placed
+	Template string `json:"template"`
+}
+
+// PersonalOrder defines model for PersonalOrder.
+type PersonalOrder struct {
+	Order Order `json:"order"`
+
+	// Timeline What its buyer may see of it.
+	Timeline []TimelineEntry `json:"timeline"`
+}
+
+// PersonalSession defines model for PersonalSession.
+type PersonalSession struct {
+	CreatedAt time.Time `json:"createdAt"`
+	ExpiresAt time.Time `json:"expiresAt"`
+}
 
 // Price defines model for Price.
 type Price struct {
@@ -2715,6 +2839,21 @@ type RetryDeadJobsParams struct {
 	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
 }
 
+// ListErasuresParams defines parameters for ListErasures.
+type ListErasuresParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// CreateErasureParams defines parameters for CreateErasure.
+type CreateErasureParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // ExportRecordsParams defines parameters for ExportRecords.
 type ExportRecordsParams struct {
 	Format TransferFormat `form:"format" json:"format"`
@@ -2898,6 +3037,15 @@ type RefundPaymentParams struct {
 type VoidPaymentParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// GetPersonalDataParams defines parameters for GetPersonalData.
+type GetPersonalDataParams struct {
+	// CustomerId Either this or email.
+	CustomerId *openapi_types.UUID `form:"customerId,omitempty" json:"customerId,omitempty"`
+
+	// Email Either this or customerId.
+	Email *string `form:"email,omitempty" json:"email,omitempty"`
 }
 
 // ListProductsParams defines parameters for ListProducts.
@@ -3101,6 +3249,9 @@ type ReplaceCollectionJSONRequestBody = CollectionInput
 // UpdateCustomerJSONRequestBody defines body for UpdateCustomer for application/json ContentType.
 type UpdateCustomerJSONRequestBody = CustomerUpdate
 
+// CreateErasureJSONRequestBody defines body for CreateErasure for application/json ContentType.
+type CreateErasureJSONRequestBody = ErasureInput
+
 // CancelFulfillmentJSONRequestBody defines body for CancelFulfillment for application/json ContentType.
 type CancelFulfillmentJSONRequestBody = CancelInput
 
@@ -3130,6 +3281,9 @@ type CreateAddressJSONRequestBody = SavedAddressInput
 
 // ReplaceAddressJSONRequestBody defines body for ReplaceAddress for application/json ContentType.
 type ReplaceAddressJSONRequestBody = SavedAddressInput
+
+// EraseMeJSONRequestBody defines body for EraseMe for application/json ContentType.
+type EraseMeJSONRequestBody = EraseMeInput
 
 // ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
 type ChangePasswordJSONRequestBody = PasswordInput
@@ -3690,6 +3844,31 @@ type ClientInterface interface {
 	// Corresponds with POST /dead-jobs/retry (the `RetryDeadJobs` operationId).
 	RetryDeadJobs(ctx context.Context, params *RetryDeadJobsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListErasures Lists erasures, the newest first
+	//
+	// They say nothing of who it was.
+	//
+	// Corresponds with GET /erasures (the `ListErasures` operationId).
+	ListErasures(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateErasureWithBody Erases a person
+	//
+	// Whoever has the account, or the address: then also what was bought with it without an account. Everything is done when it is answered, and nothing where it is refused, as with 409 while an order is under way. Erasing twice is no error.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /erasures (the `CreateErasure` operationId).
+	CreateErasureWithBody(ctx context.Context, params *CreateErasureParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateErasure Erases a person
+	//
+	// Whoever has the account, or the address: then also what was bought with it without an account. Everything is done when it is answered, and nothing where it is refused, as with 409 while an order is under way. Erasing twice is no error.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /erasures (the `CreateErasure` operationId).
+	CreateErasure(ctx context.Context, params *CreateErasureParams, body CreateErasureJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ExportRecords Writes all records of a kind, a part at a time
 	//
 	// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read.
@@ -3970,6 +4149,24 @@ type ClientInterface interface {
 	// Corresponds with GET /me/cart (the `GetMyCart` operationId).
 	GetMyCart(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// EraseMeWithBody Erases oneself
+	//
+	// The account and all that belongs to it is gone then, and orders are nobody's. Refused with 409 while an order is under way.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /me/erasure (the `EraseMe` operationId).
+	EraseMeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EraseMe Erases oneself
+	//
+	// The account and all that belongs to it is gone then, and orders are nobody's. Refused with 409 while an order is under way.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /me/erasure (the `EraseMe` operationId).
+	EraseMe(ctx context.Context, body EraseMeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ChangePasswordWithBody Changes one's password, and ends every other session
 	//
 	// Takes any type of body and a specified content type.
@@ -3983,6 +4180,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /me/password (the `ChangePassword` operationId).
 	ChangePassword(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetMyPersonalData Takes out everything that the store has about oneself
+	//
+	// One document, written as it is read; it is whole where its last member, complete, is there. What was bought with one's address without signing in is in it once the address is confirmed.
+	//
+	// Corresponds with GET /me/personal-data (the `GetMyPersonalData` operationId).
+	GetMyPersonalData(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LogOutEverywhere Ends every session of one's own
 	//
@@ -4230,6 +4434,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
 	VoidPayment(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPersonalData Takes out everything that the store has about a person
+	//
+	// Of an account by its id, or of an address: then with everything that was bought with it, also without an account. One document, written as it is read; it is whole where its last member, complete, is there.
+	//
+	// Corresponds with GET /personal-data (the `GetPersonalData` operationId).
+	GetPersonalData(ctx context.Context, params *GetPersonalDataParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListProducts Lists or searches products
 	//
@@ -5599,6 +5810,61 @@ func (c *Client) RetryDeadJobs(ctx context.Context, params *RetryDeadJobsParams,
 	return c.Client.Do(req)
 }
 
+// ListErasures Lists erasures, the newest first
+//
+// They say nothing of who it was.
+//
+// Corresponds with GET /erasures (the `ListErasures` operationId).
+func (c *Client) ListErasures(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListErasuresRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateErasureWithBody Erases a person
+//
+// Whoever has the account, or the address: then also what was bought with it without an account. Everything is done when it is answered, and nothing where it is refused, as with 409 while an order is under way. Erasing twice is no error.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /erasures (the `CreateErasure` operationId).
+func (c *Client) CreateErasureWithBody(ctx context.Context, params *CreateErasureParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateErasureRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateErasure Erases a person
+//
+// Whoever has the account, or the address: then also what was bought with it without an account. Everything is done when it is answered, and nothing where it is refused, as with 409 while an order is under way. Erasing twice is no error.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /erasures (the `CreateErasure` operationId).
+func (c *Client) CreateErasure(ctx context.Context, params *CreateErasureParams, body CreateErasureJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateErasureRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ExportRecords Writes all records of a kind, a part at a time
 //
 // In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read.
@@ -6299,6 +6565,44 @@ func (c *Client) GetMyCart(ctx context.Context, reqEditors ...RequestEditorFn) (
 	return c.Client.Do(req)
 }
 
+// EraseMeWithBody Erases oneself
+//
+// The account and all that belongs to it is gone then, and orders are nobody's. Refused with 409 while an order is under way.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /me/erasure (the `EraseMe` operationId).
+func (c *Client) EraseMeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEraseMeRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EraseMe Erases oneself
+//
+// The account and all that belongs to it is gone then, and orders are nobody's. Refused with 409 while an order is under way.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /me/erasure (the `EraseMe` operationId).
+func (c *Client) EraseMe(ctx context.Context, body EraseMeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEraseMeRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ChangePasswordWithBody Changes one's password, and ends every other session
 //
 // Takes any type of body and a specified content type.
@@ -6323,6 +6627,23 @@ func (c *Client) ChangePasswordWithBody(ctx context.Context, contentType string,
 // Corresponds with PUT /me/password (the `ChangePassword` operationId).
 func (c *Client) ChangePassword(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewChangePasswordRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetMyPersonalData Takes out everything that the store has about oneself
+//
+// One document, written as it is read; it is whole where its last member, complete, is there. What was bought with one's address without signing in is in it once the address is confirmed.
+//
+// Corresponds with GET /me/personal-data (the `GetMyPersonalData` operationId).
+func (c *Client) GetMyPersonalData(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetMyPersonalDataRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -6900,6 +7221,23 @@ func (c *Client) VoidPaymentWithBody(ctx context.Context, id openapi_types.UUID,
 // Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
 func (c *Client) VoidPayment(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewVoidPaymentRequest(c.Server, id, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPersonalData Takes out everything that the store has about a person
+//
+// Of an account by its id, or of an address: then with everything that was bought with it, also without an account. One document, written as it is read; it is whole where its last member, complete, is there.
+//
+// Corresponds with GET /personal-data (the `GetPersonalData` operationId).
+func (c *Client) GetPersonalData(ctx context.Context, params *GetPersonalDataParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPersonalDataRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -9791,6 +10129,127 @@ func NewRetryDeadJobsRequest(server string, params *RetryDeadJobsParams) (*http.
 	return req, nil
 }
 
+// NewListErasuresRequest constructs an http.Request for the ListErasures method
+func NewListErasuresRequest(server string, params *ListErasuresParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/erasures")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateErasureRequest calls the generic CreateErasure builder with application/json body
+func NewCreateErasureRequest(server string, params *CreateErasureParams, body CreateErasureJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateErasureRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateErasureRequestWithBody constructs an http.Request for the CreateErasure method, with any body, and a specified content type
+func NewCreateErasureRequestWithBody(server string, params *CreateErasureParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/erasures")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewExportRecordsRequest constructs an http.Request for the ExportRecords method
 func NewExportRecordsRequest(server string, kind TransferKind, params *ExportRecordsParams) (*http.Request, error) {
 	var err error
@@ -11302,6 +11761,46 @@ func NewGetMyCartRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewEraseMeRequest calls the generic EraseMe builder with application/json body
+func NewEraseMeRequest(server string, body EraseMeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEraseMeRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewEraseMeRequestWithBody constructs an http.Request for the EraseMe method, with any body, and a specified content type
+func NewEraseMeRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/me/erasure")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewChangePasswordRequest calls the generic ChangePassword builder with application/json body
 func NewChangePasswordRequest(server string, body ChangePasswordJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -11338,6 +11837,33 @@ func NewChangePasswordRequestWithBody(server string, contentType string, body io
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetMyPersonalDataRequest constructs an http.Request for the GetMyPersonalData method
+func NewGetMyPersonalDataRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/me/personal-data")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -12494,6 +13020,72 @@ func NewVoidPaymentRequestWithBody(server string, id openapi_types.UUID, params 
 			req.Header.Set("Idempotency-Key", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewGetPersonalDataRequest constructs an http.Request for the GetPersonalData method
+func NewGetPersonalDataRequest(server string, params *GetPersonalDataParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/personal-data")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.CustomerId != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "customerId", *params.CustomerId, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Email != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "email", *params.Email, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -15192,6 +15784,33 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /dead-jobs/retry (the `RetryDeadJobs` operationId).
 	RetryDeadJobsWithResponse(ctx context.Context, params *RetryDeadJobsParams, reqEditors ...RequestEditorFn) (*RetryDeadJobsResponse, error)
 
+	// ListErasuresWithResponse Lists erasures, the newest first
+	//
+	// They say nothing of who it was.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /erasures (the `ListErasures` operationId).
+	ListErasuresWithResponse(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*ListErasuresResponse, error)
+
+	// CreateErasureWithBodyWithResponse Erases a person
+	//
+	// Whoever has the account, or the address: then also what was bought with it without an account. Everything is done when it is answered, and nothing where it is refused, as with 409 while an order is under way. Erasing twice is no error.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /erasures (the `CreateErasure` operationId).
+	CreateErasureWithBodyWithResponse(ctx context.Context, params *CreateErasureParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateErasureResponse, error)
+
+	// CreateErasureWithResponse Erases a person
+	//
+	// Whoever has the account, or the address: then also what was bought with it without an account. Everything is done when it is answered, and nothing where it is refused, as with 409 while an order is under way. Erasing twice is no error.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /erasures (the `CreateErasure` operationId).
+	CreateErasureWithResponse(ctx context.Context, params *CreateErasureParams, body CreateErasureJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateErasureResponse, error)
+
 	// ExportRecordsWithResponse Writes all records of a kind, a part at a time
 	//
 	// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read.
@@ -15514,6 +16133,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /me/cart (the `GetMyCart` operationId).
 	GetMyCartWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMyCartResponse, error)
 
+	// EraseMeWithBodyWithResponse Erases oneself
+	//
+	// The account and all that belongs to it is gone then, and orders are nobody's. Refused with 409 while an order is under way.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /me/erasure (the `EraseMe` operationId).
+	EraseMeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EraseMeResponse, error)
+
+	// EraseMeWithResponse Erases oneself
+	//
+	// The account and all that belongs to it is gone then, and orders are nobody's. Refused with 409 while an order is under way.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /me/erasure (the `EraseMe` operationId).
+	EraseMeWithResponse(ctx context.Context, body EraseMeJSONRequestBody, reqEditors ...RequestEditorFn) (*EraseMeResponse, error)
+
 	// ChangePasswordWithBodyWithResponse Changes one's password, and ends every other session
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -15527,6 +16164,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /me/password (the `ChangePassword` operationId).
 	ChangePasswordWithResponse(ctx context.Context, body ChangePasswordJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePasswordResponse, error)
+
+	// GetMyPersonalDataWithResponse Takes out everything that the store has about oneself
+	//
+	// One document, written as it is read; it is whole where its last member, complete, is there. What was bought with one's address without signing in is in it once the address is confirmed.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /me/personal-data (the `GetMyPersonalData` operationId).
+	GetMyPersonalDataWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMyPersonalDataResponse, error)
 
 	// LogOutEverywhereWithResponse Ends every session of one's own
 	//
@@ -15792,6 +16438,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
 	VoidPaymentWithResponse(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*VoidPaymentResponse, error)
+
+	// GetPersonalDataWithResponse Takes out everything that the store has about a person
+	//
+	// Of an account by its id, or of an address: then with everything that was bought with it, also without an account. One document, written as it is read; it is whole where its last member, complete, is there.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /personal-data (the `GetPersonalData` operationId).
+	GetPersonalDataWithResponse(ctx context.Context, params *GetPersonalDataParams, reqEditors ...RequestEditorFn) (*GetPersonalDataResponse, error)
 
 	// ListProductsWithResponse Lists or searches products
 	//
@@ -18099,6 +18754,102 @@ func (r RetryDeadJobsResponse) ContentType() string {
 	return ""
 }
 
+type ListErasuresResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ErasurePage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListErasuresResponse) GetJSON200() *ErasurePage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListErasuresResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListErasuresResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListErasuresResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListErasuresResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListErasuresResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CreateErasureResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Erasure
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r CreateErasureResponse) GetJSON201() *Erasure {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CreateErasureResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CreateErasureResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CreateErasureResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CreateErasureResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CreateErasureResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ExportRecordsResponse200Headers the declared response headers of an HTTP 200 response for ExportRecords
 type ExportRecordsResponse200Headers struct {
 	Link *string
@@ -19645,6 +20396,47 @@ func (r GetMyCartResponse) ContentType() string {
 	return ""
 }
 
+type EraseMeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r EraseMeResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r EraseMeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EraseMeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EraseMeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EraseMeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ChangePasswordResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19680,6 +20472,54 @@ func (r ChangePasswordResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ChangePasswordResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetMyPersonalDataResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PersonalData
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetMyPersonalDataResponse) GetJSON200() *PersonalData {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetMyPersonalDataResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetMyPersonalDataResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetMyPersonalDataResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetMyPersonalDataResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetMyPersonalDataResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20761,6 +21601,54 @@ func (r VoidPaymentResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r VoidPaymentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetPersonalDataResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PersonalData
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPersonalDataResponse) GetJSON200() *PersonalData {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetPersonalDataResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPersonalDataResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPersonalDataResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPersonalDataResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPersonalDataResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -23726,6 +24614,51 @@ func (c *ClientWithResponses) RetryDeadJobsWithResponse(ctx context.Context, par
 	return ParseRetryDeadJobsResponse(rsp)
 }
 
+// ListErasuresWithResponse Lists erasures, the newest first
+//
+// They say nothing of who it was.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /erasures (the `ListErasures` operationId).
+func (c *ClientWithResponses) ListErasuresWithResponse(ctx context.Context, params *ListErasuresParams, reqEditors ...RequestEditorFn) (*ListErasuresResponse, error) {
+	rsp, err := c.ListErasures(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListErasuresResponse(rsp)
+}
+
+// CreateErasureWithBodyWithResponse Erases a person
+//
+// Whoever has the account, or the address: then also what was bought with it without an account. Everything is done when it is answered, and nothing where it is refused, as with 409 while an order is under way. Erasing twice is no error.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /erasures (the `CreateErasure` operationId).
+func (c *ClientWithResponses) CreateErasureWithBodyWithResponse(ctx context.Context, params *CreateErasureParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CreateErasureResponse, error) {
+	rsp, err := c.CreateErasureWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateErasureResponse(rsp)
+}
+
+// CreateErasureWithResponse Erases a person
+//
+// Whoever has the account, or the address: then also what was bought with it without an account. Everything is done when it is answered, and nothing where it is refused, as with 409 while an order is under way. Erasing twice is no error.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /erasures (the `CreateErasure` operationId).
+func (c *ClientWithResponses) CreateErasureWithResponse(ctx context.Context, params *CreateErasureParams, body CreateErasureJSONRequestBody, reqEditors ...RequestEditorFn) (*CreateErasureResponse, error) {
+	rsp, err := c.CreateErasure(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCreateErasureResponse(rsp)
+}
+
 // ExportRecordsWithResponse Writes all records of a kind, a part at a time
 //
 // In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read.
@@ -24300,6 +25233,36 @@ func (c *ClientWithResponses) GetMyCartWithResponse(ctx context.Context, reqEdit
 	return ParseGetMyCartResponse(rsp)
 }
 
+// EraseMeWithBodyWithResponse Erases oneself
+//
+// The account and all that belongs to it is gone then, and orders are nobody's. Refused with 409 while an order is under way.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /me/erasure (the `EraseMe` operationId).
+func (c *ClientWithResponses) EraseMeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EraseMeResponse, error) {
+	rsp, err := c.EraseMeWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEraseMeResponse(rsp)
+}
+
+// EraseMeWithResponse Erases oneself
+//
+// The account and all that belongs to it is gone then, and orders are nobody's. Refused with 409 while an order is under way.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /me/erasure (the `EraseMe` operationId).
+func (c *ClientWithResponses) EraseMeWithResponse(ctx context.Context, body EraseMeJSONRequestBody, reqEditors ...RequestEditorFn) (*EraseMeResponse, error) {
+	rsp, err := c.EraseMe(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEraseMeResponse(rsp)
+}
+
 // ChangePasswordWithBodyWithResponse Changes one's password, and ends every other session
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -24324,6 +25287,21 @@ func (c *ClientWithResponses) ChangePasswordWithResponse(ctx context.Context, bo
 		return nil, err
 	}
 	return ParseChangePasswordResponse(rsp)
+}
+
+// GetMyPersonalDataWithResponse Takes out everything that the store has about oneself
+//
+// One document, written as it is read; it is whole where its last member, complete, is there. What was bought with one's address without signing in is in it once the address is confirmed.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /me/personal-data (the `GetMyPersonalData` operationId).
+func (c *ClientWithResponses) GetMyPersonalDataWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMyPersonalDataResponse, error) {
+	rsp, err := c.GetMyPersonalData(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetMyPersonalDataResponse(rsp)
 }
 
 // LogOutEverywhereWithResponse Ends every session of one's own
@@ -24787,6 +25765,21 @@ func (c *ClientWithResponses) VoidPaymentWithResponse(ctx context.Context, id op
 		return nil, err
 	}
 	return ParseVoidPaymentResponse(rsp)
+}
+
+// GetPersonalDataWithResponse Takes out everything that the store has about a person
+//
+// Of an account by its id, or of an address: then with everything that was bought with it, also without an account. One document, written as it is read; it is whole where its last member, complete, is there.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /personal-data (the `GetPersonalData` operationId).
+func (c *ClientWithResponses) GetPersonalDataWithResponse(ctx context.Context, params *GetPersonalDataParams, reqEditors ...RequestEditorFn) (*GetPersonalDataResponse, error) {
+	rsp, err := c.GetPersonalData(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPersonalDataResponse(rsp)
 }
 
 // ListProductsWithResponse Lists or searches products
@@ -26947,6 +27940,72 @@ func ParseRetryDeadJobsResponse(rsp *http.Response) (*RetryDeadJobsResponse, err
 	return response, nil
 }
 
+// ParseListErasuresResponse parses an HTTP response from a ListErasuresWithResponse call
+func ParseListErasuresResponse(rsp *http.Response) (*ListErasuresResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListErasuresResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ErasurePage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCreateErasureResponse parses an HTTP response from a CreateErasureWithResponse call
+func ParseCreateErasureResponse(rsp *http.Response) (*CreateErasureResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CreateErasureResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Erasure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseExportRecordsResponse parses an HTTP response from a ExportRecordsWithResponse call
 func ParseExportRecordsResponse(rsp *http.Response) (*ExportRecordsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -28076,6 +29135,35 @@ func ParseGetMyCartResponse(rsp *http.Response) (*GetMyCartResponse, error) {
 	return response, nil
 }
 
+// ParseEraseMeResponse parses an HTTP response from a EraseMeWithResponse call
+func ParseEraseMeResponse(rsp *http.Response) (*EraseMeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EraseMeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseChangePasswordResponse parses an HTTP response from a ChangePasswordWithResponse call
 func ParseChangePasswordResponse(rsp *http.Response) (*ChangePasswordResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -28092,6 +29180,39 @@ func ParseChangePasswordResponse(rsp *http.Response) (*ChangePasswordResponse, e
 	switch {
 	case rsp.StatusCode == 204:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetMyPersonalDataResponse parses an HTTP response from a GetMyPersonalDataWithResponse call
+func ParseGetMyPersonalDataResponse(rsp *http.Response) (*GetMyPersonalDataResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetMyPersonalDataResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PersonalData
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -28947,6 +30068,39 @@ func ParseVoidPaymentResponse(rsp *http.Response) (*VoidPaymentResponse, error) 
 			headers.IdempotencyReplayed = &value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetPersonalDataResponse parses an HTTP response from a GetPersonalDataWithResponse call
+func ParseGetPersonalDataResponse(rsp *http.Response) (*GetPersonalDataResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPersonalDataResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PersonalData
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil
