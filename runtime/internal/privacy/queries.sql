@@ -107,7 +107,7 @@ RETURNING id;
 
 -- A mail that is being sent has its words already; it is not sent again.
 -- name: EraseMails :exec
-UPDATE river_job SET args = args || '{"to": ""}', errors = NULL
+UPDATE river_job SET args = jsonb_build_object('template', args->'template', 'to', ''), errors = NULL
 WHERE kind = 'email' AND state = 'running' AND (
     args->>'customerId' = @customer_id::text OR args->>'orderId' = ANY(@order_ids::text[]) OR args->>'cartId' = ANY(@cart_ids::text[])
     OR @email::text <> '' AND lower(args->>'to') = @email

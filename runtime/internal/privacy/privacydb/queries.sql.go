@@ -374,7 +374,7 @@ func (q *Queries) EraseLatePaymentEvents(ctx context.Context, since time.Time) (
 }
 
 const eraseMails = `-- name: EraseMails :exec
-UPDATE river_job SET args = args || '{"to": ""}', errors = NULL
+UPDATE river_job SET args = jsonb_build_object('template', args->'template', 'to', ''), errors = NULL
 WHERE kind = 'email' AND state = 'running' AND (
     args->>'customerId' = $1::text OR args->>'orderId' = ANY($2::text[]) OR args->>'cartId' = ANY($3::text[])
     OR $4::text <> '' AND lower(args->>'to') = $4
