@@ -122,6 +122,7 @@ func (s *wholeStore) acts() []struct{ id, path, body string } {
 		{"retryDeadJobs", "/dead-jobs/retry?kind=retention&n=" + dead(), ""}, {"purgeDeadJobs", "", ""},
 		{"capturePayment", "/payments/" + payment() + "/capture", `{"amount":"1.00"}`}, {"voidPayment", "/payments/" + payment() + "/void", `{}`},
 		{"refundPayment", "/payments/" + captured() + "/refunds", `{"amount":"1.00","reason":"asked"}`},
+		{"createErasure", "/erasures", `{"email":"nobody@example.com"}`},
 		{"createImport", "/imports", `{"kind":"products","format":"csv"}`},
 		{"continueImport", "/imports/" + s.things["/imports/{id}"], "slug,title,type,sku,price EUR\nin,In,simple,IN,1.00\n"},
 		{"createWebhookEndpoint", "/webhooks/endpoints", `{"url":"https://erp.example/","events":["*"]}`}, {"updateWebhookEndpoint", "/webhooks/endpoints/" + hook, `{"description":"the ERP"}`},

@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"maps"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -76,5 +77,20 @@ func TestItIsSaidOfEveryDetailOfAnOrderWhatBecomesOfIt(t *testing.T) {
 	}
 	if left := slices.Collect(maps.Keys(there)); len(left) > 0 {
 		t.Errorf("what becomes of %v of an order when its buyer is erased? See EraseOrders", left)
+	}
+}
+
+func TestThePageNamesEveryTableWithPersonalData(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../docs/concepts/privacy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, kept, _ := strings.Cut(string(page), "\n## What is kept, and how long\n")
+	for table, fates := range Places {
+		personal := len(fates[Removed])+len(fates[Redacted])+len(fates[Lapses]) > 0
+		if personal != strings.Contains(kept, "`"+table+"`") && len(fates[Books]) == 0 {
+			t.Errorf("docs/concepts/privacy.md says of %s how long it is kept: %v", table, !personal)
+		}
 	}
 }
