@@ -291,6 +291,7 @@ func TestEveryCreatingRequestHasOneEffectForItsKey(t *testing.T) {
 		"createProduct": product("Twice", "TWICE", "active"), "createPromotion": `{"title":"Twice","kind":"free_shipping"}`,
 		"editOrder": fmt.Sprintf(`{"add":[{"variantId":%q,"quantity":1}]}`, s.values["variantId"]), "payOrder": `{"provider":"test"}`, // what the edit has left due
 		"createCart": `{}`, "placeOrder": fmt.Sprintf(`{"cartId":%q,"payment":{"provider":"test"}}`, s.values["cartId"]), "adjustInventory": fmt.Sprintf(`{"reason":"delivery","changes":[{"sku":"MUG","locationId":%q,"quantity":1}]}`, s.values["locationId"]),
+		"createErasure": `{"email":"nobody@example.com"}`,
 	}
 	creating := 0
 	for _, o := range operations(t) {

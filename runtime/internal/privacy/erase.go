@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -144,7 +145,7 @@ func (s *Privacy) releaseStock(ctx context.Context, tx pgx.Tx, carts []uuid.UUID
 
 // anonymize has orders, and what is told of them, be nobody's.
 func (b belongings) anonymize(ctx context.Context, q *privacydb.Queries) error {
-	subjects := append(b.orders[:len(b.orders):len(b.orders)], b.payments...)
+	subjects := slices.Concat(b.orders, b.payments)
 	return errors.Join(
 		q.EraseOrders(ctx, b.orders),
 		q.EraseTracking(ctx, b.orders),
@@ -162,11 +163,11 @@ func (b belongings) anonymize(ctx context.Context, q *privacydb.Queries) error {
 // forget removes the account and what is kept of the person beside orders.
 func (p person) forget(ctx context.Context, q *privacydb.Queries, has belongings) error {
 	var id uuid.UUID
-	ids := texts(has.orders, has.carts, has.payments)
-	answers := privacydb.DeleteAnswersParams{Ids: ids, Addresses: quoted(p.email, p.accountEmail)}
+	answers := privacydb.DeleteAnswersParams{Names: slices.Concat(texts(has.orders, has.carts, has.payments), inJSON(p.email, p.accountEmail))}
 	if p.customerID != nil {
 		id = *p.customerID
-		answers.Ids, answers.OwnScope = append(ids, id.String()), new("customer "+id.String()+" ")
+		answers.Names = append(answers.Names, id.String())
+		answers.OwnScope = new("customer " + id.String() + " ")
 	}
 	mails := privacydb.DeleteMailsParams{
 		CustomerID: id.String(), OrderIds: texts(has.orders), CartIds: texts(has.carts), Email: p.email, OwnEmail: p.accountEmail,
@@ -185,7 +186,7 @@ func (p person) forget(ctx context.Context, q *privacydb.Queries, has belongings
 		q.DeleteCarts(ctx, has.carts),
 		q.DeleteTickets(ctx, &id),
 		q.DeleteAnswers(ctx, answers),
-		q.EraseRefusals(ctx, unquoted(p.email, p.accountEmail)),
+		q.EraseRefusals(ctx, known(p.email, p.accountEmail)),
 		q.DeleteAttempts(ctx, keys),
 		q.DeleteAccount(ctx, id),
 	)
@@ -226,21 +227,22 @@ func texts(lists ...[]uuid.UUID) []string {
 	return all
 }
 
-// quoted are addresses as JSON writes them, in lower case, without those that
-// are empty.
-func quoted(addresses ...string) []string {
+// inJSON are addresses, without those that are empty, as they stand between
+// quotes.
+func inJSON(addresses ...string) []string {
 	all := []string{}
-	for _, a := range unquoted(addresses...) {
+	for _, a := range known(addresses...) {
 		raw, err := json.Marshal(a)
 		if err != nil { // strings always marshal
 			panic(err)
 		}
-		all = append(all, string(raw))
+		all = append(all, strings.Trim(string(raw), `"`))
 	}
 	return all
 }
 
-func unquoted(addresses ...string) []string {
+// known are the addresses that are not empty.
+func known(addresses ...string) []string {
 	all := []string{}
 	for _, a := range addresses {
 		if a != "" {

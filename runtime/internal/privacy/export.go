@@ -115,7 +115,9 @@ func (s *Privacy) write(ctx context.Context, d *document, p person, account *ope
 		d.member("account", account)
 	}
 	list(d, "addresses", func(uuid.UUID) ([]openapi.SavedAddress, uuid.UUID, error) { return addresses(ctx, q, id) })
-	list(d, "sessions", func(after uuid.UUID) ([]openapi.PersonalSession, uuid.UUID, error) { return sessions(ctx, q, id, after) })
+	list(d, "sessions", func(after uuid.UUID) ([]openapi.PersonalSession, uuid.UUID, error) {
+		return sessions(ctx, q, id, after)
+	})
 	list(d, "carts", func(after uuid.UUID) ([]openapi.PersonalCart, uuid.UUID, error) { return carts(ctx, q, p, after) })
 	list(d, "orders", func(after uuid.UUID) ([]openapi.PersonalOrder, uuid.UUID, error) { return s.ordersOf(ctx, q, p, after) })
 	s.couponUses(ctx, d, q, p)

@@ -116,13 +116,11 @@ WHERE kind = 'email' AND state = 'running' AND (
 -- name: DeleteHandovers :exec
 DELETE FROM mail_handovers WHERE job_id = ANY(@job_ids::bigint[]);
 
--- Answers that name one of the person's things, or an address as JSON writes it.
+-- Answers in which one of the names, of the person's things or address, is a JSON string: what is between two quotes.
 -- name: DeleteAnswers :exec
 DELETE FROM idempotency_keys k
-WHERE k.scope LIKE @own_scope || '%' OR right(k.scope, 36) = ANY(@ids::text[])
-   OR EXISTS (SELECT FROM unnest(@addresses::text[]) a WHERE position(a IN lower(convert_from(k.body, 'UTF8'))) > 0)
-   OR EXISTS (SELECT FROM regexp_matches(convert_from(k.body, 'UTF8'), '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', 'g') m
-              WHERE m[1] = ANY(@ids::text[]));
+WHERE k.scope LIKE @own_scope || '%' OR right(k.scope, 36) = ANY(@names::text[])
+   OR EXISTS (SELECT FROM unnest(string_to_array(lower(convert_from(k.body, 'UTF8')), '"')) s WHERE s = ANY(@names::text[]));
 
 -- name: EraseRefusals :exec
 UPDATE import_refusals r SET detail = '[erased]', errors = '[]'

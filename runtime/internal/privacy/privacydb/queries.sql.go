@@ -149,20 +149,17 @@ func (q *Queries) DeleteAccount(ctx context.Context, id uuid.UUID) error {
 const deleteAnswers = `-- name: DeleteAnswers :exec
 DELETE FROM idempotency_keys k
 WHERE k.scope LIKE $1 || '%' OR right(k.scope, 36) = ANY($2::text[])
-   OR EXISTS (SELECT FROM unnest($3::text[]) a WHERE position(a IN lower(convert_from(k.body, 'UTF8'))) > 0)
-   OR EXISTS (SELECT FROM regexp_matches(convert_from(k.body, 'UTF8'), '[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', 'g') m
-              WHERE m[1] = ANY($2::text[]))
+   OR EXISTS (SELECT FROM unnest(string_to_array(lower(convert_from(k.body, 'UTF8')), '"')) s WHERE s = ANY($2::text[]))
 `
 
 type DeleteAnswersParams struct {
-	OwnScope  *string
-	Ids       []string
-	Addresses []string
+	OwnScope *string
+	Names    []string
 }
 
-// Answers that name one of the person's things, or an address as JSON writes it.
+// Answers in which one of the names, of the person's things or address, is a JSON string: what is between two quotes.
 func (q *Queries) DeleteAnswers(ctx context.Context, arg DeleteAnswersParams) error {
-	_, err := q.db.Exec(ctx, deleteAnswers, arg.OwnScope, arg.Ids, arg.Addresses)
+	_, err := q.db.Exec(ctx, deleteAnswers, arg.OwnScope, arg.Names)
 	return err
 }
 
