@@ -340,35 +340,6 @@ func TestACountBelowWhatIsReservedIsRefused(t *testing.T) {
 	s.wantAddedUp()
 }
 
-func TestCustomersAndOrdersGoOutAndDoNotComeIn(t *testing.T) {
-	t.Parallel()
-	s := newStore(t)
-	ada := s.person("ada", openapi.RoleCustomer)
-	mug := s.stocked("MUG", "10.00", 50)
-	method := s.shipping()
-	for range 3 {
-		want[openapi.Order](t, s.cartOf(method, line(mug, 2)).order(), http.StatusCreated)
-	}
-	customers, orders := s.out("customers", "csv"), s.out("orders", "csv")
-	if !strings.Contains(customers, ada.id.String()+",ada@example.com,") || strings.Contains(customers, "argon2") {
-		t.Errorf("customers are %s", customers)
-	}
-	if strings.Count(orders, ",MUG,") != 3 || !strings.Contains(orders, ",2,10.00,") {
-		t.Errorf("orders are %s", orders)
-	}
-	var o openapi.Order
-	first, _, _ := strings.Cut(s.out("orders", "jsonl"), "\n")
-	if err := json.Unmarshal([]byte(first), &o); err != nil || o.Lines[0].Sku != "MUG" || len(o.Payments) != 1 {
-		t.Errorf("an order is %s: %v", first, err)
-	}
-	for _, kind := range []string{"customers", "orders"} {
-		w := s.asAdmin("POST", "/imports", `{"kind":"`+kind+`","format":"csv"}`)
-		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "can only be taken out") {
-			t.Errorf("answered %d %s", w.Code, w.Body)
-		}
-	}
-}
-
 func TestAnExportInPartsIsOneFile(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

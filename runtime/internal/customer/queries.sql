@@ -134,3 +134,34 @@ FROM customers
 WHERE id > @after
 ORDER BY id
 LIMIT @most;
+
+-- Those who have one of the addresses or ids.
+-- name: KnownCustomers :many
+SELECT id, email, email_verified, name, role, locked, created_at FROM customers
+WHERE email = ANY(@emails::text[]) OR id = ANY(@ids::uuid[])
+ORDER BY id FOR UPDATE;
+
+-- name: AddressesOf :many
+SELECT customer_id, address, is_default FROM addresses WHERE customer_id = ANY(@customer_ids::uuid[]) ORDER BY customer_id, id;
+
+-- Without a password nobody logs in.
+-- name: InsertCustomers :exec
+INSERT INTO customers (id, email, email_verified, name, password_hash, locked, created_at)
+SELECT unnest(@ids::uuid[]), unnest(@emails::text[]), unnest(@email_verified::boolean[]), unnest(@names::text[]), '', unnest(@locked::boolean[]),
+       unnest(@created_at::timestamptz[]);
+
+-- name: UpdateCustomers :exec
+UPDATE customers c SET email_verified = d.email_verified, name = d.name, locked = d.locked
+FROM (SELECT unnest(@ids::uuid[]) AS id, unnest(@email_verified::boolean[]) AS email_verified, unnest(@names::text[]) AS name,
+             unnest(@locked::boolean[]) AS locked) d
+WHERE c.id = d.id;
+
+-- name: EndSessionsOf :exec
+DELETE FROM sessions WHERE customer_id = ANY(@customer_ids::uuid[]);
+
+-- name: DeleteAddressesOf :exec
+DELETE FROM addresses WHERE customer_id = ANY(@customer_ids::uuid[]);
+
+-- name: InsertAddresses :exec
+INSERT INTO addresses (id, customer_id, address, is_default)
+SELECT unnest(@ids::uuid[]), unnest(@customer_ids::uuid[]), unnest(@addresses::text[])::jsonb, unnest(@defaults::boolean[]);

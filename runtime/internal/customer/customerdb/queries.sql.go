@@ -12,6 +12,36 @@ import (
 	"github.com/google/uuid"
 )
 
+const addressesOf = `-- name: AddressesOf :many
+SELECT customer_id, address, is_default FROM addresses WHERE customer_id = ANY($1::uuid[]) ORDER BY customer_id, id
+`
+
+type AddressesOfRow struct {
+	CustomerID uuid.UUID
+	Address    []byte
+	IsDefault  bool
+}
+
+func (q *Queries) AddressesOf(ctx context.Context, customerIds []uuid.UUID) ([]AddressesOfRow, error) {
+	rows, err := q.db.Query(ctx, addressesOf, customerIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AddressesOfRow
+	for rows.Next() {
+		var i AddressesOfRow
+		if err := rows.Scan(&i.CustomerID, &i.Address, &i.IsDefault); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const countAttempt = `-- name: CountAttempt :one
 INSERT INTO attempts AS a (key, count, since) VALUES ($1, 1, $2::timestamptz)
 ON CONFLICT (key) DO UPDATE SET
@@ -207,6 +237,15 @@ func (q *Queries) DeleteAddress(ctx context.Context, arg DeleteAddressParams) (i
 	return result.RowsAffected(), nil
 }
 
+const deleteAddressesOf = `-- name: DeleteAddressesOf :exec
+DELETE FROM addresses WHERE customer_id = ANY($1::uuid[])
+`
+
+func (q *Queries) DeleteAddressesOf(ctx context.Context, customerIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, deleteAddressesOf, customerIds)
+	return err
+}
+
 const emails = `-- name: Emails :many
 SELECT id, email FROM customers WHERE id = ANY($1::uuid[]) AND NOT locked
 `
@@ -271,6 +310,15 @@ func (q *Queries) EndSessions(ctx context.Context, customerID uuid.UUID) error {
 	return err
 }
 
+const endSessionsOf = `-- name: EndSessionsOf :exec
+DELETE FROM sessions WHERE customer_id = ANY($1::uuid[])
+`
+
+func (q *Queries) EndSessionsOf(ctx context.Context, customerIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, endSessionsOf, customerIds)
+	return err
+}
+
 const forgetAttempts = `-- name: ForgetAttempts :exec
 DELETE FROM attempts WHERE key = $1
 `
@@ -326,6 +374,28 @@ func (q *Queries) InsertAddress(ctx context.Context, arg InsertAddressParams) (i
 	return result.RowsAffected(), nil
 }
 
+const insertAddresses = `-- name: InsertAddresses :exec
+INSERT INTO addresses (id, customer_id, address, is_default)
+SELECT unnest($1::uuid[]), unnest($2::uuid[]), unnest($3::text[])::jsonb, unnest($4::boolean[])
+`
+
+type InsertAddressesParams struct {
+	Ids         []uuid.UUID
+	CustomerIds []uuid.UUID
+	Addresses   []string
+	Defaults    []bool
+}
+
+func (q *Queries) InsertAddresses(ctx context.Context, arg InsertAddressesParams) error {
+	_, err := q.db.Exec(ctx, insertAddresses,
+		arg.Ids,
+		arg.CustomerIds,
+		arg.Addresses,
+		arg.Defaults,
+	)
+	return err
+}
+
 const insertCustomer = `-- name: InsertCustomer :execrows
 INSERT INTO customers (id, email, name, password_hash) VALUES ($1, $2, $3, $4)
 ON CONFLICT (email) DO NOTHING
@@ -349,6 +419,34 @@ func (q *Queries) InsertCustomer(ctx context.Context, arg InsertCustomerParams) 
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const insertCustomers = `-- name: InsertCustomers :exec
+INSERT INTO customers (id, email, email_verified, name, password_hash, locked, created_at)
+SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::boolean[]), unnest($4::text[]), '', unnest($5::boolean[]),
+       unnest($6::timestamptz[])
+`
+
+type InsertCustomersParams struct {
+	Ids           []uuid.UUID
+	Emails        []string
+	EmailVerified []bool
+	Names         []string
+	Locked        []bool
+	CreatedAt     []time.Time
+}
+
+// Without a password nobody logs in.
+func (q *Queries) InsertCustomers(ctx context.Context, arg InsertCustomersParams) error {
+	_, err := q.db.Exec(ctx, insertCustomers,
+		arg.Ids,
+		arg.Emails,
+		arg.EmailVerified,
+		arg.Names,
+		arg.Locked,
+		arg.CreatedAt,
+	)
+	return err
 }
 
 const insertSession = `-- name: InsertSession :execrows
@@ -411,6 +509,56 @@ func (q *Queries) InsertToken(ctx context.Context, arg InsertTokenParams) (int64
 		return 0, err
 	}
 	return result.RowsAffected(), nil
+}
+
+const knownCustomers = `-- name: KnownCustomers :many
+SELECT id, email, email_verified, name, role, locked, created_at FROM customers
+WHERE email = ANY($1::text[]) OR id = ANY($2::uuid[])
+ORDER BY id FOR UPDATE
+`
+
+type KnownCustomersParams struct {
+	Emails []string
+	Ids    []uuid.UUID
+}
+
+type KnownCustomersRow struct {
+	ID            uuid.UUID
+	Email         string
+	EmailVerified bool
+	Name          string
+	Role          string
+	Locked        bool
+	CreatedAt     time.Time
+}
+
+// Those who have one of the addresses or ids.
+func (q *Queries) KnownCustomers(ctx context.Context, arg KnownCustomersParams) ([]KnownCustomersRow, error) {
+	rows, err := q.db.Query(ctx, knownCustomers, arg.Emails, arg.Ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []KnownCustomersRow
+	for rows.Next() {
+		var i KnownCustomersRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Email,
+			&i.EmailVerified,
+			&i.Name,
+			&i.Role,
+			&i.Locked,
+			&i.CreatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listAddresses = `-- name: ListAddresses :many
@@ -708,6 +856,30 @@ type UpdateCustomerParams struct {
 
 func (q *Queries) UpdateCustomer(ctx context.Context, arg UpdateCustomerParams) error {
 	_, err := q.db.Exec(ctx, updateCustomer, arg.Role, arg.Locked, arg.ID)
+	return err
+}
+
+const updateCustomers = `-- name: UpdateCustomers :exec
+UPDATE customers c SET email_verified = d.email_verified, name = d.name, locked = d.locked
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::boolean[]) AS email_verified, unnest($3::text[]) AS name,
+             unnest($4::boolean[]) AS locked) d
+WHERE c.id = d.id
+`
+
+type UpdateCustomersParams struct {
+	Ids           []uuid.UUID
+	EmailVerified []bool
+	Names         []string
+	Locked        []bool
+}
+
+func (q *Queries) UpdateCustomers(ctx context.Context, arg UpdateCustomersParams) error {
+	_, err := q.db.Exec(ctx, updateCustomers,
+		arg.Ids,
+		arg.EmailVerified,
+		arg.Names,
+		arg.Locked,
+	)
 	return err
 }
 
