@@ -130,3 +130,171 @@ func TestAnImportOfCustomersSaysWhichItRefusesAndMakesNobodyStaff(t *testing.T) 
 		t.Errorf("a manager is answered %d", w.Code)
 	}
 }
+
+const history = "number,state,createdAt,email,currency,total,shipping,sku,title,quantity,unitPrice,lineDiscount,lineTax,shippingName,shippingCountry\n" +
+	"#7001,completed,2019-05-01T10:00:00Z,Ada@example.com,EUR,26.90,4.90,MUG,'=Mug,2,10.00,,3.19,Ada,DE\n" +
+	"#7001,,,,,,,POT,Old pot,1,3.00,1.00,0.32,,\n" +
+	"7002,refunded,2020-01-01T00:00:00+01:00,bob@example.com,EUR,11.90,,MUG,Mug,1,10.00,,1.90,Bob,FR\n" +
+	"7003,cancelled,2020-01-02T00:00:00Z,,JPY,500,,CUP,Cup,1,500,,,,\n"
+
+// byNumber is an order as staff see it.
+func (s *store) byNumber(number string) openapi.Order {
+	s.t.Helper()
+	found := admin[openapi.OrderPage](s, "GET", "/orders?number="+number, "", http.StatusOK).Orders
+	if len(found) != 1 {
+		s.t.Fatalf("of the number %s are %d orders", number, len(found))
+	}
+	return admin[openapi.Order](s, "GET", "/orders/"+found[0].Id.String(), "", http.StatusOK)
+}
+
+func TestOrdersThatArePastComeInAsTheyWere(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 5)
+	s.counts(s.bring("customers", "jsonl", `{"email":"ada@example.com","emailVerified":true}`+"\n"+`{"email":"bob@example.com"}`), 2, 0, 0, 0)
+	s.counts(s.bring("orders", "csv", history), 3, 0, 0, 0)
+	s.counts(s.bring("orders", "csv", history), 0, 0, 3, 0)
+	ada, bob, nobody := s.byNumber("7001"), s.byNumber("7002"), s.byNumber("7003")
+	if ada.State != "completed" || ada.Totals.Subtotal != "23.00" || ada.Totals.Discount != "1.00" || ada.Totals.Tax != "3.51" || !ada.Totals.PricesIncludeTax || len(ada.Lines) != 2 ||
+		ada.Lines[0].VariantId != mug.Id || ada.Lines[0].Title != "=Mug" || ada.Lines[1].Total != "2.00" || ada.CreatedAt.Year() != 2019 || *ada.CustomerId != s.registered()["ada@example.com"].Id {
+		t.Errorf("%s", encode(t, ada))
+	}
+	if bob.Totals.PricesIncludeTax || bob.Totals.Total != "11.90" || bob.Lines[0].Total != "11.90" || bob.CustomerId != nil || bob.ShippingAddress.Country != "FR" {
+		t.Errorf("%s: an address that is not confirmed is nobody's", encode(t, bob))
+	}
+	if nobody.Email != "" || nobody.Totals.Total != "500" || len(nobody.Payments) != 0 {
+		t.Errorf("%s", encode(t, nobody))
+	}
+	// Nothing else came of it.
+	var jobs, placed, told int
+	s.scan(`SELECT count(*) FILTER (WHERE kind = 'email') FROM river_job`, &jobs)
+	s.scan(`SELECT count(*) FILTER (WHERE type = 'order.placed'), count(*) FILTER (WHERE type = 'order.imported' AND topic = 'orders') FROM events`, &placed, &told)
+	if l := s.level("MUG"); jobs != 0 || placed != 0 || told != 3 || l.OnHand != 5 || l.Reserved != 0 {
+		t.Errorf("%d mails, %d placed, %d told, %+v", jobs, placed, told, l)
+	}
+	// The store's own numbers go on behind them.
+	own := want[openapi.Order](t, s.cartOf(s.shipping(), line(mug, 1)).order(), http.StatusCreated)
+	if own.Number != "7004" {
+		t.Errorf("the next order has the number %s", own.Number)
+	}
+	if page := admin[openapi.OrderPage](s, "GET", "/orders?limit=2", "", http.StatusOK); page.Orders[0].Number != "7004" || page.Orders[1].Number != "7003" {
+		t.Errorf("the newest are %+v", page.Orders)
+	}
+	admin[openapi.Order](s, "POST", "/orders/"+ada.Id.String()+"/transitions", `{"to":"refunded"}`, http.StatusOK)
+	s.wantAddedUp()
+}
+
+func TestWhatGoesOutOfAStoreComesIntoAnEmptyOneAsItWas(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	method := s.shipping()
+	mug := s.stocked("MUG", "10.00", 500)
+	ada := s.person("ada", openapi.RoleCustomer)
+	admin[openapi.Promotion](s, "POST", "/promotions", `{"title":"P","code":"P","kind":"percentage","percent":"10"}`, http.StatusCreated)
+	ends := [][]string{{"processing", "shipped", "delivered"}, {"cancelled"}, {"processing", "shipped", "refunded"}, {"processing", "shipped", "delivered", "completed"}}
+	for i, end := range ends {
+		in := openapi.CartInput{
+			Lines: &[]openapi.CartLineInput{line(mug, 3)}, Coupons: &[]string{"P"}, ShippingAddress: &berlin, BillingAddress: &markedAddress, ShippingMethodId: &method.Id, Locale: new("de"),
+			Email: new("ada@example.com"),
+		}
+		as := []string{"Authorization", ada.bearer}
+		cart := want[openapi.CreatedCart](t, s.do("POST", "/carts", encode(t, in), as...), http.StatusCreated).Cart
+		o := want[openapi.Order](t, s.do("POST", "/orders", fmt.Sprintf(`{"cartId":%q,"payment":{"provider":"test"},"note":"note %d"}`, cart.Id, i), as...), http.StatusCreated)
+		for _, to := range end {
+			admin[openapi.Order](s, "POST", "/orders/"+o.Id.String()+"/transitions", fmt.Sprintf(`{"to":%q}`, to), http.StatusOK)
+		}
+	}
+	want[openapi.Order](t, s.cartOf(method, line(mug, 1)).order(), http.StatusCreated) // under way, and so not taken
+	customers := s.out("customers", "jsonl")
+	for _, format := range []string{"jsonl", "csv"} {
+		file := s.out("orders", format)
+		s.counts(s.bring("orders", format, file), 0, 0, 4, 1)
+		empty := newStore(t)
+		empty.counts(empty.bring("customers", "jsonl", customers), 1, 0, 0, 0)
+		i := empty.bring("orders", format, file)
+		empty.counts(i, 4, 0, 0, 1)
+		if r := empty.refusals(i); r[0].Errors[0].Pointer != "/state" {
+			t.Errorf("%+v", r)
+		}
+		all := strings.SplitAfter(file, "\n")
+		if got, want := empty.out("orders", format), strings.Join(all[:len(all)-2], ""); got != want {
+			t.Errorf("%s came back as %s", want, got)
+		}
+		empty.counts(empty.bring("orders", format, file), 0, 0, 4, 1)
+		empty.wantAddedUp()
+	}
+}
+
+func TestAnImportOfOrdersSaysWhichItRefusesAndWhy(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	own := want[openapi.Order](t, s.cartOf(s.shipping(), line(s.stocked("MUG", "10.00", 5), 1)).order(), http.StatusCreated)
+	record := func(changes ...string) string {
+		text := `{"number":"1","state":"completed","createdAt":"2020-01-01T00:00:00Z","lines":[{"sku":"A","title":"A","quantity":2,"unitPrice":"5.00"}],"totals":{"currency":"EUR","total":"10.00"}}`
+		return strings.NewReplacer(changes...).Replace(text)
+	}
+	lines := []struct{ line, pointer string }{
+		{record(), ""},
+		{record(`"total":"10.00"`, `"total":"10.01"`, `"1"`, `"2"`), "/totals/total"},
+		{record(`"currency":"EUR"`, `"currency":"EUR","subtotal":"9.00"`, `"1"`, `"3"`), "/totals/subtotal"},
+		{record(`"unitPrice":"5.00"`, `"unitPrice":"5.00","subtotal":"9.00"`, `"1"`, `"4"`), "/lines/0/subtotal"},
+		{record(`"unitPrice":"5.00"`, `"unitPrice":"5.00","total":"9.00"`, `"1"`, `"5"`), "/lines/0/total"},
+		{record(`"unitPrice":"5.00"`, `"unitPrice":"5.00","discount":"11.00"`, `"1"`, `"6"`), "/lines/0/discount"},
+		{record(`completed`, `shipped`, `"1"`, `"7"`), "/state"},
+		{record(`"1"`, `"A-8"`), "/number"},
+		{record(`"quantity":2`, `"quantity":0`, `"1"`, `"9"`), "/lines/0/quantity"},
+		{record(`"EUR"`, `"EUX"`, `"1"`, `"10"`), "/lines/0/unitPrice"},
+		{record(`5.00`, `4.00`, `10.00`, `8.00`), "/number"}, // the first's, which it is not
+		{record(`"1"`, `"`+own.Number+`"`), "/number"},
+		{record(`"number":"1"`, `"number":"13","id":"`+own.Id.String()+`"`), "/id"},
+		{record(`"totals"`, `"payments":[{"provider":"test","state":"authorized","amount":"10.00"}],"totals"`, `"1"`, `"14"`), "/payments/0/state"},
+		{record(`"totals"`, `"payments":[{"provider":"test","state":"captured","amount":"10.00"}],"totals"`, `"1"`, `"15"`, "completed", "cancelled"), "/payments/0/refunded"},
+		{record(`"totals"`, `"colour":"red","totals"`, `"1"`, `"16"`), "/colour"},
+	}
+	var file strings.Builder
+	for _, l := range lines {
+		file.WriteString(l.line + "\n")
+	}
+	i := s.bring("orders", "jsonl", file.String())
+	s.counts(i, 1, 0, 0, int64(len(lines)-1))
+	for n, r := range s.refusals(i) {
+		if l := lines[n+1]; r.Row != int64(n+2) || r.Errors[0].Pointer != l.pointer {
+			t.Errorf("%s is refused by %+v", l.line, r)
+		}
+	}
+	manager := s.person("manager", openapi.RoleManager)
+	if w := s.do("POST", "/imports", `{"kind":"orders","format":"csv"}`, "Authorization", manager.bearer); w.Code != http.StatusForbidden {
+		t.Errorf("a manager is answered %d", w.Code)
+	}
+}
+
+// TestNumbersThatComeInAndThoseThatAreTakenAtOnceAreNeverTheSame has buyers
+// order while an import moves the store's own numbers.
+func TestNumbersThatComeInAndThoseThatAreTakenAtOnceAreNeverTheSame(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	method := s.shipping()
+	mug := s.stocked("MUG", "10.00", 1000)
+	for i := range rounds {
+		var file strings.Builder
+		file.WriteString("number,state,createdAt,currency,total,sku,title,quantity,unitPrice\n")
+		for n := range 20 {
+			fmt.Fprintf(&file, "%d,completed,2020-01-01T00:00:00Z,EUR,1.00,A,A,1,1.00\n", 2000+100*i+n)
+		}
+		all := []func(){func() { s.counts(s.bring("orders", "csv", file.String()), 20, 0, 0, 0) }}
+		for range 6 {
+			g := s.cartOf(method, line(mug, 1))
+			all = append(all, func() {
+				if w := g.order(); w.Code != http.StatusCreated {
+					t.Errorf("%d %s", w.Code, w.Body)
+				}
+			})
+		}
+		together(all...)
+	}
+	var orders int
+	if s.scan(`SELECT count(DISTINCT number) FROM orders`, &orders); orders != rounds*26 {
+		t.Errorf("%d orders", orders)
+	}
+	s.wantAddedUp()
+}

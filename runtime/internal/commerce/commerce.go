@@ -108,7 +108,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 		},
 	})
 	k.Rules.Watch(k.Catalog)
-	k.Transfers = transfer.New(pool, now, k.Catalog.Transfer(), k.Catalog.TransferPrices(), k.Stock.Transfer(), k.Customers.Transfer(), k.Orders.Transfer())
+	k.Transfers = transfer.New(pool, now, k.Catalog.Transfer(), k.Catalog.TransferPrices(), k.Stock.Transfer(), k.Customers.Transfer(), k.Orders.Transfer(k.Customers))
 	k.Privacy = privacy.New(pool, privacy.Dependencies{Customers: k.Customers, Orders: k.Orders, Stock: k.Stock, Events: k.Events, Keys: k.Keys}, log, now)
 	if k.Kinds, err = k.kinds(c, log); err != nil {
 		return nil, err

@@ -247,6 +247,22 @@ func (w *written) store(ctx context.Context, q *customerdb.Queries) error {
 	return nil
 }
 
+// Accounts are those of the ids that there are, and the ids of the accounts
+// whose addresses, in lower case, are confirmed.
+func (s *Service) Accounts(ctx context.Context, tx pgx.Tx, ids []uuid.UUID, emails []string) (there map[uuid.UUID]bool, confirmed map[string]uuid.UUID, err error) {
+	rows, err := customerdb.New(tx).Accounts(ctx, customerdb.AccountsParams{Ids: ids, Emails: emails})
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading customers: %w", err)
+	}
+	there, confirmed = map[uuid.UUID]bool{}, map[string]uuid.UUID{}
+	for _, r := range rows {
+		if there[r.ID] = true; r.EmailVerified {
+			confirmed[r.Email] = r.ID
+		}
+	}
+	return there, confirmed, nil
+}
+
 // idAt is a new id of a moment, so that what is listed by ids is in the order of
 // its making.
 func idAt(t time.Time) uuid.UUID {

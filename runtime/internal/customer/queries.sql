@@ -165,3 +165,6 @@ DELETE FROM addresses WHERE customer_id = ANY(@customer_ids::uuid[]);
 -- name: InsertAddresses :exec
 INSERT INTO addresses (id, customer_id, address, is_default)
 SELECT unnest(@ids::uuid[]), unnest(@customer_ids::uuid[]), unnest(@addresses::text[])::jsonb, unnest(@defaults::boolean[]);
+
+-- name: Accounts :many
+SELECT id, email, email_verified FROM customers WHERE id = ANY(@ids::uuid[]) OR email = ANY(@emails::text[]) AND email_verified;

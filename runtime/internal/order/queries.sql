@@ -191,3 +191,28 @@ WHERE id = @id;
 
 -- name: TotalOf :one
 SELECT total FROM orders WHERE id = @id;
+-- Orders with one of the numbers, and which of the ids are an order's or a payment's; those have no number.
+-- name: Taken :many
+SELECT id, number FROM orders WHERE number = ANY(@numbers::bigint[])
+UNION ALL SELECT id, 0 FROM orders WHERE id = ANY(@order_ids::uuid[])
+UNION ALL SELECT id, 0 FROM payments WHERE id = ANY(@payment_ids::uuid[]);
+
+-- name: InsertPastOrders :exec
+INSERT INTO orders (id, number, state, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
+                    details, created_at, updated_at)
+SELECT unnest(@ids::uuid[]), unnest(@numbers::bigint[]), unnest(@states::text[]),
+       nullif(unnest(@customer_ids::uuid[]), '00000000-0000-0000-0000-000000000000'), unnest(@cart_ids::uuid[]), unnest(@emails::text[]),
+       unnest(@currencies::text[]), unnest(@subtotals::bigint[]), unnest(@discounts::bigint[]), unnest(@shippings::bigint[]),
+       unnest(@taxes::bigint[]), unnest(@totals::bigint[]), unnest(@item_counts::bigint[]), unnest(@details::text[])::jsonb,
+       unnest(@created_at::timestamptz[]), unnest(@updated_at::timestamptz[]);
+
+-- name: LinesHaveArrived :exec
+UPDATE order_lines SET packed = quantity, shipped = quantity, delivered = quantity WHERE order_id = ANY(@order_ids::uuid[]);
+
+-- The last number that was taken; the first is 1001.
+-- name: LastNumber :one
+SELECT coalesce(pg_sequence_last_value('order_numbers'), 1000)::bigint;
+
+-- Whoever calls it holds the sequence.
+-- name: NumbersAfter :exec
+SELECT setval('order_numbers', greatest(coalesce(pg_sequence_last_value('order_numbers'), 1000), @number::bigint));

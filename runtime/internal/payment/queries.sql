@@ -134,3 +134,6 @@ WHERE p.created_at >= @since::timestamptz AND p.updated_at < @before::timestampt
        OR p.undone AND (p.state IN ('pending', 'requires_action', 'authorized') OR p.captured > p.refunded))
   AND NOT EXISTS (SELECT FROM payment_operations o WHERE o.payment_id = p.id AND o.state = 'requested')
 ORDER BY p.id LIMIT @most::integer;
+
+-- name: MarkUndone :exec
+UPDATE payments SET undone = true WHERE id = ANY(@ids::uuid[]);

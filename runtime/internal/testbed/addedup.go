@@ -39,9 +39,10 @@ var disagreements = map[string]string{
 		WHERE p.held > o.total
 		  AND NOT EXISTS (SELECT FROM payments m JOIN payment_operations x ON x.payment_id = m.id WHERE m.order_id = o.id AND x.state <> 'succeeded')`,
 	"orders have no payment, no event or an open cart": `
-		SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM payments WHERE order_id = o.id)
+		SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.imported') AND (
+		   NOT EXISTS (SELECT FROM payments WHERE order_id = o.id)
 		   OR NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.placed')
-		   OR o.email <> '' AND NOT EXISTS (SELECT FROM carts WHERE order_id = o.id)`,
+		   OR o.email <> '' AND NOT EXISTS (SELECT FROM carts WHERE order_id = o.id))`,
 	"carts or reservations are an order's that is not there": `
 		SELECT (SELECT count(*) FROM carts WHERE order_id IS NOT NULL AND order_id NOT IN (SELECT id FROM orders))
 		     + (SELECT count(*) FROM stock_reservations WHERE order_owned AND owner_id NOT IN (SELECT id FROM orders))`,

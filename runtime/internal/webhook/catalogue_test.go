@@ -243,8 +243,9 @@ func TestAnEndpointHearsWhatItChose(t *testing.T) {
 		known  bool
 		hears  map[string]bool
 	}{
-		{"*", true, map[string]bool{"order.placed": true, "stock.low": true}},
-		{"order.*", true, map[string]bool{"order.placed": true, "orders.placed": false, "stock.low": false}},
+		{"*", true, map[string]bool{"order.placed": true, "stock.low": true, "order.imported": false}},
+		{"order.*", true, map[string]bool{"order.placed": true, "orders.placed": false, "stock.low": false, "order.imported": false}},
+		{"order.imported", true, map[string]bool{"order.imported": true, "order.placed": false}},
 		{"order.placed", true, map[string]bool{"order.placed": true, "order.note": false}},
 		{"ord.*", false, nil}, {"order.*.x", false, nil}, {"order.flown", false, nil}, {"", false, nil}, {".*", false, nil}, {"catalog.changed", false, nil},
 	} {

@@ -1226,7 +1226,7 @@ type Import struct {
 	Format TransferFormat     `json:"format"`
 	Id     openapi_types.UUID `json:"id"`
 
-	// Kind Customers and orders are only taken out.
+	// Kind Of customers no password comes in; of orders those that are past.
 	Kind TransferKind `json:"kind"`
 
 	// Offset The byte of the file at which the next part begins.
@@ -1248,7 +1248,7 @@ type ImportInput struct {
 	// Format csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
 	Format TransferFormat `json:"format"`
 
-	// Kind Customers and orders are only taken out.
+	// Kind Of customers no password comes in; of orders those that are past.
 	Kind TransferKind `json:"kind"`
 }
 
@@ -2512,7 +2512,7 @@ type Tracking struct {
 // TransferFormat csv: with names of columns in its first row; jsonl: JSON Lines, a record each; shopify: the CSV of products that Shopify exports, to be read only.
 type TransferFormat string
 
-// TransferKind Customers and orders are only taken out.
+// TransferKind Of customers no password comes in; of orders those that are past.
 type TransferKind string
 
 // TransitionInput defines model for TransitionInput.

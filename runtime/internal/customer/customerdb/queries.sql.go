@@ -12,6 +12,41 @@ import (
 	"github.com/google/uuid"
 )
 
+const accounts = `-- name: Accounts :many
+SELECT id, email, email_verified FROM customers WHERE id = ANY($1::uuid[]) OR email = ANY($2::text[]) AND email_verified
+`
+
+type AccountsParams struct {
+	Ids    []uuid.UUID
+	Emails []string
+}
+
+type AccountsRow struct {
+	ID            uuid.UUID
+	Email         string
+	EmailVerified bool
+}
+
+func (q *Queries) Accounts(ctx context.Context, arg AccountsParams) ([]AccountsRow, error) {
+	rows, err := q.db.Query(ctx, accounts, arg.Ids, arg.Emails)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []AccountsRow
+	for rows.Next() {
+		var i AccountsRow
+		if err := rows.Scan(&i.ID, &i.Email, &i.EmailVerified); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const addressesOf = `-- name: AddressesOf :many
 SELECT customer_id, address, is_default FROM addresses WHERE customer_id = ANY($1::uuid[]) ORDER BY customer_id, id
 `

@@ -376,6 +376,57 @@ func (q *Queries) InsertOrders(ctx context.Context, arg InsertOrdersParams) erro
 	return err
 }
 
+const insertPastOrders = `-- name: InsertPastOrders :exec
+INSERT INTO orders (id, number, state, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
+                    details, created_at, updated_at)
+SELECT unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::text[]),
+       nullif(unnest($4::uuid[]), '00000000-0000-0000-0000-000000000000'), unnest($5::uuid[]), unnest($6::text[]),
+       unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]),
+       unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[]), unnest($14::text[])::jsonb,
+       unnest($15::timestamptz[]), unnest($16::timestamptz[])
+`
+
+type InsertPastOrdersParams struct {
+	Ids         []uuid.UUID
+	Numbers     []int64
+	States      []string
+	CustomerIds []uuid.UUID
+	CartIds     []uuid.UUID
+	Emails      []string
+	Currencies  []string
+	Subtotals   []int64
+	Discounts   []int64
+	Shippings   []int64
+	Taxes       []int64
+	Totals      []int64
+	ItemCounts  []int64
+	Details     []string
+	CreatedAt   []time.Time
+	UpdatedAt   []time.Time
+}
+
+func (q *Queries) InsertPastOrders(ctx context.Context, arg InsertPastOrdersParams) error {
+	_, err := q.db.Exec(ctx, insertPastOrders,
+		arg.Ids,
+		arg.Numbers,
+		arg.States,
+		arg.CustomerIds,
+		arg.CartIds,
+		arg.Emails,
+		arg.Currencies,
+		arg.Subtotals,
+		arg.Discounts,
+		arg.Shippings,
+		arg.Taxes,
+		arg.Totals,
+		arg.ItemCounts,
+		arg.Details,
+		arg.CreatedAt,
+		arg.UpdatedAt,
+	)
+	return err
+}
+
 const insertRefund = `-- name: InsertRefund :exec
 INSERT INTO refunds (id, order_id, return_id, amount, shipping, other, reason, actor, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
@@ -470,6 +521,27 @@ func (q *Queries) InsertReturnLines(ctx context.Context, arg InsertReturnLinesPa
 		arg.Quantities,
 		arg.Reasons,
 	)
+	return err
+}
+
+const lastNumber = `-- name: LastNumber :one
+SELECT coalesce(pg_sequence_last_value('order_numbers'), 1000)::bigint
+`
+
+// The last number that was taken; the first is 1001.
+func (q *Queries) LastNumber(ctx context.Context) (int64, error) {
+	row := q.db.QueryRow(ctx, lastNumber)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const linesHaveArrived = `-- name: LinesHaveArrived :exec
+UPDATE order_lines SET packed = quantity, shipped = quantity, delivered = quantity WHERE order_id = ANY($1::uuid[])
+`
+
+func (q *Queries) LinesHaveArrived(ctx context.Context, orderIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, linesHaveArrived, orderIds)
 	return err
 }
 
@@ -709,6 +781,16 @@ func (q *Queries) NextNumbers(ctx context.Context, n int32) ([]int64, error) {
 		return nil, err
 	}
 	return items, nil
+}
+
+const numbersAfter = `-- name: NumbersAfter :exec
+SELECT setval('order_numbers', greatest(coalesce(pg_sequence_last_value('order_numbers'), 1000), $1::bigint))
+`
+
+// Whoever calls it holds the sequence.
+func (q *Queries) NumbersAfter(ctx context.Context, number int64) error {
+	_, err := q.db.Exec(ctx, numbersAfter, number)
+	return err
 }
 
 const orderByID = `-- name: OrderByID :one
@@ -1171,6 +1253,44 @@ func (q *Queries) SetTotals(ctx context.Context, arg SetTotalsParams) error {
 		arg.ID,
 	)
 	return err
+}
+
+const taken = `-- name: Taken :many
+SELECT id, number FROM orders WHERE number = ANY($1::bigint[])
+UNION ALL SELECT id, 0 FROM orders WHERE id = ANY($2::uuid[])
+UNION ALL SELECT id, 0 FROM payments WHERE id = ANY($3::uuid[])
+`
+
+type TakenParams struct {
+	Numbers    []int64
+	OrderIds   []uuid.UUID
+	PaymentIds []uuid.UUID
+}
+
+type TakenRow struct {
+	ID     uuid.UUID
+	Number int64
+}
+
+// Orders with one of the numbers, and which of the ids are an order's or a payment's; those have no number.
+func (q *Queries) Taken(ctx context.Context, arg TakenParams) ([]TakenRow, error) {
+	rows, err := q.db.Query(ctx, taken, arg.Numbers, arg.OrderIds, arg.PaymentIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TakenRow
+	for rows.Next() {
+		var i TakenRow
+		if err := rows.Scan(&i.ID, &i.Number); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const totalOf = `-- name: TotalOf :one

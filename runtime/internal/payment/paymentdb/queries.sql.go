@@ -558,6 +558,15 @@ func (q *Queries) LockPaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Paym
 	return items, nil
 }
 
+const markUndone = `-- name: MarkUndone :exec
+UPDATE payments SET undone = true WHERE id = ANY($1::uuid[])
+`
+
+func (q *Queries) MarkUndone(ctx context.Context, ids []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, markUndone, ids)
+	return err
+}
+
 const openDiscrepancies = `-- name: OpenDiscrepancies :many
 SELECT kind, count(*) FROM payment_discrepancies WHERE resolved_at IS NULL GROUP BY kind
 `
