@@ -39,7 +39,7 @@ func importCommand() *cobra.Command {
 	}
 	r.flags(cmd, "", "https://shop.example")
 	f := cmd.Flags()
-	f.StringVar(&kind, "kind", "products", "what the file holds: `KIND` is products, prices or stock")
+	f.StringVar(&kind, "kind", "products", "what the file holds: `KIND` is products, prices, stock, customers or orders")
 	f.StringVar(&format, "format", "csv", "`FORMAT` of the file: csv, jsonl or shopify")
 	f.BoolVar(&dry, "dry-run", false, "say what would become of each record, and change nothing")
 	f.StringVar(&resume, "resume", "", "go on with the import of an `ID`")

@@ -2,7 +2,6 @@ package customer
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -123,7 +122,7 @@ func (s *Service) importCustomers(ctx context.Context, tx pgx.Tx, all []Record) 
 		case !exists:
 			results[i].Outcome = transfer.Created
 			now.Email, now.CreatedAt = r.Email, or(r.CreatedAt, s.now())
-			if now.ID = or(r.ID, idAt(now.CreatedAt)); r.ID != nil {
+			if now.ID = or(r.ID, transfer.IDAt(now.CreatedAt)); r.ID != nil {
 				taken[now.ID] = true
 			}
 			err = w.insert(now)
@@ -261,14 +260,4 @@ func (s *Service) Accounts(ctx context.Context, tx pgx.Tx, ids []uuid.UUID, emai
 		}
 	}
 	return there, confirmed, nil
-}
-
-// idAt is a new id of a moment, so that what is listed by ids is in the order of
-// its making.
-func idAt(t time.Time) uuid.UUID {
-	id := uuid.Must(uuid.NewV7())
-	var millis [8]byte
-	binary.BigEndian.PutUint64(millis[:], uint64(t.UnixMilli())) //nolint:gosec // it is after 1990
-	copy(id[:6], millis[2:])
-	return id
 }

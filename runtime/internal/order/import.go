@@ -2,7 +2,6 @@ package order
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"reflect"
 	"slices"
@@ -262,14 +261,4 @@ func (s *Orders) numbersAfter(ctx context.Context, tx pgx.Tx, all []*Order) erro
 		return fmt.Errorf("moving order numbers: %w", err)
 	}
 	return nil
-}
-
-// idAt is a new id of a moment, so that what is listed by ids is in the order in
-// which it was placed.
-func idAt(t time.Time) uuid.UUID {
-	id := uuid.Must(uuid.NewV7())
-	var millis [8]byte
-	binary.BigEndian.PutUint64(millis[:], uint64(t.UnixMilli())) //nolint:gosec // it is after 1990
-	copy(id[:6], millis[2:])
-	return id
 }

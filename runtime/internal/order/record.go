@@ -12,6 +12,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/internal/transfer"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
@@ -156,7 +157,7 @@ func (r Record) order() (*Order, error) {
 		o.UpdatedAt = r.UpdatedAt.UTC().Truncate(time.Microsecond)
 	}
 	if o.ID == uuid.Nil {
-		o.ID = idAt(o.CreatedAt)
+		o.ID = transfer.IDAt(o.CreatedAt)
 	}
 	for i, l := range r.Lines {
 		o.Lines = append(o.Lines, l.line(&f, "/lines/"+strconv.Itoa(i), o.Currency))

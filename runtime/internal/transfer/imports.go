@@ -314,6 +314,10 @@ func (t *Transfers) put(ctx context.Context, tx pgx.Tx, kind Kind, dry bool, rec
 	if len(records) == 0 {
 		return nil, after, nil
 	}
+	// A plan that was made while there was little is not one for the end of a long file.
+	if _, err := tx.Exec(ctx, "SET LOCAL plan_cache_mode = force_custom_plan"); err != nil {
+		return nil, after, fmt.Errorf("storing records: %w", err)
+	}
 	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		var done func(context.Context)
 		if results, done, err = kind.put(ctx, tx, records); err != nil {
