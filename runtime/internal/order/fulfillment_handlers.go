@@ -43,7 +43,7 @@ func (h Handlers) CreateFulfillment(c *gin.Context, id uuid.UUID, params openapi
 		Key: params.IdempotencyKey,
 		Prepare: func(_ context.Context, in openapi.FulfillmentInput) error {
 			var f problem.Findings
-			f.Require(in.Lines == nil || len(*in.Lines) >= 1 && len(*in.Lines) <= mostLines, "/lines", "must be 1 to %d lines; leave it out for all that is left", mostLines)
+			f.Require(in.Lines == nil || len(*in.Lines) >= 1 && len(*in.Lines) <= mostPicked, "/lines", "must be 1 to %d lines; leave it out for all that is left", mostPicked)
 			checkTracking(&f, in.Tracking)
 			return f.Err()
 		},
@@ -68,8 +68,8 @@ func (h Handlers) CreateFulfillment(c *gin.Context, id uuid.UUID, params openapi
 }
 
 const (
-	// mostLines bounds the lines of a fulfilment, a return or a refund.
-	mostLines    = 200
+	// mostPicked bounds the lines of a fulfilment, a return or a refund.
+	mostPicked    = 200
 	mostTracking = 20
 )
 

@@ -89,7 +89,7 @@ func (h Handlers) RequestReturn(c *gin.Context, id uuid.UUID, params openapi.Req
 		Key: params.IdempotencyKey,
 		Prepare: func(ctx context.Context, in openapi.ReturnInput) error {
 			var f problem.Findings
-			f.Require(len(in.Lines) >= 1 && len(in.Lines) <= mostLines, "/lines", "must be 1 to %d lines", mostLines)
+			f.Require(len(in.Lines) >= 1 && len(in.Lines) <= mostPicked, "/lines", "must be 1 to %d lines", mostPicked)
 			f.Text("/note", optional.Value(in.Note), 0, 1000)
 			for i, l := range in.Lines {
 				f.Require(l.Reason == nil || l.Reason.Valid(), fmt.Sprintf("/lines/%d/reason", i), "is not a reason to return something")
@@ -190,7 +190,7 @@ func (h Handlers) ReceiveReturn(c *gin.Context, id uuid.UUID) {
 		return
 	}
 	var f problem.Findings
-	if f.Require(in.Lines == nil || len(*in.Lines) >= 1 && len(*in.Lines) <= mostLines, "/lines", "must be 1 to %d lines; leave it out for all of the return", mostLines); f.Err() != nil {
+	if f.Require(in.Lines == nil || len(*in.Lines) >= 1 && len(*in.Lines) <= mostPicked, "/lines", "must be 1 to %d lines; leave it out for all of the return", mostPicked); f.Err() != nil {
 		rest.Fail(c, f.Err())
 		return
 	}
@@ -231,7 +231,7 @@ func (h Handlers) RefundOrder(c *gin.Context, id uuid.UUID, params openapi.Refun
 		Prepare: func(_ context.Context, in openapi.OrderRefundInput) error {
 			var f problem.Findings
 			f.Require(in.Lines != nil || in.Shipping != nil || in.Amount != nil, "", "says neither lines nor shipping nor amount")
-			f.Require(in.Lines == nil || len(*in.Lines) >= 1 && len(*in.Lines) <= mostLines, "/lines", "must be 1 to %d lines", mostLines)
+			f.Require(in.Lines == nil || len(*in.Lines) >= 1 && len(*in.Lines) <= mostPicked, "/lines", "must be 1 to %d lines", mostPicked)
 			f.Text("/shipping", optional.Value(in.Shipping), 0, 20)
 			f.Text("/amount", optional.Value(in.Amount), 0, 20)
 			f.Text("/reason", optional.Value(in.Reason), 0, 500)
