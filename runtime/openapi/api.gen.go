@@ -593,6 +593,51 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for StatisticsComparison.
+const (
+	StatisticsComparisonPrevious StatisticsComparison = "previous"
+)
+
+// Valid indicates whether the value is a known member of the StatisticsComparison enum.
+func (e StatisticsComparison) Valid() bool {
+	switch e {
+	case StatisticsComparisonPrevious:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatisticsGranularity.
+const (
+	StatisticsGranularityDay   StatisticsGranularity = "day"
+	StatisticsGranularityHour  StatisticsGranularity = "hour"
+	StatisticsGranularityMonth StatisticsGranularity = "month"
+	StatisticsGranularityTotal StatisticsGranularity = "total"
+	StatisticsGranularityWeek  StatisticsGranularity = "week"
+	StatisticsGranularityYear  StatisticsGranularity = "year"
+)
+
+// Valid indicates whether the value is a known member of the StatisticsGranularity enum.
+func (e StatisticsGranularity) Valid() bool {
+	switch e {
+	case StatisticsGranularityDay:
+		return true
+	case StatisticsGranularityHour:
+		return true
+	case StatisticsGranularityMonth:
+		return true
+	case StatisticsGranularityTotal:
+		return true
+	case StatisticsGranularityWeek:
+		return true
+	case StatisticsGranularityYear:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StockPolicy.
 const (
 	StockPolicyContinue StockPolicy = "continue"
@@ -698,6 +743,42 @@ func (e WebhookDisabledReason) Valid() bool {
 	case WebhookDisabledReasonGone:
 		return true
 	case WebhookDisabledReasonRequested:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetProductStatisticsParamsBy.
+const (
+	GetProductStatisticsParamsByProduct GetProductStatisticsParamsBy = "product"
+	GetProductStatisticsParamsByVariant GetProductStatisticsParamsBy = "variant"
+)
+
+// Valid indicates whether the value is a known member of the GetProductStatisticsParamsBy enum.
+func (e GetProductStatisticsParamsBy) Valid() bool {
+	switch e {
+	case GetProductStatisticsParamsByProduct:
+		return true
+	case GetProductStatisticsParamsByVariant:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetProductStatisticsParamsSort.
+const (
+	GetProductStatisticsParamsSortRevenue GetProductStatisticsParamsSort = "revenue"
+	GetProductStatisticsParamsSortUnits   GetProductStatisticsParamsSort = "units"
+)
+
+// Valid indicates whether the value is a known member of the GetProductStatisticsParamsSort enum.
+func (e GetProductStatisticsParamsSort) Valid() bool {
+	switch e {
+	case GetProductStatisticsParamsSortRevenue:
+		return true
+	case GetProductStatisticsParamsSortUnits:
 		return true
 	default:
 		return false
@@ -1025,6 +1106,17 @@ type CouponInput struct {
 	Code string `json:"code"`
 }
 
+// CouponSales defines model for CouponSales.
+type CouponSales struct {
+	Code     *string `json:"code,omitempty"`
+	Discount string  `json:"discount"`
+	Orders   int64   `json:"orders"`
+	Title    string  `json:"title"`
+
+	// Total What the orders with it come to.
+	Total string `json:"total"`
+}
+
 // CouponState defines model for CouponState.
 type CouponState struct {
 	Applies bool   `json:"applies"`
@@ -1032,6 +1124,19 @@ type CouponState struct {
 
 	// Reason Why it does not: unknown, inactive, not_started, expired, used_up, wrong_currency, minimum_not_met, nothing_eligible or not_combinable.
 	Reason *string `json:"reason,omitempty"`
+}
+
+// CouponStatistics defines model for CouponStatistics.
+type CouponStatistics struct {
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Coupons    []CouponSales         `json:"coupons"`
+	Currency   string                `json:"currency"`
+	From       time.Time             `json:"from"`
+	TimeZone   string                `json:"timeZone"`
 }
 
 // CreatedApiKey defines model for CreatedApiKey.
@@ -1075,6 +1180,48 @@ type Customer struct {
 type CustomerPage struct {
 	Customers  []Customer `json:"customers"`
 	NextCursor *string    `json:"nextCursor,omitempty"`
+}
+
+// CustomerSales defines model for CustomerSales.
+type CustomerSales struct {
+	// CustomerId Not there for a guest.
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+
+	// Email Of the last order.
+	Email string `json:"email"`
+
+	// FirstOrderAt When they first bought, also before the period.
+	FirstOrderAt time.Time `json:"firstOrderAt"`
+
+	// Net What they spent.
+	Net      string `json:"net"`
+	Orders   int64  `json:"orders"`
+	Refunded string `json:"refunded"`
+	Total    string `json:"total"`
+}
+
+// CustomerStatistics defines model for CustomerStatistics.
+type CustomerStatistics struct {
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// Buyers Who bought in the period; new and returning ones.
+	Buyers int64 `json:"buyers"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Currency   string                `json:"currency"`
+
+	// Customers Those who spent most, the first the most.
+	Customers []CustomerSales `json:"customers"`
+	From      time.Time       `json:"from"`
+
+	// NewBuyers Whose first order is in the period.
+	NewBuyers int64 `json:"newBuyers"`
+
+	// ReturningBuyers Who bought in the period and had bought before it.
+	ReturningBuyers int64  `json:"returningBuyers"`
+	TimeZone        string `json:"timeZone"`
 }
 
 // CustomerUpdate defines model for CustomerUpdate.
@@ -1980,8 +2127,47 @@ type ProductPage struct {
 	Tax        *TaxNote  `json:"tax,omitempty"`
 }
 
+// ProductSales defines model for ProductSales.
+type ProductSales struct {
+	Discount  string             `json:"discount"`
+	ProductId openapi_types.UUID `json:"productId"`
+
+	// RefundedUnits Of the units
+	RefundedUnits int64 `json:"refundedUnits"`
+
+	// Sku Of a variant only.
+	Sku *string `json:"sku,omitempty"`
+
+	// Subtotal Before discounts.
+	Subtotal string `json:"subtotal"`
+	Tax      string `json:"tax"`
+
+	// Title As it was called in an order.
+	Title string `json:"title"`
+
+	// Total The lines after discounts, as the orders have them: revenue.
+	Total string `json:"total"`
+	Units int64  `json:"units"`
+
+	// VariantId Of a variant only.
+	VariantId *openapi_types.UUID `json:"variantId,omitempty"`
+}
+
 // ProductSort By price is by the lowest price of a product.
 type ProductSort string
+
+// ProductStatistics defines model for ProductStatistics.
+type ProductStatistics struct {
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Currency   string                `json:"currency"`
+	From       time.Time             `json:"from"`
+	Products   []ProductSales        `json:"products"`
+	TimeZone   string                `json:"timeZone"`
+}
 
 // ProductStatus Only active products are for sale and seen by shoppers.
 type ProductStatus string
@@ -2223,30 +2409,93 @@ type Role string
 
 // Sales defines model for Sales.
 type Sales struct {
-	// ComputedAt What happened to orders before is counted; not there when nothing is yet.
-	ComputedAt *time.Time `json:"computedAt,omitempty"`
-	Days       []SalesDay `json:"days"`
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Currencies []SalesInCurrency     `json:"currencies"`
+	From       time.Time             `json:"from"`
+
+	// Granularity Weeks begin on Monday.
+	Granularity StatisticsGranularity `json:"granularity"`
+	Previous    *SalesPeriod          `json:"previous,omitempty"`
+	TimeZone    string                `json:"timeZone"`
 }
 
-// SalesDay defines model for SalesDay.
-type SalesDay struct {
+// SalesChange By how many percent the sums are above those of the period before, with one digit after the point; those that were nothing are left out.
+type SalesChange struct {
+	AverageOrderValue *string `json:"averageOrderValue,omitempty"`
+	Cancelled         *string `json:"cancelled,omitempty"`
+	Discount          *string `json:"discount,omitempty"`
+	Items             *string `json:"items,omitempty"`
+	Net               *string `json:"net,omitempty"`
+	Orders            *string `json:"orders,omitempty"`
+	Refunded          *string `json:"refunded,omitempty"`
+	Shipping          *string `json:"shipping,omitempty"`
+	Subtotal          *string `json:"subtotal,omitempty"`
+	Tax               *string `json:"tax,omitempty"`
+	Total             *string `json:"total,omitempty"`
+}
+
+// SalesFigures defines model for SalesFigures.
+type SalesFigures struct {
+	// AverageOrderValue The total by order, rounded half up; not there without orders.
+	AverageOrderValue *string `json:"averageOrderValue,omitempty"`
+
 	// Cancelled Orders that are cancelled; nothing else counts them.
-	Cancelled int64              `json:"cancelled"`
-	Currency  string             `json:"currency"`
-	Day       openapi_types.Date `json:"day"`
-	Discount  string             `json:"discount"`
-	Items     int64              `json:"items"`
+	Cancelled int64  `json:"cancelled"`
+	Discount  string `json:"discount"`
+
+	// Items Units in them.
+	Items int64 `json:"items"`
+
+	// Net The total less what was given back.
+	Net string `json:"net"`
 
 	// Orders Orders that are not cancelled; those that were refunded are among them.
-	Orders        int64  `json:"orders"`
-	Refunded      int64  `json:"refunded"`
-	RefundedTotal string `json:"refundedTotal"`
-	Shipping      string `json:"shipping"`
+	Orders int64 `json:"orders"`
 
-	// Subtotal A decimal in the currency, as all amounts here.
+	// Refunded What of that was given back, whenever it was.
+	Refunded string `json:"refunded"`
+	Shipping string `json:"shipping"`
+
+	// Subtotal The lines before discounts. A decimal in the currency, as all amounts here.
 	Subtotal string `json:"subtotal"`
-	Tax      string `json:"tax"`
-	Total    string `json:"total"`
+
+	// Tax Part of the total.
+	Tax string `json:"tax"`
+
+	// Total What buyers were to pay.
+	Total string `json:"total"`
+}
+
+// SalesInCurrency defines model for SalesInCurrency.
+type SalesInCurrency struct {
+	// Change By how many percent the sums are above those of the period before, with one digit after the point; those that were nothing are left out.
+	Change   *SalesChange `json:"change,omitempty"`
+	Currency string       `json:"currency"`
+
+	// Parts All parts of the period in their order, also those without orders.
+	Parts []SalesPart `json:"parts"`
+
+	// PreviousParts Those of the period before; there may be fewer or more, as of months with fewer or more days.
+	PreviousParts *[]SalesPart  `json:"previousParts,omitempty"`
+	PreviousSum   *SalesFigures `json:"previousSum,omitempty"`
+	Sum           SalesFigures  `json:"sum"`
+}
+
+// SalesPart defines model for SalesPart.
+type SalesPart struct {
+	Before  time.Time    `json:"before"`
+	Figures SalesFigures `json:"figures"`
+	From    time.Time    `json:"from"`
+}
+
+// SalesPeriod defines model for SalesPeriod.
+type SalesPeriod struct {
+	Before time.Time `json:"before"`
+	From   time.Time `json:"from"`
 }
 
 // SavedAddress defines model for SavedAddress.
@@ -2358,6 +2607,15 @@ type SocketTicket struct {
 	Ticket string `json:"ticket"`
 }
 
+// StatisticsComparison defines model for StatisticsComparison.
+type StatisticsComparison string
+
+// StatisticsComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+type StatisticsComputedAt = time.Time
+
+// StatisticsGranularity Weeks begin on Monday.
+type StatisticsGranularity string
+
 // StockChange defines model for StockChange.
 type StockChange struct {
 	LocationId openapi_types.UUID `json:"locationId"`
@@ -2422,6 +2680,32 @@ type TaxRateInput struct {
 // TaxRateList defines model for TaxRateList.
 type TaxRateList struct {
 	TaxRates []TaxRate `json:"taxRates"`
+}
+
+// TaxSales defines model for TaxSales.
+type TaxSales struct {
+	Amount string `json:"amount"`
+	Name   string `json:"name"`
+	Orders int64  `json:"orders"`
+
+	// Rate Percent.
+	Rate string `json:"rate"`
+
+	// Total What the orders with it come to.
+	Total string `json:"total"`
+}
+
+// TaxStatistics defines model for TaxStatistics.
+type TaxStatistics struct {
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Currency   string                `json:"currency"`
+	From       time.Time             `json:"from"`
+	Taxes      []TaxSales            `json:"taxes"`
+	TimeZone   string                `json:"timeZone"`
 }
 
 // Timeline defines model for Timeline.
@@ -2722,6 +3006,21 @@ type IfMatch = string
 
 // Limit defines model for Limit.
 type Limit = int
+
+// StatisticsCurrency defines model for StatisticsCurrency.
+type StatisticsCurrency = string
+
+// StatisticsFrom defines model for StatisticsFrom.
+type StatisticsFrom = string
+
+// StatisticsLimit defines model for StatisticsLimit.
+type StatisticsLimit = int
+
+// StatisticsTimeZone defines model for StatisticsTimeZone.
+type StatisticsTimeZone = string
+
+// StatisticsTo defines model for StatisticsTo.
+type StatisticsTo = string
 
 // ListApiKeysParams defines parameters for ListApiKeys.
 type ListApiKeysParams struct {
@@ -3138,13 +3437,109 @@ type CreateShippingMethodParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// GetCouponStatisticsParams defines parameters for GetCouponStatistics.
+type GetCouponStatisticsParams struct {
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Currency The currency that is told of; the store's own unless set.
+	Currency *StatisticsCurrency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// Limit How many are told of at most.
+	Limit *StatisticsLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetCustomerStatisticsParams defines parameters for GetCustomerStatistics.
+type GetCustomerStatisticsParams struct {
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Currency The currency that is told of; the store's own unless set.
+	Currency *StatisticsCurrency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// Limit How many are told of at most.
+	Limit *StatisticsLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetProductStatisticsParams defines parameters for GetProductStatistics.
+type GetProductStatisticsParams struct {
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Currency The currency that is told of; the store's own unless set.
+	Currency *StatisticsCurrency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// By What is told of, each for itself; products unless set.
+	By *GetProductStatisticsParamsBy `form:"by,omitempty" json:"by,omitempty"`
+
+	// Sort What best is, revenue unless set.
+	Sort *GetProductStatisticsParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Limit How many are told of at most.
+	Limit *StatisticsLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetProductStatisticsParamsBy defines parameters for GetProductStatistics.
+type GetProductStatisticsParamsBy string
+
+// GetProductStatisticsParamsSort defines parameters for GetProductStatistics.
+type GetProductStatisticsParamsSort string
+
 // GetSalesParams defines parameters for GetSales.
 type GetSalesParams struct {
-	// From The first day; 29 days before the last unless set.
-	From *openapi_types.Date `form:"from,omitempty" json:"from,omitempty"`
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
 
-	// To The last day; today unless set. 366 days at most.
-	To *openapi_types.Date `form:"to,omitempty" json:"to,omitempty"`
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Granularity How long the parts are, by the clocks of the time zone; day unless set. With total there is one.
+	Granularity *StatisticsGranularity `form:"granularity,omitempty" json:"granularity,omitempty"`
+
+	// Compare Tells of the period before beside: as many months before where the period is made of whole months, or as many days, or just as long.
+	Compare *StatisticsComparison `form:"compare,omitempty" json:"compare,omitempty"`
+
+	// Currency The only currency to tell of; it is there then also without orders.
+	Currency *string `form:"currency,omitempty" json:"currency,omitempty"`
+}
+
+// GetTaxStatisticsParams defines parameters for GetTaxStatistics.
+type GetTaxStatisticsParams struct {
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Currency The currency that is told of; the store's own unless set.
+	Currency *StatisticsCurrency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// Limit How many are told of at most.
+	Limit *StatisticsLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // CreateTaxRateParams defines parameters for CreateTaxRate.
@@ -3736,9 +4131,21 @@ type ServerInterface interface {
 	// ReplaceShippingMethod Replaces a shipping method
 	// (PUT /shipping-methods/{id})
 	ReplaceShippingMethod(c *gin.Context, id openapi_types.UUID)
-	// GetSales Tells what was ordered, day by day
+	// GetCouponStatistics Tells which coupons were used, and what for
+	// (GET /statistics/coupons)
+	GetCouponStatistics(c *gin.Context, params GetCouponStatisticsParams)
+	// GetCustomerStatistics Tells how many bought for the first time or again, and who bought most
+	// (GET /statistics/customers)
+	GetCustomerStatistics(c *gin.Context, params GetCustomerStatisticsParams)
+	// GetProductStatistics Tells which products or variants sold best
+	// (GET /statistics/products)
+	GetProductStatistics(c *gin.Context, params GetProductStatisticsParams)
+	// GetSales Tells what was ordered, by hour, day, week, month or year
 	// (GET /statistics/sales)
 	GetSales(c *gin.Context, params GetSalesParams)
+	// GetTaxStatistics Tells what tax was charged, by name and rate
+	// (GET /statistics/taxes)
+	GetTaxStatistics(c *gin.Context, params GetTaxStatisticsParams)
 	// ListTaxRates Lists tax rates
 	// (GET /tax-rates)
 	ListTaxRates(c *gin.Context)
@@ -7590,6 +7997,199 @@ func (siw *ServerInterfaceWrapper) ReplaceShippingMethod(c *gin.Context) {
 	siw.Handler.ReplaceShippingMethod(c, id)
 }
 
+// GetCouponStatistics operation middleware
+func (siw *ServerInterfaceWrapper) GetCouponStatistics(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCouponStatisticsParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "timeZone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeZone", c.Request.URL.Query(), &params.TimeZone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter timeZone: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", c.Request.URL.Query(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter currency: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCouponStatistics(c, params)
+}
+
+// GetCustomerStatistics operation middleware
+func (siw *ServerInterfaceWrapper) GetCustomerStatistics(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetCustomerStatisticsParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "timeZone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeZone", c.Request.URL.Query(), &params.TimeZone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter timeZone: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", c.Request.URL.Query(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter currency: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetCustomerStatistics(c, params)
+}
+
+// GetProductStatistics operation middleware
+func (siw *ServerInterfaceWrapper) GetProductStatistics(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetProductStatisticsParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "timeZone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeZone", c.Request.URL.Query(), &params.TimeZone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter timeZone: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", c.Request.URL.Query(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter currency: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "by" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "by", c.Request.URL.Query(), &params.By, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter by: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", c.Request.URL.Query(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter sort: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetProductStatistics(c, params)
+}
+
 // GetSales operation middleware
 func (siw *ServerInterfaceWrapper) GetSales(c *gin.Context) {
 
@@ -7601,7 +8201,7 @@ func (siw *ServerInterfaceWrapper) GetSales(c *gin.Context) {
 
 	// ------------- Optional query parameter "from" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
 		return
@@ -7609,9 +8209,41 @@ func (siw *ServerInterfaceWrapper) GetSales(c *gin.Context) {
 
 	// ------------- Optional query parameter "to" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "timeZone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeZone", c.Request.URL.Query(), &params.TimeZone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter timeZone: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "granularity" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "granularity", c.Request.URL.Query(), &params.Granularity, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter granularity: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "compare" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "compare", c.Request.URL.Query(), &params.Compare, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter compare: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", c.Request.URL.Query(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter currency: %w", err), http.StatusBadRequest)
 		return
 	}
 
@@ -7623,6 +8255,65 @@ func (siw *ServerInterfaceWrapper) GetSales(c *gin.Context) {
 	}
 
 	siw.Handler.GetSales(c, params)
+}
+
+// GetTaxStatistics operation middleware
+func (siw *ServerInterfaceWrapper) GetTaxStatistics(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTaxStatisticsParams
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", c.Request.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter to: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "timeZone" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeZone", c.Request.URL.Query(), &params.TimeZone, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter timeZone: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "currency" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "currency", c.Request.URL.Query(), &params.Currency, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter currency: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetTaxStatistics(c, params)
 }
 
 // ListTaxRates operation middleware
@@ -8363,6 +9054,10 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/webhooks/events", wrapper.ListWebhookEvents)
 	router.GET(options.BaseURL+"/audit", wrapper.ListAudit)
 	router.GET(options.BaseURL+"/statistics/sales", wrapper.GetSales)
+	router.GET(options.BaseURL+"/statistics/products", wrapper.GetProductStatistics)
+	router.GET(options.BaseURL+"/statistics/customers", wrapper.GetCustomerStatistics)
+	router.GET(options.BaseURL+"/statistics/taxes", wrapper.GetTaxStatistics)
+	router.GET(options.BaseURL+"/statistics/coupons", wrapper.GetCouponStatistics)
 	router.GET(options.BaseURL+"/imports", wrapper.ListImports)
 	router.POST(options.BaseURL+"/imports", wrapper.CreateImport)
 	router.GET(options.BaseURL+"/imports/:id", wrapper.GetImport)

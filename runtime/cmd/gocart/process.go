@@ -145,6 +145,7 @@ func (p *process) run(ctx context.Context) error {
 		group.Go(func() error { p.sockets.Run(background); return nil })
 	}
 	group.Go(func() error { p.hooks.Run(ctx); return nil })
+	group.Go(func() error { p.commerce.Statistics.Run(ctx); return nil })
 	group.Go(func() error { return p.worker.Run(ctx) })
 	if err := group.Wait(); err != nil {
 		return fmt.Errorf("%s: %w", p.role, err)

@@ -80,7 +80,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	k := &Commerce{
 		Pool: pool, Queue: queue, sweeper: jobs.NewSweeper(log), now: now, Payments: payments, Keys: identity.NewKeys(c), APIKeys: identity.NewAPIKeys(pool, now),
 		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
-		Statistics: stats.New(pool, now), Events: events.NewLog(pool), Audit: audit.New(pool),
+		Events: events.NewLog(pool), Audit: audit.New(pool),
 	}
 	k.Webhooks = webhook.New(c.Webhooks, pool, k.Events, now)
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
@@ -96,17 +96,18 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	}, log, now)
 	k.Reminders = cart.NewReminders(k.Carts, k.Customers, outbox, time.Duration(c.Carts.ReminderAfter))
 	k.Alerts = inventory.NewAlerts(k.Stock, k.Rules, outbox, staff(c.Mail))
-	k.Reports = report.New(c.Reports, report.Sources{Orders: k.Orders, Stock: k.Stock, Statistics: k.Statistics}, log, now)
+	k.Reports = report.New(c.Reports, report.Sources{Orders: k.Orders, Stock: k.Stock}, log, now)
+	currency := func(ctx context.Context) (string, error) {
+		current, err := k.Rules.Current(ctx)
+		if err != nil {
+			return "", err
+		}
+		return current.Settings.Currency, nil
+	}
 	k.Catalog.Connect(catalog.Dependencies{
-		Stock: k.Stock, Holds: k.Stock, Orders: k.Orders, Tax: k.Rules, Events: k.Events,
-		Currency: func(ctx context.Context) (string, error) {
-			current, err := k.Rules.Current(ctx)
-			if err != nil {
-				return "", err
-			}
-			return current.Settings.Currency, nil
-		},
+		Stock: k.Stock, Holds: k.Stock, Orders: k.Orders, Tax: k.Rules, Events: k.Events, Currency: currency,
 	})
+	k.Statistics = stats.New(pool, stats.Dependencies{Orders: k.Orders, Currency: currency}, log, now)
 	k.Rules.Watch(k.Catalog)
 	k.Transfers = transfer.New(pool, now, k.Catalog.Transfer(), k.Catalog.TransferPrices(), k.Stock.Transfer(), k.Customers.Transfer(), k.Orders.Transfer(k.Customers))
 	k.Privacy = privacy.New(pool, privacy.Dependencies{Customers: k.Customers, Orders: k.Orders, Stock: k.Stock, Events: k.Events, Keys: k.Keys}, log, now)
@@ -128,7 +129,7 @@ func staff(c *config.Mail) []string {
 // kinds are the store's background jobs.
 func (k *Commerce) kinds(c config.Config, log *slog.Logger) (jobs.Kinds, error) {
 	expiry, retention := k.Sweeps()
-	kinds := append(k.sweeper.Sweeps(expiry, retention), k.Alerts.Kind(k.sweeper), k.Statistics.Kind(k.sweeper), k.Reports.Kind())
+	kinds := append(k.sweeper.Sweeps(expiry, retention), k.Alerts.Kind(k.sweeper), k.Reports.Kind())
 	kinds = append(kinds, k.Payments.Kinds(k.sweeper)...)
 	if c.Mail == nil {
 		return kinds, nil

@@ -87,3 +87,9 @@ UPDATE event_readers SET position = @position WHERE name = @name;
 UPDATE event_readers r SET position = p.position
 FROM event_position p
 WHERE r.name = @name AND r.position < p.position;
+
+-- When the first events happened that a reader has not read, with a position and before they have one.
+-- name: FirstUnread :many
+(SELECT e.created_at FROM events e, event_readers r WHERE r.name = @name AND e.position > r.position AND e.position IS NOT NULL ORDER BY e.position LIMIT 1)
+UNION ALL
+(SELECT e.created_at FROM events e WHERE e.position IS NULL AND e.topic <> '' ORDER BY e.sequence LIMIT 1);

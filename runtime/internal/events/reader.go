@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -11,8 +12,13 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/events/eventsdb"
 )
 
-// Webhooks is the reader that tells others' programs.
-const Webhooks = "webhooks"
+// The readers that there are.
+const (
+	// Webhooks tells others' programs.
+	Webhooks = "webhooks"
+	// Statistics counts what happens to orders.
+	Statistics = "statistics"
+)
 
 // Reader reads every event with a position, in order, each once, whichever
 // process does it and however it ends: how far it has come is in the database,
@@ -69,4 +75,19 @@ func (r *Reader) Skip(ctx context.Context) error {
 		return fmt.Errorf("passing over events for %s: %w", r.name, err)
 	}
 	return nil
+}
+
+// Since is the moment up to which everything that happened was read, as far as
+// who asks can see; the zero time where all of it was.
+func (r *Reader) Since(ctx context.Context, over eventsdb.DBTX) (since time.Time, err error) {
+	unread, err := eventsdb.New(over).FirstUnread(ctx, r.name)
+	if err != nil {
+		return since, fmt.Errorf("finding what %s has yet to read: %w", r.name, err)
+	}
+	for _, at := range unread {
+		if since.IsZero() || at.Before(since) {
+			since = at.UTC()
+		}
+	}
+	return since, nil
 }

@@ -62,9 +62,6 @@ SELECT id FROM orders WHERE payment_due_at < @now::timestamptz AND state = 'pend
 -- name: EverOrdered :one
 SELECT EXISTS (SELECT FROM order_lines WHERE variant_id = ANY(@variant_ids::uuid[]));
 
--- name: ChangedDays :many
-SELECT DISTINCT (created_at AT TIME ZONE 'UTC')::date AS day FROM orders WHERE updated_at >= @since ORDER BY 1;
-
 -- name: SalesOfDays :many
 SELECT d.day::date AS day, o.currency,
        count(*) FILTER (WHERE o.state <> 'cancelled') AS orders,
@@ -216,3 +213,24 @@ SELECT coalesce(pg_sequence_last_value('order_numbers'), 1000)::bigint;
 -- Whoever calls it holds the sequence.
 -- name: NumbersAfter :exec
 SELECT setval('order_numbers', greatest(coalesce(pg_sequence_last_value('order_numbers'), 1000), @number::bigint));
+-- What statistics count of orders.
+-- name: FactsOf :many
+SELECT id, state, customer_id, email, currency, subtotal, discount, shipping, tax, total, item_count, created_at,
+       coalesce(details->'discounts', '[]')::jsonb AS discounts, coalesce(details->'taxes', '[]')::jsonb AS taxes
+FROM orders WHERE id = ANY(@ids::uuid[]) ORDER BY id;
+
+-- name: BoughtIn :many
+SELECT order_id, product_id, variant_id, sum(quantity)::bigint AS quantity, sum(refunded)::bigint AS refunded, sum(subtotal)::bigint AS subtotal,
+       sum(discount)::bigint AS discount, sum(tax)::bigint AS tax, sum(total)::bigint AS total
+FROM order_lines WHERE order_id = ANY(@ids::uuid[])
+GROUP BY order_id, product_id, variant_id
+ORDER BY order_id, product_id, variant_id;
+
+-- What variants were called in an order of theirs.
+-- name: Called :many
+SELECT v.id::uuid AS id, l.product_id, l.sku, l.title
+FROM unnest(@ids::uuid[]) AS v (id)
+CROSS JOIN LATERAL (SELECT o.product_id, o.sku, o.title FROM order_lines o WHERE o.variant_id = v.id LIMIT 1) l;
+
+-- name: BuyersOf :many
+SELECT id, customer_id, email FROM orders WHERE id = ANY(@ids::uuid[]);

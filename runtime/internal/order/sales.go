@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
 )
@@ -22,19 +21,9 @@ type Sales struct {
 	Cancelled, Refunded, RefundedTotal       int64
 }
 
-// ChangedDays are the days, in UTC, on which orders were placed that changed at
-// a moment or after it.
-func ChangedDays(ctx context.Context, tx pgx.Tx, since time.Time) ([]time.Time, error) {
-	days, err := orderdb.New(tx).ChangedDays(ctx, since)
-	if err != nil {
-		return nil, fmt.Errorf("finding days whose orders changed: %w", err)
-	}
-	return days, nil
-}
-
 // SalesOf adds up the orders of days.
-func SalesOf(ctx context.Context, tx pgx.Tx, days []time.Time) ([]Sales, error) {
-	rows, err := orderdb.New(tx).SalesOfDays(ctx, days)
+func (s *Orders) SalesOf(ctx context.Context, days []time.Time) ([]Sales, error) {
+	rows, err := orderdb.New(s.pool).SalesOfDays(ctx, days)
 	if err != nil {
 		return nil, fmt.Errorf("adding up orders: %w", err)
 	}

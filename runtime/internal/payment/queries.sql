@@ -137,3 +137,7 @@ ORDER BY p.id LIMIT @most::integer;
 
 -- name: MarkUndone :exec
 UPDATE payments SET undone = true WHERE id = ANY(@ids::uuid[]);
+-- name: SumsOf :many
+SELECT order_id, sum(captured)::bigint AS captured, sum(refunded)::bigint AS refunded
+FROM payments WHERE order_id = ANY(@order_ids::uuid[])
+GROUP BY order_id;

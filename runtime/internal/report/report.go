@@ -21,7 +21,6 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
-	"gitee.com/captainjez/gocart/runtime/internal/stats"
 )
 
 const (
@@ -101,26 +100,24 @@ func (r Report) file(first, last time.Time) string {
 
 // Reports writes reports into a folder.
 type Reports struct {
-	dir        string
-	orders     *order.Orders
-	stock      *inventory.Stock
-	statistics *stats.Statistics
-	log        *slog.Logger
-	now        func() time.Time
-	open       func(path string) (*os.File, error)
+	dir    string
+	orders *order.Orders
+	stock  *inventory.Stock
+	log    *slog.Logger
+	now    func() time.Time
+	open   func(path string) (*os.File, error)
 }
 
 // Sources are what reports tell of.
 type Sources struct {
-	Orders     *order.Orders
-	Stock      *inventory.Stock
-	Statistics *stats.Statistics
+	Orders *order.Orders
+	Stock  *inventory.Stock
 }
 
 // New writes into the configured folder, which may be nil: then no report can
 // be written, and its job says so.
 func New(c *config.Reports, from Sources, log *slog.Logger, now func() time.Time) *Reports {
-	r := &Reports{orders: from.Orders, stock: from.Stock, statistics: from.Statistics, log: log, now: now, open: openNew}
+	r := &Reports{orders: from.Orders, stock: from.Stock, log: log, now: now, open: openNew}
 	if c != nil {
 		r.dir = c.Dir
 	}

@@ -1,122 +1,173 @@
-// Package stats is what a store's orders come to, day by day, kept so that
-// reading it does not add up every order anew. It owns the tables sales_daily
-// and sales_rollup; package order adds up a day.
+// Package stats is what a store's orders come to, by time, product, buyer, tax
+// and coupon, kept so that reading it does not add up every order anew. It owns
+// the tables statistics_*; packages order and payment tell what an order is.
+//
+// It reads the outbox as the reader events.Statistics. Whatever happens to an
+// order, what the order is now is compared with what was counted of it, and the
+// difference is added to the sums of the time at which it was placed: in the
+// transaction that notes that the event was read. So no order is counted twice
+// however a process ends, one that is edited, cancelled or refunded later
+// corrects what it was counted for, and who checks out pays nothing for it.
+// Orders that were there before are counted in parts beside that.
+//
+// Sums are kept by quarters of an hour, days and months in UTC. A period in
+// any time zone is made of the largest of them that lie within it; what they
+// leave out, such as the rest of a day, comes from what was counted of each
+// order. So every figure is the exact sum over the orders that were counted.
 package stats
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
-	"slices"
+	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/riverqueue/river"
 
 	"gitee.com/captainjez/gocart/runtime/internal/db"
-	"gitee.com/captainjez/gocart/runtime/internal/jobs"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/stats/statsdb"
 )
 
 const (
-	// rollupInterval is how far behind the statistics are.
-	rollupInterval = 15 * time.Minute
-	// overlap is for how long a change is looked for again, since it is stored
-	// later than the time that it bears, and processes' clocks differ.
-	overlap = 15 * time.Minute
-	// atOnce is how many days one statement adds up.
-	atOnce = 100
+	// lookEvery is how often a process looks for what happened, and so about how
+	// far the statistics are behind. What happens meanwhile is counted together.
+	lookEvery = time.Second
+	// atOnce is how many of the orders that were there before are counted in one
+	// transaction.
+	atOnce = 1000
 )
 
-// Rollup is the job that adds up the days whose orders changed.
-type Rollup struct{}
+// Dependencies are what statistics take beside the database.
+type Dependencies struct {
+	Orders *order.Orders
+	// Currency is the store's own.
+	Currency func(context.Context) (string, error)
+}
 
-// Kind is the job's name in the queue.
-func (Rollup) Kind() string { return "statistics" }
-
-// InsertOpts make one job an interval, however many workers ask for it.
-func (Rollup) InsertOpts() river.InsertOpts { return jobs.Once(rollupInterval) }
-
-// Statistics keeps sums of orders.
+// Statistics keeps sums of orders. Any number of processes may do so: one at a
+// time counts.
 type Statistics struct {
-	pool *pgxpool.Pool
-	now  func() time.Time
+	pool   *pgxpool.Pool
+	uses   Dependencies
+	reader *events.Reader
+	log    *slog.Logger
+	now    func() time.Time
 }
 
 // New keeps them in the database.
-func New(pool *pgxpool.Pool, now func() time.Time) *Statistics {
-	return &Statistics{pool: pool, now: now}
+func New(pool *pgxpool.Pool, d Dependencies, log *slog.Logger, now func() time.Time) *Statistics {
+	return &Statistics{pool: pool, uses: d, reader: events.NewReader(pool, events.Statistics), log: log, now: now}
 }
 
-// Kind is the kind of jobs that keep them true.
-func (s *Statistics) Kind(sweeper *jobs.Sweeper) jobs.Kind {
-	about := "Adds up the days whose orders changed, for the statistics."
-	return jobs.Sweeping[Rollup](sweeper, jobs.Kind{About: about, Every: rollupInterval}, jobs.Sweep{Name: "days of sales", Do: s.RollUp})
+// Run counts until ctx ends.
+func (s *Statistics) Run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	healthy := true
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		_, err := s.CatchUp(ctx)
+		if ok := err == nil; ok != healthy && ctx.Err() == nil {
+			if healthy = ok; ok {
+				s.log.Info("statistics are counted again")
+			} else {
+				s.log.Warn("statistics are not counted, and will be later", "reason", db.Explain(err).Message)
+			}
+		}
+		timer.Reset(lookEvery)
+	}
 }
 
-// RollUp adds up the days whose orders changed since the last time, and
-// returns how many. Again, and two at once, come to the same: a day is always
-// added up as a whole.
-func (s *Statistics) RollUp(ctx context.Context) (n int64, err error) {
+// CatchUp counts what happened to orders, and orders that were there before
+// anything was counted, until there are none left; it returns how many orders
+// were looked at.
+func (s *Statistics) CatchUp(ctx context.Context) (n int64, err error) {
+	for {
+		looked := 0
+		read, err := s.reader.Read(ctx, func(ctx context.Context, tx pgx.Tx, all []events.Published) error {
+			ids := touched(all)
+			looked = len(ids)
+			return s.count(ctx, tx, ids)
+		})
+		if err != nil {
+			return n, err
+		}
+		n += int64(looked)
+		counted, left, err := s.countBefore(ctx)
+		if n += int64(counted); err != nil || read < events.Most && !left {
+			return n, err
+		}
+	}
+}
+
+// touched are the ids that may be those of orders to which something happened:
+// what the events are about, and the orderId that they tell.
+func touched(all []events.Published) []uuid.UUID {
+	seen := map[uuid.UUID]bool{}
+	for _, e := range all {
+		if e.Topic == events.Orders {
+			seen[e.Subject] = true
+		}
+		if !bytes.Contains(e.Data, []byte(`"orderId"`)) {
+			continue
+		}
+		var data struct {
+			OrderID uuid.UUID `json:"orderId"`
+		}
+		if json.Unmarshal(e.Data, &data) == nil {
+			seen[data.OrderID] = true
+		}
+	}
+	ids := make([]uuid.UUID, 0, len(seen))
+	for id := range seen {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// countBefore counts the next of the orders that were there before anything
+// was counted, and reports whether there may be more of them.
+func (s *Statistics) countBefore(ctx context.Context) (n int, left bool, err error) {
+	if to, err := statsdb.New(s.pool).Progress(ctx); err != nil || to == nil {
+		if err != nil {
+			err = fmt.Errorf("reading how far statistics are: %w", err)
+		}
+		return 0, false, err
+	}
 	err = db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
 		q := statsdb.New(tx)
-		before, err := q.LockRollup(ctx)
+		to, err := q.LockProgress(ctx)
 		if err != nil {
-			return fmt.Errorf("waiting to add up orders: %w", err)
+			return fmt.Errorf("waiting to count orders: %w", err)
 		}
-		now := s.now()
-		days, err := order.ChangedDays(ctx, tx, before.Add(-overlap))
+		if n, left = 0, false; to == nil {
+			return nil // another has come to the end
+		}
+		ids, err := s.uses.Orders.After(ctx, tx, *to, atOnce)
 		if err != nil {
 			return err
 		}
-		n = int64(len(days))
-		for part := range slices.Chunk(days, atOnce) {
-			sales, err := order.SalesOf(ctx, tx, part)
-			if err != nil {
-				return err
-			}
-			if err := q.StoreSales(ctx, rows(sales)); err != nil {
-				return fmt.Errorf("storing statistics: %w", err)
-			}
+		n = len(ids)
+		if to = nil; n == atOnce {
+			to, left = &ids[n-1], true
 		}
-		if err := q.SetRollup(ctx, now); err != nil {
-			return fmt.Errorf("noting what was added up: %w", err)
+		if err := s.count(ctx, tx, ids); err != nil {
+			return err
+		}
+		if err := q.SetProgress(ctx, to); err != nil {
+			return fmt.Errorf("noting which orders were counted: %w", err)
 		}
 		return nil
 	})
-	return n, err
-}
-
-func rows(all []order.Sales) (r statsdb.StoreSalesParams) {
-	for _, s := range all {
-		r.Days, r.Currencies = append(r.Days, s.Day), append(r.Currencies, s.Currency)
-		r.Orders, r.Items = append(r.Orders, s.Orders), append(r.Items, s.Items)
-		r.Subtotals, r.Discounts = append(r.Subtotals, s.Subtotal), append(r.Discounts, s.Discount)
-		r.Shippings, r.Taxes = append(r.Shippings, s.Shipping), append(r.Taxes, s.Tax)
-		r.Totals, r.Cancelled = append(r.Totals, s.Total), append(r.Cancelled, s.Cancelled)
-		r.Refunded, r.RefundedTotals = append(r.Refunded, s.Refunded), append(r.RefundedTotals, s.RefundedTotal)
-	}
-	return r
-}
-
-// Sales are the days from the first to the last, in UTC, and up to when changes
-// of orders are counted in them; the zero time where none are yet.
-func (s *Statistics) Sales(ctx context.Context, first, last time.Time) (sales []order.Sales, before time.Time, err error) {
-	q := statsdb.New(s.pool)
-	before, err = q.Rollup(ctx) // first, so that it is not said of more than was read
-	if err == nil {
-		var found []statsdb.SalesDaily
-		found, err = q.SalesBetween(ctx, statsdb.SalesBetweenParams{First: first, Last: last})
-		for _, r := range found {
-			sales = append(sales, order.Sales(r))
-		}
-	}
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("reading statistics: %w", err)
-	}
-	if before.Unix() == 0 {
-		before = time.Time{}
-	}
-	return sales, before.UTC(), nil
+	return n, left, err
 }

@@ -597,6 +597,51 @@ func (e Role) Valid() bool {
 	}
 }
 
+// Defines values for StatisticsComparison.
+const (
+	StatisticsComparisonPrevious StatisticsComparison = "previous"
+)
+
+// Valid indicates whether the value is a known member of the StatisticsComparison enum.
+func (e StatisticsComparison) Valid() bool {
+	switch e {
+	case StatisticsComparisonPrevious:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StatisticsGranularity.
+const (
+	StatisticsGranularityDay   StatisticsGranularity = "day"
+	StatisticsGranularityHour  StatisticsGranularity = "hour"
+	StatisticsGranularityMonth StatisticsGranularity = "month"
+	StatisticsGranularityTotal StatisticsGranularity = "total"
+	StatisticsGranularityWeek  StatisticsGranularity = "week"
+	StatisticsGranularityYear  StatisticsGranularity = "year"
+)
+
+// Valid indicates whether the value is a known member of the StatisticsGranularity enum.
+func (e StatisticsGranularity) Valid() bool {
+	switch e {
+	case StatisticsGranularityDay:
+		return true
+	case StatisticsGranularityHour:
+		return true
+	case StatisticsGranularityMonth:
+		return true
+	case StatisticsGranularityTotal:
+		return true
+	case StatisticsGranularityWeek:
+		return true
+	case StatisticsGranularityYear:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for StockPolicy.
 const (
 	StockPolicyContinue StockPolicy = "continue"
@@ -702,6 +747,42 @@ func (e WebhookDisabledReason) Valid() bool {
 	case WebhookDisabledReasonGone:
 		return true
 	case WebhookDisabledReasonRequested:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetProductStatisticsParamsBy.
+const (
+	GetProductStatisticsParamsByProduct GetProductStatisticsParamsBy = "product"
+	GetProductStatisticsParamsByVariant GetProductStatisticsParamsBy = "variant"
+)
+
+// Valid indicates whether the value is a known member of the GetProductStatisticsParamsBy enum.
+func (e GetProductStatisticsParamsBy) Valid() bool {
+	switch e {
+	case GetProductStatisticsParamsByProduct:
+		return true
+	case GetProductStatisticsParamsByVariant:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetProductStatisticsParamsSort.
+const (
+	GetProductStatisticsParamsSortRevenue GetProductStatisticsParamsSort = "revenue"
+	GetProductStatisticsParamsSortUnits   GetProductStatisticsParamsSort = "units"
+)
+
+// Valid indicates whether the value is a known member of the GetProductStatisticsParamsSort enum.
+func (e GetProductStatisticsParamsSort) Valid() bool {
+	switch e {
+	case GetProductStatisticsParamsSortRevenue:
+		return true
+	case GetProductStatisticsParamsSortUnits:
 		return true
 	default:
 		return false
@@ -1029,6 +1110,17 @@ type CouponInput struct {
 	Code string `json:"code"`
 }
 
+// CouponSales defines model for CouponSales.
+type CouponSales struct {
+	Code     *string `json:"code,omitempty"`
+	Discount string  `json:"discount"`
+	Orders   int64   `json:"orders"`
+	Title    string  `json:"title"`
+
+	// Total What the orders with it come to.
+	Total string `json:"total"`
+}
+
 // CouponState defines model for CouponState.
 type CouponState struct {
 	Applies bool   `json:"applies"`
@@ -1036,6 +1128,19 @@ type CouponState struct {
 
 	// Reason Why it does not: unknown, inactive, not_started, expired, used_up, wrong_currency, minimum_not_met, nothing_eligible or not_combinable.
 	Reason *string `json:"reason,omitempty"`
+}
+
+// CouponStatistics defines model for CouponStatistics.
+type CouponStatistics struct {
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Coupons    []CouponSales         `json:"coupons"`
+	Currency   string                `json:"currency"`
+	From       time.Time             `json:"from"`
+	TimeZone   string                `json:"timeZone"`
 }
 
 // CreatedApiKey defines model for CreatedApiKey.
@@ -1079,6 +1184,48 @@ type Customer struct {
 type CustomerPage struct {
 	Customers  []Customer `json:"customers"`
 	NextCursor *string    `json:"nextCursor,omitempty"`
+}
+
+// CustomerSales defines model for CustomerSales.
+type CustomerSales struct {
+	// CustomerId Not there for a guest.
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+
+	// Email Of the last order.
+	Email string `json:"email"`
+
+	// FirstOrderAt When they first bought, also before the period.
+	FirstOrderAt time.Time `json:"firstOrderAt"`
+
+	// Net What they spent.
+	Net      string `json:"net"`
+	Orders   int64  `json:"orders"`
+	Refunded string `json:"refunded"`
+	Total    string `json:"total"`
+}
+
+// CustomerStatistics defines model for CustomerStatistics.
+type CustomerStatistics struct {
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// Buyers Who bought in the period; new and returning ones.
+	Buyers int64 `json:"buyers"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Currency   string                `json:"currency"`
+
+	// Customers Those who spent most, the first the most.
+	Customers []CustomerSales `json:"customers"`
+	From      time.Time       `json:"from"`
+
+	// NewBuyers Whose first order is in the period.
+	NewBuyers int64 `json:"newBuyers"`
+
+	// ReturningBuyers Who bought in the period and had bought before it.
+	ReturningBuyers int64  `json:"returningBuyers"`
+	TimeZone        string `json:"timeZone"`
 }
 
 // CustomerUpdate defines model for CustomerUpdate.
@@ -1984,8 +2131,47 @@ type ProductPage struct {
 	Tax        *TaxNote  `json:"tax,omitempty"`
 }
 
+// ProductSales defines model for ProductSales.
+type ProductSales struct {
+	Discount  string             `json:"discount"`
+	ProductId openapi_types.UUID `json:"productId"`
+
+	// RefundedUnits Of the units
+	RefundedUnits int64 `json:"refundedUnits"`
+
+	// Sku Of a variant only.
+	Sku *string `json:"sku,omitempty"`
+
+	// Subtotal Before discounts.
+	Subtotal string `json:"subtotal"`
+	Tax      string `json:"tax"`
+
+	// Title As it was called in an order.
+	Title string `json:"title"`
+
+	// Total The lines after discounts, as the orders have them: revenue.
+	Total string `json:"total"`
+	Units int64  `json:"units"`
+
+	// VariantId Of a variant only.
+	VariantId *openapi_types.UUID `json:"variantId,omitempty"`
+}
+
 // ProductSort By price is by the lowest price of a product.
 type ProductSort string
+
+// ProductStatistics defines model for ProductStatistics.
+type ProductStatistics struct {
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Currency   string                `json:"currency"`
+	From       time.Time             `json:"from"`
+	Products   []ProductSales        `json:"products"`
+	TimeZone   string                `json:"timeZone"`
+}
 
 // ProductStatus Only active products are for sale and seen by shoppers.
 type ProductStatus string
@@ -2227,30 +2413,93 @@ type Role string
 
 // Sales defines model for Sales.
 type Sales struct {
-	// ComputedAt What happened to orders before is counted; not there when nothing is yet.
-	ComputedAt *time.Time `json:"computedAt,omitempty"`
-	Days       []SalesDay `json:"days"`
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Currencies []SalesInCurrency     `json:"currencies"`
+	From       time.Time             `json:"from"`
+
+	// Granularity Weeks begin on Monday.
+	Granularity StatisticsGranularity `json:"granularity"`
+	Previous    *SalesPeriod          `json:"previous,omitempty"`
+	TimeZone    string                `json:"timeZone"`
 }
 
-// SalesDay defines model for SalesDay.
-type SalesDay struct {
+// SalesChange By how many percent the sums are above those of the period before, with one digit after the point; those that were nothing are left out.
+type SalesChange struct {
+	AverageOrderValue *string `json:"averageOrderValue,omitempty"`
+	Cancelled         *string `json:"cancelled,omitempty"`
+	Discount          *string `json:"discount,omitempty"`
+	Items             *string `json:"items,omitempty"`
+	Net               *string `json:"net,omitempty"`
+	Orders            *string `json:"orders,omitempty"`
+	Refunded          *string `json:"refunded,omitempty"`
+	Shipping          *string `json:"shipping,omitempty"`
+	Subtotal          *string `json:"subtotal,omitempty"`
+	Tax               *string `json:"tax,omitempty"`
+	Total             *string `json:"total,omitempty"`
+}
+
+// SalesFigures defines model for SalesFigures.
+type SalesFigures struct {
+	// AverageOrderValue The total by order, rounded half up; not there without orders.
+	AverageOrderValue *string `json:"averageOrderValue,omitempty"`
+
 	// Cancelled Orders that are cancelled; nothing else counts them.
-	Cancelled int64              `json:"cancelled"`
-	Currency  string             `json:"currency"`
-	Day       openapi_types.Date `json:"day"`
-	Discount  string             `json:"discount"`
-	Items     int64              `json:"items"`
+	Cancelled int64  `json:"cancelled"`
+	Discount  string `json:"discount"`
+
+	// Items Units in them.
+	Items int64 `json:"items"`
+
+	// Net The total less what was given back.
+	Net string `json:"net"`
 
 	// Orders Orders that are not cancelled; those that were refunded are among them.
-	Orders        int64  `json:"orders"`
-	Refunded      int64  `json:"refunded"`
-	RefundedTotal string `json:"refundedTotal"`
-	Shipping      string `json:"shipping"`
+	Orders int64 `json:"orders"`
 
-	// Subtotal A decimal in the currency, as all amounts here.
+	// Refunded What of that was given back, whenever it was.
+	Refunded string `json:"refunded"`
+	Shipping string `json:"shipping"`
+
+	// Subtotal The lines before discounts. A decimal in the currency, as all amounts here.
 	Subtotal string `json:"subtotal"`
-	Tax      string `json:"tax"`
-	Total    string `json:"total"`
+
+	// Tax Part of the total.
+	Tax string `json:"tax"`
+
+	// Total What buyers were to pay.
+	Total string `json:"total"`
+}
+
+// SalesInCurrency defines model for SalesInCurrency.
+type SalesInCurrency struct {
+	// Change By how many percent the sums are above those of the period before, with one digit after the point; those that were nothing are left out.
+	Change   *SalesChange `json:"change,omitempty"`
+	Currency string       `json:"currency"`
+
+	// Parts All parts of the period in their order, also those without orders.
+	Parts []SalesPart `json:"parts"`
+
+	// PreviousParts Those of the period before; there may be fewer or more, as of months with fewer or more days.
+	PreviousParts *[]SalesPart  `json:"previousParts,omitempty"`
+	PreviousSum   *SalesFigures `json:"previousSum,omitempty"`
+	Sum           SalesFigures  `json:"sum"`
+}
+
+// SalesPart defines model for SalesPart.
+type SalesPart struct {
+	Before  time.Time    `json:"before"`
+	Figures SalesFigures `json:"figures"`
+	From    time.Time    `json:"from"`
+}
+
+// SalesPeriod defines model for SalesPeriod.
+type SalesPeriod struct {
+	Before time.Time `json:"before"`
+	From   time.Time `json:"from"`
 }
 
 // SavedAddress defines model for SavedAddress.
@@ -2362,6 +2611,15 @@ type SocketTicket struct {
 	Ticket string `json:"ticket"`
 }
 
+// StatisticsComparison defines model for StatisticsComparison.
+type StatisticsComparison string
+
+// StatisticsComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+type StatisticsComputedAt = time.Time
+
+// StatisticsGranularity Weeks begin on Monday.
+type StatisticsGranularity string
+
 // StockChange defines model for StockChange.
 type StockChange struct {
 	LocationId openapi_types.UUID `json:"locationId"`
@@ -2426,6 +2684,32 @@ type TaxRateInput struct {
 // TaxRateList defines model for TaxRateList.
 type TaxRateList struct {
 	TaxRates []TaxRate `json:"taxRates"`
+}
+
+// TaxSales defines model for TaxSales.
+type TaxSales struct {
+	Amount string `json:"amount"`
+	Name   string `json:"name"`
+	Orders int64  `json:"orders"`
+
+	// Rate Percent.
+	Rate string `json:"rate"`
+
+	// Total What the orders with it come to.
+	Total string `json:"total"`
+}
+
+// TaxStatistics defines model for TaxStatistics.
+type TaxStatistics struct {
+	// Before The first moment that is not in the period any more.
+	Before time.Time `json:"before"`
+
+	// ComputedAt What happened to orders before is counted. Not there while orders that are older than the statistics are still being counted.
+	ComputedAt *StatisticsComputedAt `json:"computedAt,omitempty"`
+	Currency   string                `json:"currency"`
+	From       time.Time             `json:"from"`
+	Taxes      []TaxSales            `json:"taxes"`
+	TimeZone   string                `json:"timeZone"`
 }
 
 // Timeline defines model for Timeline.
@@ -2726,6 +3010,21 @@ type IfMatch = string
 
 // Limit defines model for Limit.
 type Limit = int
+
+// StatisticsCurrency defines model for StatisticsCurrency.
+type StatisticsCurrency = string
+
+// StatisticsFrom defines model for StatisticsFrom.
+type StatisticsFrom = string
+
+// StatisticsLimit defines model for StatisticsLimit.
+type StatisticsLimit = int
+
+// StatisticsTimeZone defines model for StatisticsTimeZone.
+type StatisticsTimeZone = string
+
+// StatisticsTo defines model for StatisticsTo.
+type StatisticsTo = string
 
 // ListApiKeysParams defines parameters for ListApiKeys.
 type ListApiKeysParams struct {
@@ -3142,13 +3441,109 @@ type CreateShippingMethodParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// GetCouponStatisticsParams defines parameters for GetCouponStatistics.
+type GetCouponStatisticsParams struct {
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Currency The currency that is told of; the store's own unless set.
+	Currency *StatisticsCurrency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// Limit How many are told of at most.
+	Limit *StatisticsLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetCustomerStatisticsParams defines parameters for GetCustomerStatistics.
+type GetCustomerStatisticsParams struct {
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Currency The currency that is told of; the store's own unless set.
+	Currency *StatisticsCurrency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// Limit How many are told of at most.
+	Limit *StatisticsLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetProductStatisticsParams defines parameters for GetProductStatistics.
+type GetProductStatisticsParams struct {
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Currency The currency that is told of; the store's own unless set.
+	Currency *StatisticsCurrency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// By What is told of, each for itself; products unless set.
+	By *GetProductStatisticsParamsBy `form:"by,omitempty" json:"by,omitempty"`
+
+	// Sort What best is, revenue unless set.
+	Sort *GetProductStatisticsParamsSort `form:"sort,omitempty" json:"sort,omitempty"`
+
+	// Limit How many are told of at most.
+	Limit *StatisticsLimit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetProductStatisticsParamsBy defines parameters for GetProductStatistics.
+type GetProductStatisticsParamsBy string
+
+// GetProductStatisticsParamsSort defines parameters for GetProductStatistics.
+type GetProductStatisticsParamsSort string
+
 // GetSalesParams defines parameters for GetSales.
 type GetSalesParams struct {
-	// From The first day; 29 days before the last unless set.
-	From *openapi_types.Date `form:"from,omitempty" json:"from,omitempty"`
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
 
-	// To The last day; today unless set. 366 days at most.
-	To *openapi_types.Date `form:"to,omitempty" json:"to,omitempty"`
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Granularity How long the parts are, by the clocks of the time zone; day unless set. With total there is one.
+	Granularity *StatisticsGranularity `form:"granularity,omitempty" json:"granularity,omitempty"`
+
+	// Compare Tells of the period before beside: as many months before where the period is made of whole months, or as many days, or just as long.
+	Compare *StatisticsComparison `form:"compare,omitempty" json:"compare,omitempty"`
+
+	// Currency The only currency to tell of; it is there then also without orders.
+	Currency *string `form:"currency,omitempty" json:"currency,omitempty"`
+}
+
+// GetTaxStatisticsParams defines parameters for GetTaxStatistics.
+type GetTaxStatisticsParams struct {
+	// From The first day, as 2026-11-26, or the first moment, as 2026-11-26T09:30:00Z; the 29th day before the last unless set.
+	From *StatisticsFrom `form:"from,omitempty" json:"from,omitempty"`
+
+	// To The last day, or the first moment that does not count any more; today unless set. 3660 days at most.
+	To *StatisticsTo `form:"to,omitempty" json:"to,omitempty"`
+
+	// TimeZone Where days begin, by its name in the IANA's list, such as Europe/Berlin; UTC unless set.
+	TimeZone *StatisticsTimeZone `form:"timeZone,omitempty" json:"timeZone,omitempty"`
+
+	// Currency The currency that is told of; the store's own unless set.
+	Currency *StatisticsCurrency `form:"currency,omitempty" json:"currency,omitempty"`
+
+	// Limit How many are told of at most.
+	Limit *StatisticsLimit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // CreateTaxRateParams defines parameters for CreateTaxRate.
@@ -4662,12 +5057,40 @@ type ClientInterface interface {
 	// Corresponds with PUT /shipping-methods/{id} (the `ReplaceShippingMethod` operationId).
 	ReplaceShippingMethod(ctx context.Context, id openapi_types.UUID, body ReplaceShippingMethodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetSales Tells what was ordered, day by day
+	// GetCouponStatistics Tells which coupons were used, and what for
 	//
-	// Orders by the day, in UTC, on which they were placed, as they are now: one that is cancelled later leaves its day for the day's cancelled. They are added up every 15 minutes. A day without orders is left out.
+	// The discounts of orders that are not cancelled, by code and title, the highest first, in one currency. A promotion that needs no code has none here.
+	//
+	// Corresponds with GET /statistics/coupons (the `GetCouponStatistics` operationId).
+	GetCouponStatistics(ctx context.Context, params *GetCouponStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetCustomerStatistics Tells how many bought for the first time or again, and who bought most
+	//
+	// A buyer is a customer, or all guests with one e-mail address, who placed an order that is not cancelled. How many there are is told of the whole store, what they spent in one currency.
+	//
+	// Corresponds with GET /statistics/customers (the `GetCustomerStatistics` operationId).
+	GetCustomerStatistics(ctx context.Context, params *GetCustomerStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetProductStatistics Tells which products or variants sold best
+	//
+	// Those of orders that are not cancelled, the best first, in one currency.
+	//
+	// Corresponds with GET /statistics/products (the `GetProductStatistics` operationId).
+	GetProductStatistics(ctx context.Context, params *GetProductStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSales Tells what was ordered, by hour, day, week, month or year
+	//
+	// Orders by the time at which they were placed, as they are now: one that is edited, refunded or cancelled later is so in the time at which it was placed. Each currency is told for itself. A period is cut into 750 parts at most; those at its ends are as long as is in it.
 	//
 	// Corresponds with GET /statistics/sales (the `GetSales` operationId).
 	GetSales(ctx context.Context, params *GetSalesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTaxStatistics Tells what tax was charged, by name and rate
+	//
+	// The taxes of orders that are not cancelled, the highest amount first, in one currency. What was refunded is not taken off them.
+	//
+	// Corresponds with GET /statistics/taxes (the `GetTaxStatistics` operationId).
+	GetTaxStatistics(ctx context.Context, params *GetTaxStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTaxRates Lists tax rates
 	//
@@ -7808,13 +8231,81 @@ func (c *Client) ReplaceShippingMethod(ctx context.Context, id openapi_types.UUI
 	return c.Client.Do(req)
 }
 
-// GetSales Tells what was ordered, day by day
+// GetCouponStatistics Tells which coupons were used, and what for
 //
-// Orders by the day, in UTC, on which they were placed, as they are now: one that is cancelled later leaves its day for the day's cancelled. They are added up every 15 minutes. A day without orders is left out.
+// The discounts of orders that are not cancelled, by code and title, the highest first, in one currency. A promotion that needs no code has none here.
+//
+// Corresponds with GET /statistics/coupons (the `GetCouponStatistics` operationId).
+func (c *Client) GetCouponStatistics(ctx context.Context, params *GetCouponStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCouponStatisticsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetCustomerStatistics Tells how many bought for the first time or again, and who bought most
+//
+// A buyer is a customer, or all guests with one e-mail address, who placed an order that is not cancelled. How many there are is told of the whole store, what they spent in one currency.
+//
+// Corresponds with GET /statistics/customers (the `GetCustomerStatistics` operationId).
+func (c *Client) GetCustomerStatistics(ctx context.Context, params *GetCustomerStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCustomerStatisticsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetProductStatistics Tells which products or variants sold best
+//
+// Those of orders that are not cancelled, the best first, in one currency.
+//
+// Corresponds with GET /statistics/products (the `GetProductStatistics` operationId).
+func (c *Client) GetProductStatistics(ctx context.Context, params *GetProductStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetProductStatisticsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSales Tells what was ordered, by hour, day, week, month or year
+//
+// Orders by the time at which they were placed, as they are now: one that is edited, refunded or cancelled later is so in the time at which it was placed. Each currency is told for itself. A period is cut into 750 parts at most; those at its ends are as long as is in it.
 //
 // Corresponds with GET /statistics/sales (the `GetSales` operationId).
 func (c *Client) GetSales(ctx context.Context, params *GetSalesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetSalesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTaxStatistics Tells what tax was charged, by name and rate
+//
+// The taxes of orders that are not cancelled, the highest amount first, in one currency. What was refunded is not taken off them.
+//
+// Corresponds with GET /statistics/taxes (the `GetTaxStatistics` operationId).
+func (c *Client) GetTaxStatistics(ctx context.Context, params *GetTaxStatisticsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTaxStatisticsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -14337,6 +14828,336 @@ func NewReplaceShippingMethodRequestWithBody(server string, id openapi_types.UUI
 	return req, nil
 }
 
+// NewGetCouponStatisticsRequest constructs an http.Request for the GetCouponStatistics method
+func NewGetCouponStatisticsRequest(server string, params *GetCouponStatisticsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/statistics/coupons")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeZone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Currency != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "currency", *params.Currency, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetCustomerStatisticsRequest constructs an http.Request for the GetCustomerStatistics method
+func NewGetCustomerStatisticsRequest(server string, params *GetCustomerStatisticsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/statistics/customers")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeZone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Currency != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "currency", *params.Currency, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetProductStatisticsRequest constructs an http.Request for the GetProductStatistics method
+func NewGetProductStatisticsRequest(server string, params *GetProductStatisticsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/statistics/products")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeZone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Currency != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "currency", *params.Currency, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.By != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "by", *params.By, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Sort != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sort", *params.Sort, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetSalesRequest constructs an http.Request for the GetSales method
 func NewGetSalesRequest(server string, params *GetSalesParams) (*http.Request, error) {
 	var err error
@@ -14367,7 +15188,7 @@ func NewGetSalesRequest(server string, params *GetSalesParams) (*http.Request, e
 
 		if params.From != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -14379,7 +15200,157 @@ func NewGetSalesRequest(server string, params *GetSalesParams) (*http.Request, e
 
 		if params.To != nil {
 
-			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date"}); err != nil {
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeZone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Granularity != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "granularity", *params.Granularity, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Compare != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "compare", *params.Compare, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Currency != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "currency", *params.Currency, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetTaxStatisticsRequest constructs an http.Request for the GetTaxStatistics method
+func NewGetTaxStatisticsRequest(server string, params *GetTaxStatisticsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/statistics/taxes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeZone != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeZone", *params.TimeZone, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Currency != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "currency", *params.Currency, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {
@@ -16692,14 +17663,50 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /shipping-methods/{id} (the `ReplaceShippingMethod` operationId).
 	ReplaceShippingMethodWithResponse(ctx context.Context, id openapi_types.UUID, body ReplaceShippingMethodJSONRequestBody, reqEditors ...RequestEditorFn) (*ReplaceShippingMethodResponse, error)
 
-	// GetSalesWithResponse Tells what was ordered, day by day
+	// GetCouponStatisticsWithResponse Tells which coupons were used, and what for
 	//
-	// Orders by the day, in UTC, on which they were placed, as they are now: one that is cancelled later leaves its day for the day's cancelled. They are added up every 15 minutes. A day without orders is left out.
+	// The discounts of orders that are not cancelled, by code and title, the highest first, in one currency. A promotion that needs no code has none here.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /statistics/coupons (the `GetCouponStatistics` operationId).
+	GetCouponStatisticsWithResponse(ctx context.Context, params *GetCouponStatisticsParams, reqEditors ...RequestEditorFn) (*GetCouponStatisticsResponse, error)
+
+	// GetCustomerStatisticsWithResponse Tells how many bought for the first time or again, and who bought most
+	//
+	// A buyer is a customer, or all guests with one e-mail address, who placed an order that is not cancelled. How many there are is told of the whole store, what they spent in one currency.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /statistics/customers (the `GetCustomerStatistics` operationId).
+	GetCustomerStatisticsWithResponse(ctx context.Context, params *GetCustomerStatisticsParams, reqEditors ...RequestEditorFn) (*GetCustomerStatisticsResponse, error)
+
+	// GetProductStatisticsWithResponse Tells which products or variants sold best
+	//
+	// Those of orders that are not cancelled, the best first, in one currency.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /statistics/products (the `GetProductStatistics` operationId).
+	GetProductStatisticsWithResponse(ctx context.Context, params *GetProductStatisticsParams, reqEditors ...RequestEditorFn) (*GetProductStatisticsResponse, error)
+
+	// GetSalesWithResponse Tells what was ordered, by hour, day, week, month or year
+	//
+	// Orders by the time at which they were placed, as they are now: one that is edited, refunded or cancelled later is so in the time at which it was placed. Each currency is told for itself. A period is cut into 750 parts at most; those at its ends are as long as is in it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /statistics/sales (the `GetSales` operationId).
 	GetSalesWithResponse(ctx context.Context, params *GetSalesParams, reqEditors ...RequestEditorFn) (*GetSalesResponse, error)
+
+	// GetTaxStatisticsWithResponse Tells what tax was charged, by name and rate
+	//
+	// The taxes of orders that are not cancelled, the highest amount first, in one currency. What was refunded is not taken off them.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /statistics/taxes (the `GetTaxStatistics` operationId).
+	GetTaxStatisticsWithResponse(ctx context.Context, params *GetTaxStatisticsParams, reqEditors ...RequestEditorFn) (*GetTaxStatisticsResponse, error)
 
 	// ListTaxRatesWithResponse Lists tax rates
 	//
@@ -22776,6 +23783,150 @@ func (r ReplaceShippingMethodResponse) ContentType() string {
 	return ""
 }
 
+type GetCouponStatisticsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CouponStatistics
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCouponStatisticsResponse) GetJSON200() *CouponStatistics {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetCouponStatisticsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCouponStatisticsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCouponStatisticsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCouponStatisticsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCouponStatisticsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetCustomerStatisticsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CustomerStatistics
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCustomerStatisticsResponse) GetJSON200() *CustomerStatistics {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetCustomerStatisticsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCustomerStatisticsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCustomerStatisticsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCustomerStatisticsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCustomerStatisticsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetProductStatisticsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ProductStatistics
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetProductStatisticsResponse) GetJSON200() *ProductStatistics {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetProductStatisticsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetProductStatisticsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetProductStatisticsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetProductStatisticsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetProductStatisticsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetSalesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -22818,6 +23969,54 @@ func (r GetSalesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetSalesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetTaxStatisticsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TaxStatistics
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetTaxStatisticsResponse) GetJSON200() *TaxStatistics {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetTaxStatisticsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTaxStatisticsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTaxStatisticsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTaxStatisticsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTaxStatisticsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -26230,9 +27429,54 @@ func (c *ClientWithResponses) ReplaceShippingMethodWithResponse(ctx context.Cont
 	return ParseReplaceShippingMethodResponse(rsp)
 }
 
-// GetSalesWithResponse Tells what was ordered, day by day
+// GetCouponStatisticsWithResponse Tells which coupons were used, and what for
 //
-// Orders by the day, in UTC, on which they were placed, as they are now: one that is cancelled later leaves its day for the day's cancelled. They are added up every 15 minutes. A day without orders is left out.
+// The discounts of orders that are not cancelled, by code and title, the highest first, in one currency. A promotion that needs no code has none here.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /statistics/coupons (the `GetCouponStatistics` operationId).
+func (c *ClientWithResponses) GetCouponStatisticsWithResponse(ctx context.Context, params *GetCouponStatisticsParams, reqEditors ...RequestEditorFn) (*GetCouponStatisticsResponse, error) {
+	rsp, err := c.GetCouponStatistics(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCouponStatisticsResponse(rsp)
+}
+
+// GetCustomerStatisticsWithResponse Tells how many bought for the first time or again, and who bought most
+//
+// A buyer is a customer, or all guests with one e-mail address, who placed an order that is not cancelled. How many there are is told of the whole store, what they spent in one currency.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /statistics/customers (the `GetCustomerStatistics` operationId).
+func (c *ClientWithResponses) GetCustomerStatisticsWithResponse(ctx context.Context, params *GetCustomerStatisticsParams, reqEditors ...RequestEditorFn) (*GetCustomerStatisticsResponse, error) {
+	rsp, err := c.GetCustomerStatistics(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCustomerStatisticsResponse(rsp)
+}
+
+// GetProductStatisticsWithResponse Tells which products or variants sold best
+//
+// Those of orders that are not cancelled, the best first, in one currency.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /statistics/products (the `GetProductStatistics` operationId).
+func (c *ClientWithResponses) GetProductStatisticsWithResponse(ctx context.Context, params *GetProductStatisticsParams, reqEditors ...RequestEditorFn) (*GetProductStatisticsResponse, error) {
+	rsp, err := c.GetProductStatistics(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetProductStatisticsResponse(rsp)
+}
+
+// GetSalesWithResponse Tells what was ordered, by hour, day, week, month or year
+//
+// Orders by the time at which they were placed, as they are now: one that is edited, refunded or cancelled later is so in the time at which it was placed. Each currency is told for itself. A period is cut into 750 parts at most; those at its ends are as long as is in it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -26243,6 +27487,21 @@ func (c *ClientWithResponses) GetSalesWithResponse(ctx context.Context, params *
 		return nil, err
 	}
 	return ParseGetSalesResponse(rsp)
+}
+
+// GetTaxStatisticsWithResponse Tells what tax was charged, by name and rate
+//
+// The taxes of orders that are not cancelled, the highest amount first, in one currency. What was refunded is not taken off them.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /statistics/taxes (the `GetTaxStatistics` operationId).
+func (c *ClientWithResponses) GetTaxStatisticsWithResponse(ctx context.Context, params *GetTaxStatisticsParams, reqEditors ...RequestEditorFn) (*GetTaxStatisticsResponse, error) {
+	rsp, err := c.GetTaxStatistics(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTaxStatisticsResponse(rsp)
 }
 
 // ListTaxRatesWithResponse Lists tax rates
@@ -30945,6 +32204,105 @@ func ParseReplaceShippingMethodResponse(rsp *http.Response) (*ReplaceShippingMet
 	return response, nil
 }
 
+// ParseGetCouponStatisticsResponse parses an HTTP response from a GetCouponStatisticsWithResponse call
+func ParseGetCouponStatisticsResponse(rsp *http.Response) (*GetCouponStatisticsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCouponStatisticsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CouponStatistics
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetCustomerStatisticsResponse parses an HTTP response from a GetCustomerStatisticsWithResponse call
+func ParseGetCustomerStatisticsResponse(rsp *http.Response) (*GetCustomerStatisticsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCustomerStatisticsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CustomerStatistics
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetProductStatisticsResponse parses an HTTP response from a GetProductStatisticsWithResponse call
+func ParseGetProductStatisticsResponse(rsp *http.Response) (*GetProductStatisticsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetProductStatisticsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ProductStatistics
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetSalesResponse parses an HTTP response from a GetSalesWithResponse call
 func ParseGetSalesResponse(rsp *http.Response) (*GetSalesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -30961,6 +32319,39 @@ func ParseGetSalesResponse(rsp *http.Response) (*GetSalesResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Sales
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetTaxStatisticsResponse parses an HTTP response from a GetTaxStatisticsWithResponse call
+func ParseGetTaxStatisticsResponse(rsp *http.Response) (*GetTaxStatisticsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTaxStatisticsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TaxStatistics
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

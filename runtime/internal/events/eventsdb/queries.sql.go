@@ -129,6 +129,33 @@ func (q *Queries) EventsOf(ctx context.Context, arg EventsOfParams) ([]EventsOfR
 	return items, nil
 }
 
+const firstUnread = `-- name: FirstUnread :many
+(SELECT e.created_at FROM events e, event_readers r WHERE r.name = $1 AND e.position > r.position AND e.position IS NOT NULL ORDER BY e.position LIMIT 1)
+UNION ALL
+(SELECT e.created_at FROM events e WHERE e.position IS NULL AND e.topic <> '' ORDER BY e.sequence LIMIT 1)
+`
+
+// When the first events happened that a reader has not read, with a position and before they have one.
+func (q *Queries) FirstUnread(ctx context.Context, name string) ([]time.Time, error) {
+	rows, err := q.db.Query(ctx, firstUnread, name)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []time.Time
+	for rows.Next() {
+		var created_at time.Time
+		if err := rows.Scan(&created_at); err != nil {
+			return nil, err
+		}
+		items = append(items, created_at)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const forgetEvents = `-- name: ForgetEvents :one
 WITH gone AS (
     DELETE FROM events WHERE sequence IN (

@@ -12,6 +12,56 @@ import (
 	"github.com/google/uuid"
 )
 
+const boughtIn = `-- name: BoughtIn :many
+SELECT order_id, product_id, variant_id, sum(quantity)::bigint AS quantity, sum(refunded)::bigint AS refunded, sum(subtotal)::bigint AS subtotal,
+       sum(discount)::bigint AS discount, sum(tax)::bigint AS tax, sum(total)::bigint AS total
+FROM order_lines WHERE order_id = ANY($1::uuid[])
+GROUP BY order_id, product_id, variant_id
+ORDER BY order_id, product_id, variant_id
+`
+
+type BoughtInRow struct {
+	OrderID   uuid.UUID
+	ProductID uuid.UUID
+	VariantID uuid.UUID
+	Quantity  int64
+	Refunded  int64
+	Subtotal  int64
+	Discount  int64
+	Tax       int64
+	Total     int64
+}
+
+func (q *Queries) BoughtIn(ctx context.Context, ids []uuid.UUID) ([]BoughtInRow, error) {
+	rows, err := q.db.Query(ctx, boughtIn, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BoughtInRow
+	for rows.Next() {
+		var i BoughtInRow
+		if err := rows.Scan(
+			&i.OrderID,
+			&i.ProductID,
+			&i.VariantID,
+			&i.Quantity,
+			&i.Refunded,
+			&i.Subtotal,
+			&i.Discount,
+			&i.Tax,
+			&i.Total,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const boundLines = `-- name: BoundLines :many
 SELECT id, position, rates, greatest(packed, refunded)::bigint AS least FROM order_lines WHERE order_id = $1
 `
@@ -38,6 +88,75 @@ func (q *Queries) BoundLines(ctx context.Context, orderID uuid.UUID) ([]BoundLin
 			&i.Position,
 			&i.Rates,
 			&i.Least,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const buyersOf = `-- name: BuyersOf :many
+SELECT id, customer_id, email FROM orders WHERE id = ANY($1::uuid[])
+`
+
+type BuyersOfRow struct {
+	ID         uuid.UUID
+	CustomerID *uuid.UUID
+	Email      string
+}
+
+func (q *Queries) BuyersOf(ctx context.Context, ids []uuid.UUID) ([]BuyersOfRow, error) {
+	rows, err := q.db.Query(ctx, buyersOf, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BuyersOfRow
+	for rows.Next() {
+		var i BuyersOfRow
+		if err := rows.Scan(&i.ID, &i.CustomerID, &i.Email); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const called = `-- name: Called :many
+SELECT v.id::uuid AS id, l.product_id, l.sku, l.title
+FROM unnest($1::uuid[]) AS v (id)
+CROSS JOIN LATERAL (SELECT o.product_id, o.sku, o.title FROM order_lines o WHERE o.variant_id = v.id LIMIT 1) l
+`
+
+type CalledRow struct {
+	ID        uuid.UUID
+	ProductID uuid.UUID
+	Sku       string
+	Title     string
+}
+
+// What variants were called in an order of theirs.
+func (q *Queries) Called(ctx context.Context, ids []uuid.UUID) ([]CalledRow, error) {
+	rows, err := q.db.Query(ctx, called, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CalledRow
+	for rows.Next() {
+		var i CalledRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.ProductID,
+			&i.Sku,
+			&i.Title,
 		); err != nil {
 			return nil, err
 		}
@@ -78,30 +197,6 @@ func (q *Queries) ChangeLines(ctx context.Context, arg ChangeLinesParams) error 
 		arg.Totals,
 	)
 	return err
-}
-
-const changedDays = `-- name: ChangedDays :many
-SELECT DISTINCT (created_at AT TIME ZONE 'UTC')::date AS day FROM orders WHERE updated_at >= $1 ORDER BY 1
-`
-
-func (q *Queries) ChangedDays(ctx context.Context, since time.Time) ([]time.Time, error) {
-	rows, err := q.db.Query(ctx, changedDays, since)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []time.Time
-	for rows.Next() {
-		var day time.Time
-		if err := rows.Scan(&day); err != nil {
-			return nil, err
-		}
-		items = append(items, day)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const countLines = `-- name: CountLines :exec
@@ -149,6 +244,65 @@ func (q *Queries) EverOrdered(ctx context.Context, variantIds []uuid.UUID) (bool
 	var exists bool
 	err := row.Scan(&exists)
 	return exists, err
+}
+
+const factsOf = `-- name: FactsOf :many
+SELECT id, state, customer_id, email, currency, subtotal, discount, shipping, tax, total, item_count, created_at,
+       coalesce(details->'discounts', '[]')::jsonb AS discounts, coalesce(details->'taxes', '[]')::jsonb AS taxes
+FROM orders WHERE id = ANY($1::uuid[]) ORDER BY id
+`
+
+type FactsOfRow struct {
+	ID         uuid.UUID
+	State      string
+	CustomerID *uuid.UUID
+	Email      string
+	Currency   string
+	Subtotal   int64
+	Discount   int64
+	Shipping   int64
+	Tax        int64
+	Total      int64
+	ItemCount  int64
+	CreatedAt  time.Time
+	Discounts  []byte
+	Taxes      []byte
+}
+
+// What statistics count of orders.
+func (q *Queries) FactsOf(ctx context.Context, ids []uuid.UUID) ([]FactsOfRow, error) {
+	rows, err := q.db.Query(ctx, factsOf, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []FactsOfRow
+	for rows.Next() {
+		var i FactsOfRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.State,
+			&i.CustomerID,
+			&i.Email,
+			&i.Currency,
+			&i.Subtotal,
+			&i.Discount,
+			&i.Shipping,
+			&i.Tax,
+			&i.Total,
+			&i.ItemCount,
+			&i.CreatedAt,
+			&i.Discounts,
+			&i.Taxes,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const fulfillmentByID = `-- name: FulfillmentByID :one

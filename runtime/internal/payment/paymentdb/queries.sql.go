@@ -901,6 +901,38 @@ func (q *Queries) StuckOperations(ctx context.Context, arg StuckOperationsParams
 	return items, nil
 }
 
+const sumsOf = `-- name: SumsOf :many
+SELECT order_id, sum(captured)::bigint AS captured, sum(refunded)::bigint AS refunded
+FROM payments WHERE order_id = ANY($1::uuid[])
+GROUP BY order_id
+`
+
+type SumsOfRow struct {
+	OrderID  uuid.UUID
+	Captured int64
+	Refunded int64
+}
+
+func (q *Queries) SumsOf(ctx context.Context, orderIds []uuid.UUID) ([]SumsOfRow, error) {
+	rows, err := q.db.Query(ctx, sumsOf, orderIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SumsOfRow
+	for rows.Next() {
+		var i SumsOfRow
+		if err := rows.Scan(&i.OrderID, &i.Captured, &i.Refunded); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const takeAttempts = `-- name: TakeAttempts :execrows
 DELETE FROM payment_attempts WHERE id = ANY($1::uuid[]) AND NOT given_up
 `

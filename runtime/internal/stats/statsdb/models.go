@@ -6,19 +6,27 @@ package statsdb
 
 import (
 	"time"
+
+	"github.com/google/uuid"
 )
 
-type SalesDaily struct {
-	Day           time.Time
-	Currency      string
-	Orders        int64
-	Items         int64
-	Subtotal      int64
-	Discount      int64
-	Shipping      int64
-	Tax           int64
-	Total         int64
-	Cancelled     int64
-	Refunded      int64
-	RefundedTotal int64
+type StatisticsOrder struct {
+	OrderID      uuid.UUID
+	At           time.Time
+	Currency     string
+	Buyer        uuid.UUID
+	Cancelled    bool
+	PreviousAt   *time.Time
+	Items        int64
+	Subtotal     int64
+	Discount     int64
+	Shipping     int64
+	Tax          int64
+	Total        int64
+	Refunded     int64
+	ProductIds   []uuid.UUID
+	VariantIds   []uuid.UUID
+	LineSums     []int64
+	Labels       []string
+	LabelAmounts []int64
 }

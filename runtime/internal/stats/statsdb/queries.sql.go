@@ -8,62 +8,246 @@ package statsdb
 import (
 	"context"
 	"time"
+
+	"github.com/google/uuid"
 )
 
-const lockRollup = `-- name: LockRollup :one
-SELECT before FROM sales_rollup FOR UPDATE
+const addLabels = `-- name: AddLabels :exec
+INSERT INTO statistics_labels AS s (level, start, kind, currency, name, detail, orders, amount, total)
+SELECT unnest($1::smallint[]), unnest($2::timestamptz[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]),
+       unnest($6::text[]), unnest($7::bigint[]), unnest($8::bigint[]), unnest($9::bigint[])
+ON CONFLICT (level, start, kind, currency, name, detail) DO UPDATE
+SET orders = s.orders + excluded.orders, amount = s.amount + excluded.amount, total = s.total + excluded.total
 `
 
-// One at a time rolls up.
-func (q *Queries) LockRollup(ctx context.Context) (time.Time, error) {
-	row := q.db.QueryRow(ctx, lockRollup)
-	var before time.Time
-	err := row.Scan(&before)
-	return before, err
+type AddLabelsParams struct {
+	Levels     []int16
+	Starts     []time.Time
+	Kinds      []string
+	Currencies []string
+	Names      []string
+	Details    []string
+	Orders     []int64
+	Amounts    []int64
+	Totals     []int64
 }
 
-const rollup = `-- name: Rollup :one
-SELECT before FROM sales_rollup
+func (q *Queries) AddLabels(ctx context.Context, arg AddLabelsParams) error {
+	_, err := q.db.Exec(ctx, addLabels,
+		arg.Levels,
+		arg.Starts,
+		arg.Kinds,
+		arg.Currencies,
+		arg.Names,
+		arg.Details,
+		arg.Orders,
+		arg.Amounts,
+		arg.Totals,
+	)
+	return err
+}
+
+const addProducts = `-- name: AddProducts :exec
+INSERT INTO statistics_products AS s (level, start, currency, product_id, variant_id, units, refunded_units, subtotal, discount, tax, total)
+SELECT unnest($1::smallint[]), unnest($2::timestamptz[]), unnest($3::text[]), unnest($4::uuid[]),
+       unnest($5::uuid[]), unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bigint[]),
+       unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[])
+ON CONFLICT (level, start, currency, product_id, variant_id) DO UPDATE
+SET units = s.units + excluded.units, refunded_units = s.refunded_units + excluded.refunded_units, subtotal = s.subtotal + excluded.subtotal,
+    discount = s.discount + excluded.discount, tax = s.tax + excluded.tax, total = s.total + excluded.total
 `
 
-func (q *Queries) Rollup(ctx context.Context) (time.Time, error) {
-	row := q.db.QueryRow(ctx, rollup)
-	var before time.Time
-	err := row.Scan(&before)
-	return before, err
+type AddProductsParams struct {
+	Levels        []int16
+	Starts        []time.Time
+	Currencies    []string
+	ProductIds    []uuid.UUID
+	VariantIds    []uuid.UUID
+	Units         []int64
+	RefundedUnits []int64
+	Subtotals     []int64
+	Discounts     []int64
+	Taxes         []int64
+	Totals        []int64
 }
 
-const salesBetween = `-- name: SalesBetween :many
-SELECT day, currency, orders, items, subtotal, discount, shipping, tax, total, cancelled, refunded, refunded_total FROM sales_daily WHERE day BETWEEN $1 AND $2 ORDER BY day, currency
+func (q *Queries) AddProducts(ctx context.Context, arg AddProductsParams) error {
+	_, err := q.db.Exec(ctx, addProducts,
+		arg.Levels,
+		arg.Starts,
+		arg.Currencies,
+		arg.ProductIds,
+		arg.VariantIds,
+		arg.Units,
+		arg.RefundedUnits,
+		arg.Subtotals,
+		arg.Discounts,
+		arg.Taxes,
+		arg.Totals,
+	)
+	return err
+}
+
+const addReturns = `-- name: AddReturns :exec
+INSERT INTO statistics_returns AS s (previous_day, day, orders)
+SELECT unnest($1::date[]), unnest($2::date[]), unnest($3::bigint[])
+ON CONFLICT (day, previous_day) DO UPDATE SET orders = s.orders + excluded.orders
 `
 
-type SalesBetweenParams struct {
-	First time.Time
-	Last  time.Time
+type AddReturnsParams struct {
+	PreviousDays []time.Time
+	Days         []time.Time
+	Orders       []int64
 }
 
-func (q *Queries) SalesBetween(ctx context.Context, arg SalesBetweenParams) ([]SalesDaily, error) {
-	rows, err := q.db.Query(ctx, salesBetween, arg.First, arg.Last)
+func (q *Queries) AddReturns(ctx context.Context, arg AddReturnsParams) error {
+	_, err := q.db.Exec(ctx, addReturns, arg.PreviousDays, arg.Days, arg.Orders)
+	return err
+}
+
+const addSales = `-- name: AddSales :exec
+INSERT INTO statistics_sales AS s (level, start, currency, orders, items, subtotal, discount, shipping, tax, total, refunded, cancelled, firsts)
+SELECT unnest($1::smallint[]), unnest($2::timestamptz[]), unnest($3::text[]), unnest($4::bigint[]), unnest($5::bigint[]),
+       unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]),
+       unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[])
+ON CONFLICT (level, start, currency) DO UPDATE
+SET orders = s.orders + excluded.orders, items = s.items + excluded.items, subtotal = s.subtotal + excluded.subtotal,
+    discount = s.discount + excluded.discount, shipping = s.shipping + excluded.shipping, tax = s.tax + excluded.tax,
+    total = s.total + excluded.total, refunded = s.refunded + excluded.refunded, cancelled = s.cancelled + excluded.cancelled,
+    firsts = s.firsts + excluded.firsts
+`
+
+type AddSalesParams struct {
+	Levels     []int16
+	Starts     []time.Time
+	Currencies []string
+	Orders     []int64
+	Items      []int64
+	Subtotals  []int64
+	Discounts  []int64
+	Shippings  []int64
+	Taxes      []int64
+	Totals     []int64
+	Refunded   []int64
+	Cancelled  []int64
+	Firsts     []int64
+}
+
+func (q *Queries) AddSales(ctx context.Context, arg AddSalesParams) error {
+	_, err := q.db.Exec(ctx, addSales,
+		arg.Levels,
+		arg.Starts,
+		arg.Currencies,
+		arg.Orders,
+		arg.Items,
+		arg.Subtotals,
+		arg.Discounts,
+		arg.Shippings,
+		arg.Taxes,
+		arg.Totals,
+		arg.Refunded,
+		arg.Cancelled,
+		arg.Firsts,
+	)
+	return err
+}
+
+const anyVariants = `-- name: AnyVariants :many
+SELECT DISTINCT ON (product_id) product_id, variant_id FROM statistics_products WHERE level = 2 AND product_id = ANY($1::uuid[])
+`
+
+type AnyVariantsRow struct {
+	ProductID uuid.UUID
+	VariantID uuid.UUID
+}
+
+// A variant of each product, to know its title by.
+func (q *Queries) AnyVariants(ctx context.Context, ids []uuid.UUID) ([]AnyVariantsRow, error) {
+	rows, err := q.db.Query(ctx, anyVariants, ids)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []SalesDaily
+	var items []AnyVariantsRow
 	for rows.Next() {
-		var i SalesDaily
+		var i AnyVariantsRow
+		if err := rows.Scan(&i.ProductID, &i.VariantID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const buyersOrders = `-- name: BuyersOrders :many
+SELECT b.buyer::uuid AS buyer, l.order_id, f.at AS first_at
+FROM unnest($1::uuid[]) AS b (buyer)
+CROSS JOIN LATERAL (SELECT s.order_id FROM statistics_orders s WHERE s.buyer = b.buyer AND NOT s.cancelled ORDER BY s.at DESC, s.order_id DESC LIMIT 1) l
+CROSS JOIN LATERAL (SELECT s.at FROM statistics_orders s WHERE s.buyer = b.buyer AND NOT s.cancelled ORDER BY s.at, s.order_id LIMIT 1) f
+`
+
+type BuyersOrdersRow struct {
+	Buyer   uuid.UUID
+	OrderID uuid.UUID
+	FirstAt time.Time
+}
+
+// Each buyer's last order, and the first of all.
+func (q *Queries) BuyersOrders(ctx context.Context, buyers []uuid.UUID) ([]BuyersOrdersRow, error) {
+	rows, err := q.db.Query(ctx, buyersOrders, buyers)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BuyersOrdersRow
+	for rows.Next() {
+		var i BuyersOrdersRow
+		if err := rows.Scan(&i.Buyer, &i.OrderID, &i.FirstAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const countedOrders = `-- name: CountedOrders :many
+SELECT order_id, at, currency, buyer, cancelled, previous_at, items, subtotal, discount, shipping, tax, total, refunded, product_ids, variant_ids, line_sums, labels, label_amounts FROM statistics_orders WHERE order_id = ANY($1::uuid[])
+`
+
+func (q *Queries) CountedOrders(ctx context.Context, ids []uuid.UUID) ([]StatisticsOrder, error) {
+	rows, err := q.db.Query(ctx, countedOrders, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StatisticsOrder
+	for rows.Next() {
+		var i StatisticsOrder
 		if err := rows.Scan(
-			&i.Day,
+			&i.OrderID,
+			&i.At,
 			&i.Currency,
-			&i.Orders,
+			&i.Buyer,
+			&i.Cancelled,
+			&i.PreviousAt,
 			&i.Items,
 			&i.Subtotal,
 			&i.Discount,
 			&i.Shipping,
 			&i.Tax,
 			&i.Total,
-			&i.Cancelled,
 			&i.Refunded,
-			&i.RefundedTotal,
+			&i.ProductIds,
+			&i.VariantIds,
+			&i.LineSums,
+			&i.Labels,
+			&i.LabelAmounts,
 		); err != nil {
 			return nil, err
 		}
@@ -75,54 +259,452 @@ func (q *Queries) SalesBetween(ctx context.Context, arg SalesBetweenParams) ([]S
 	return items, nil
 }
 
-const setRollup = `-- name: SetRollup :exec
-UPDATE sales_rollup SET before = greatest(before, $1)
+const lockProgress = `-- name: LockProgress :one
+SELECT counted_to FROM statistics_progress FOR UPDATE
 `
 
-func (q *Queries) SetRollup(ctx context.Context, before time.Time) error {
-	_, err := q.db.Exec(ctx, setRollup, before)
-	return err
+// One at a time counts.
+func (q *Queries) LockProgress(ctx context.Context) (*uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, lockProgress)
+	var counted_to *uuid.UUID
+	err := row.Scan(&counted_to)
+	return counted_to, err
 }
 
-const storeSales = `-- name: StoreSales :exec
-INSERT INTO sales_daily (day, currency, orders, items, subtotal, discount, shipping, tax, total, cancelled, refunded, refunded_total)
-SELECT unnest($1::date[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::bigint[]),
-       unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bigint[]), unnest($9::bigint[]),
-       unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[])
-ON CONFLICT (day, currency) DO UPDATE
-SET orders = excluded.orders, items = excluded.items, subtotal = excluded.subtotal, discount = excluded.discount, shipping = excluded.shipping,
-    tax = excluded.tax, total = excluded.total, cancelled = excluded.cancelled, refunded = excluded.refunded, refunded_total = excluded.refunded_total
+const neighbours = `-- name: Neighbours :many
+SELECT DISTINCT n.order_id, n.at, n.currency, n.buyer, n.previous_at
+FROM (SELECT unnest($1::uuid[]) AS buyer, unnest($2::timestamptz[]) AS at, unnest($3::uuid[]) AS id) g
+CROSS JOIN LATERAL (
+    (SELECT s.order_id, s.at, s.currency, s.buyer, s.previous_at FROM statistics_orders s
+     WHERE s.buyer = g.buyer AND NOT s.cancelled AND (s.at, s.order_id) < (g.at, g.id) AND s.order_id <> ALL($4::uuid[])
+     ORDER BY s.at DESC, s.order_id DESC LIMIT 1)
+    UNION ALL
+    (SELECT s.order_id, s.at, s.currency, s.buyer, s.previous_at FROM statistics_orders s
+     WHERE s.buyer = g.buyer AND NOT s.cancelled AND (s.at, s.order_id) > (g.at, g.id) AND s.order_id <> ALL($4::uuid[])
+     ORDER BY s.at, s.order_id LIMIT 1)
+) n
 `
 
-type StoreSalesParams struct {
-	Days           []time.Time
-	Currencies     []string
-	Orders         []int64
-	Items          []int64
-	Subtotals      []int64
-	Discounts      []int64
-	Shippings      []int64
-	Taxes          []int64
-	Totals         []int64
-	Cancelled      []int64
-	Refunded       []int64
-	RefundedTotals []int64
+type NeighboursParams struct {
+	Buyers []uuid.UUID
+	Ats    []time.Time
+	Ids    []uuid.UUID
+	Batch  []uuid.UUID
 }
 
-func (q *Queries) StoreSales(ctx context.Context, arg StoreSalesParams) error {
-	_, err := q.db.Exec(ctx, storeSales,
-		arg.Days,
-		arg.Currencies,
-		arg.Orders,
-		arg.Items,
-		arg.Subtotals,
-		arg.Discounts,
-		arg.Shippings,
-		arg.Taxes,
-		arg.Totals,
-		arg.Cancelled,
-		arg.Refunded,
-		arg.RefundedTotals,
+type NeighboursRow struct {
+	OrderID    uuid.UUID
+	At         time.Time
+	Currency   string
+	Buyer      uuid.UUID
+	PreviousAt *time.Time
+}
+
+// The buyers' orders that are next to the given ones, on either side, and are none of the batch.
+func (q *Queries) Neighbours(ctx context.Context, arg NeighboursParams) ([]NeighboursRow, error) {
+	rows, err := q.db.Query(ctx, neighbours,
+		arg.Buyers,
+		arg.Ats,
+		arg.Ids,
+		arg.Batch,
 	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []NeighboursRow
+	for rows.Next() {
+		var i NeighboursRow
+		if err := rows.Scan(
+			&i.OrderID,
+			&i.At,
+			&i.Currency,
+			&i.Buyer,
+			&i.PreviousAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const progress = `-- name: Progress :one
+SELECT counted_to FROM statistics_progress
+`
+
+func (q *Queries) Progress(ctx context.Context) (*uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, progress)
+	var counted_to *uuid.UUID
+	err := row.Scan(&counted_to)
+	return counted_to, err
+}
+
+const returningBuyers = `-- name: ReturningBuyers :one
+SELECT ((SELECT coalesce(sum(r.orders), 0) FROM statistics_returns r
+         WHERE r.day > $1::date AND r.day < $2::date AND r.previous_day < $1::date)
+      + (SELECT count(*) FROM statistics_orders o
+         WHERE NOT o.cancelled AND o.previous_at < $3::timestamptz AND o.at >= $3::timestamptz
+           AND o.at < least($4::timestamptz, $5::timestamptz))
+      + (SELECT count(*) FROM statistics_orders o
+         WHERE NOT o.cancelled AND o.previous_at < $3::timestamptz AND o.at >= greatest($6::timestamptz, $5::timestamptz)
+           AND o.at < $4::timestamptz)
+      + (SELECT count(*) FROM statistics_orders o
+         CROSS JOIN LATERAL (
+             SELECT s.at FROM statistics_orders s
+             WHERE s.buyer = o.buyer AND NOT s.cancelled AND (s.at, s.order_id) > (o.at, o.order_id) ORDER BY s.at, s.order_id LIMIT 1
+         ) n
+         WHERE NOT o.cancelled AND o.at >= $7::timestamptz AND o.at < $3::timestamptz
+           AND n.at >= $5::timestamptz AND n.at < $6::timestamptz))::bigint
+`
+
+type ReturningBuyersParams struct {
+	FirstDay       time.Time
+	LastDay        time.Time
+	First          time.Time
+	Before         time.Time
+	FirstDayEnds   time.Time
+	LastDayBegins  time.Time
+	FirstDayBegins time.Time
+}
+
+// Buyers who ordered in a time and had ordered before it. Of the days within, the pairs of days tell; on its first and
+// last day, and of those who ordered last on the first day before it began, the orders do.
+func (q *Queries) ReturningBuyers(ctx context.Context, arg ReturningBuyersParams) (int64, error) {
+	row := q.db.QueryRow(ctx, returningBuyers,
+		arg.FirstDay,
+		arg.LastDay,
+		arg.First,
+		arg.Before,
+		arg.FirstDayEnds,
+		arg.LastDayBegins,
+		arg.FirstDayBegins,
+	)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const salesIn = `-- name: SalesIn :many
+WITH pieces AS (
+    SELECT unnest($2::integer[]) AS bucket, unnest($3::smallint[]) AS level, unnest($4::timestamptz[]) AS first,
+           unnest($5::timestamptz[]) AS before
+)
+SELECT f.bucket::integer AS bucket, f.currency::text AS currency, sum(f.orders)::bigint AS orders, sum(f.items)::bigint AS items, sum(f.subtotal)::bigint AS subtotal,
+       sum(f.discount)::bigint AS discount, sum(f.shipping)::bigint AS shipping, sum(f.tax)::bigint AS tax, sum(f.total)::bigint AS total,
+       sum(f.refunded)::bigint AS refunded, sum(f.cancelled)::bigint AS cancelled, sum(f.firsts)::bigint AS firsts
+FROM (
+    SELECT p.bucket, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
+    FROM pieces p
+    JOIN statistics_sales s ON s.level = p.level AND s.start >= p.first AND s.start < p.before
+    WHERE p.level >= 0 AND ($1::text = '' OR s.currency = $1::text)
+    UNION ALL
+    SELECT p.bucket, o.currency, (NOT o.cancelled)::integer, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded,
+           o.cancelled::integer, (NOT o.cancelled AND o.previous_at IS NULL)::integer
+    FROM pieces p
+    JOIN statistics_orders o ON o.at >= p.first AND o.at < p.before
+    WHERE p.level < 0 AND ($1::text = '' OR o.currency = $1::text)
+) f
+GROUP BY 1, 2
+`
+
+type SalesInParams struct {
+	Currency string
+	Buckets  []int32
+	Levels   []int16
+	Firsts   []time.Time
+	Befores  []time.Time
+}
+
+type SalesInRow struct {
+	Bucket    int32
+	Currency  string
+	Orders    int64
+	Items     int64
+	Subtotal  int64
+	Discount  int64
+	Shipping  int64
+	Tax       int64
+	Total     int64
+	Refunded  int64
+	Cancelled int64
+	Firsts    int64
+}
+
+// Pieces are of a level, or of the orders themselves where that is negative.
+func (q *Queries) SalesIn(ctx context.Context, arg SalesInParams) ([]SalesInRow, error) {
+	rows, err := q.db.Query(ctx, salesIn,
+		arg.Currency,
+		arg.Buckets,
+		arg.Levels,
+		arg.Firsts,
+		arg.Befores,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SalesInRow
+	for rows.Next() {
+		var i SalesInRow
+		if err := rows.Scan(
+			&i.Bucket,
+			&i.Currency,
+			&i.Orders,
+			&i.Items,
+			&i.Subtotal,
+			&i.Discount,
+			&i.Shipping,
+			&i.Tax,
+			&i.Total,
+			&i.Refunded,
+			&i.Cancelled,
+			&i.Firsts,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const setPrevious = `-- name: SetPrevious :exec
+UPDATE statistics_orders s SET previous_at = nullif(n.previous_at, '0001-01-01 00:00:00+00')
+FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::timestamptz[]) AS previous_at) n
+WHERE s.order_id = n.id
+`
+
+type SetPreviousParams struct {
+	Ids        []uuid.UUID
+	PreviousAt []time.Time
+}
+
+func (q *Queries) SetPrevious(ctx context.Context, arg SetPreviousParams) error {
+	_, err := q.db.Exec(ctx, setPrevious, arg.Ids, arg.PreviousAt)
 	return err
+}
+
+const setProgress = `-- name: SetProgress :exec
+UPDATE statistics_progress SET counted_to = $1
+`
+
+func (q *Queries) SetProgress(ctx context.Context, countedTo *uuid.UUID) error {
+	_, err := q.db.Exec(ctx, setProgress, countedTo)
+	return err
+}
+
+const topBuyers = `-- name: TopBuyers :many
+SELECT o.buyer, count(*) AS orders, sum(o.total)::bigint AS total, sum(o.refunded)::bigint AS refunded
+FROM statistics_orders o
+WHERE o.at >= $1::timestamptz AND o.at < $2::timestamptz AND NOT o.cancelled AND o.currency = $3::text
+GROUP BY o.buyer
+ORDER BY sum(o.total - o.refunded) DESC, o.buyer
+LIMIT $4::integer
+`
+
+type TopBuyersParams struct {
+	First    time.Time
+	Before   time.Time
+	Currency string
+	Most     int32
+}
+
+type TopBuyersRow struct {
+	Buyer    uuid.UUID
+	Orders   int64
+	Total    int64
+	Refunded int64
+}
+
+func (q *Queries) TopBuyers(ctx context.Context, arg TopBuyersParams) ([]TopBuyersRow, error) {
+	rows, err := q.db.Query(ctx, topBuyers,
+		arg.First,
+		arg.Before,
+		arg.Currency,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TopBuyersRow
+	for rows.Next() {
+		var i TopBuyersRow
+		if err := rows.Scan(
+			&i.Buyer,
+			&i.Orders,
+			&i.Total,
+			&i.Refunded,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const topLabels = `-- name: TopLabels :many
+WITH pieces AS (
+    SELECT unnest($2::smallint[]) AS level, unnest($3::timestamptz[]) AS first, unnest($4::timestamptz[]) AS before
+), found AS (
+    SELECT s.name, s.detail, s.orders, s.amount, s.total
+    FROM pieces p
+    JOIN statistics_labels s ON s.level = p.level AND s.start >= p.first AND s.start < p.before
+    WHERE p.level >= 0 AND s.kind = $5::text AND s.currency = $6::text
+    UNION ALL
+    SELECT o.labels[3*i-1], o.labels[3*i], 1, o.label_amounts[i], o.total
+    FROM pieces p
+    JOIN statistics_orders o ON o.at >= p.first AND o.at < p.before
+    CROSS JOIN generate_subscripts(o.label_amounts, 1) i
+    WHERE p.level < 0 AND o.currency = $6::text AND o.labels[3*i-2] = $5::text
+)
+SELECT f.name::text AS name, f.detail::text AS detail, sum(f.orders)::bigint AS orders, sum(f.amount)::bigint AS amount, sum(f.total)::bigint AS total
+FROM found f
+GROUP BY 1, 2
+HAVING sum(f.orders) > 0
+ORDER BY sum(f.amount) DESC, 1, 2
+LIMIT $1::integer
+`
+
+type TopLabelsParams struct {
+	Most     int32
+	Levels   []int16
+	Firsts   []time.Time
+	Befores  []time.Time
+	Kind     string
+	Currency string
+}
+
+type TopLabelsRow struct {
+	Name   string
+	Detail string
+	Orders int64
+	Amount int64
+	Total  int64
+}
+
+func (q *Queries) TopLabels(ctx context.Context, arg TopLabelsParams) ([]TopLabelsRow, error) {
+	rows, err := q.db.Query(ctx, topLabels,
+		arg.Most,
+		arg.Levels,
+		arg.Firsts,
+		arg.Befores,
+		arg.Kind,
+		arg.Currency,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TopLabelsRow
+	for rows.Next() {
+		var i TopLabelsRow
+		if err := rows.Scan(
+			&i.Name,
+			&i.Detail,
+			&i.Orders,
+			&i.Amount,
+			&i.Total,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const topProducts = `-- name: TopProducts :many
+WITH pieces AS (
+    SELECT unnest($4::smallint[]) AS level, unnest($5::timestamptz[]) AS first, unnest($6::timestamptz[]) AS before
+), found AS (
+    SELECT s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
+    FROM pieces p
+    JOIN statistics_products s ON s.level = p.level AND s.start >= p.first AND s.start < p.before
+    WHERE p.level >= 0 AND s.currency = $7::text
+    UNION ALL
+    SELECT o.product_ids[i], o.variant_ids[i], o.line_sums[6*i-5], o.line_sums[6*i-4], o.line_sums[6*i-3], o.line_sums[6*i-2],
+           o.line_sums[6*i-1], o.line_sums[6*i]
+    FROM pieces p
+    JOIN statistics_orders o ON o.at >= p.first AND o.at < p.before
+    CROSS JOIN generate_subscripts(o.product_ids, 1) i
+    WHERE p.level < 0 AND o.currency = $7::text
+)
+SELECT f.product_id::uuid AS product_id, CASE WHEN $1::boolean THEN f.variant_id ELSE f.product_id END::uuid AS id,
+       sum(f.units)::bigint AS units, sum(f.refunded_units)::bigint AS refunded_units, sum(f.subtotal)::bigint AS subtotal,
+       sum(f.discount)::bigint AS discount, sum(f.tax)::bigint AS tax, sum(f.total)::bigint AS total
+FROM found f
+GROUP BY 1, 2
+HAVING sum(f.units) > 0
+ORDER BY CASE WHEN $2::boolean THEN sum(f.units) ELSE sum(f.total) END DESC, sum(f.units) DESC, 2
+LIMIT $3::integer
+`
+
+type TopProductsParams struct {
+	ByVariant bool
+	ByUnits   bool
+	Most      int32
+	Levels    []int16
+	Firsts    []time.Time
+	Befores   []time.Time
+	Currency  string
+}
+
+type TopProductsRow struct {
+	ProductID     uuid.UUID
+	ID            uuid.UUID
+	Units         int64
+	RefundedUnits int64
+	Subtotal      int64
+	Discount      int64
+	Tax           int64
+	Total         int64
+}
+
+func (q *Queries) TopProducts(ctx context.Context, arg TopProductsParams) ([]TopProductsRow, error) {
+	rows, err := q.db.Query(ctx, topProducts,
+		arg.ByVariant,
+		arg.ByUnits,
+		arg.Most,
+		arg.Levels,
+		arg.Firsts,
+		arg.Befores,
+		arg.Currency,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TopProductsRow
+	for rows.Next() {
+		var i TopProductsRow
+		if err := rows.Scan(
+			&i.ProductID,
+			&i.ID,
+			&i.Units,
+			&i.RefundedUnits,
+			&i.Subtotal,
+			&i.Discount,
+			&i.Tax,
+			&i.Total,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
