@@ -516,8 +516,10 @@ func TestWhatIsNotRememberedIsReadFromTheDatabaseOrToBeReloaded(t *testing.T) {
 	if m := s.read(); m.Type != "subscribed" {
 		t.Errorf("%+v", m)
 	}
-	if err := events.NewReader(l.Pool, events.Webhooks).Skip(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, reader := range []string{events.Webhooks, events.Statistics} {
+		if err := events.NewReader(l.Pool, reader).Skip(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := l.Events.Forget(t.Context(), time.Now().Add(8*24*time.Hour)); err != nil {
 		t.Fatal(err)

@@ -16,14 +16,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
-	"github.com/oapi-codegen/runtime/types"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/jobs"
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
-	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -221,90 +219,6 @@ func TestAMailListsAHundredVariantsAtMost(t *testing.T) {
 	s.scan(`SELECT count(DISTINCT subject_id) FROM events WHERE type = 'stock.low'`, &happened)
 	if mails != 2*7 || listed != 2*601 || happened != 601 {
 		t.Errorf("%d mails list %d, %d events", mails, listed, happened)
-	}
-}
-
-// sales are the statistics that the administrator reads.
-func (s *store) sales(query string) openapi.Sales {
-	s.t.Helper()
-	return admin[openapi.Sales](s, "GET", "/statistics/sales"+query, "", http.StatusOK)
-}
-
-// rollUp adds up by two at once and then once more.
-func (s *store) rollUp() {
-	s.t.Helper()
-	once := func() {
-		if n, err := s.Statistics.RollUp(s.t.Context()); n == 0 || err != nil {
-			s.t.Errorf("%d days were added up: %v", n, err)
-		}
-	}
-	var both sync.WaitGroup
-	both.Go(once)
-	both.Go(once)
-	both.Wait()
-	once()
-}
-
-func TestADaysOrdersAreAddedUpAsTheyAreNow(t *testing.T) {
-	t.Parallel()
-	s := newStore(t)
-	s.clock.stopAt(time.Date(2031, 3, 1, 23, 0, 0, 0, time.UTC))
-	method := s.shipping()
-	mug := s.stocked("MUG", "10.00", 100)
-	if got := s.sales(""); len(got.Days) != 0 || got.ComputedAt != nil {
-		t.Errorf("before the first run: %+v", got)
-	}
-	place := func() openapi.Order {
-		return want[openapi.Order](t, s.cartOf(method, line(mug, 2)).order(), http.StatusCreated)
-	}
-	kept, dropped := place(), place()
-	s.rollUp()
-	s.clock.stopAt(time.Date(2031, 3, 2, 1, 0, 0, 0, time.UTC))
-	late := place()
-	s.rollUp()
-	day := func(date string, orders, cancelled, refunded int64) openapi.SalesDay {
-		of := func(minor int64) string { return money.Amount{Minor: minor, Currency: "EUR"}.Decimal() }
-		day, _ := time.Parse(time.DateOnly, date)
-		return openapi.SalesDay{
-			Day: types.Date{Time: day}, Currency: "EUR", Orders: orders, Items: 2 * orders, Subtotal: of(2000 * orders), Discount: "0.00",
-			Shipping: of(490 * orders), Tax: of(397 * orders), Total: of(2490 * orders), Cancelled: cancelled, Refunded: refunded, RefundedTotal: of(2490 * refunded),
-		}
-	}
-	check := func(query string, days ...openapi.SalesDay) {
-		t.Helper()
-		got := s.sales(query)
-		if diff := cmp.Diff(days, got.Days); diff != "" || !got.ComputedAt.Equal(s.clock.now()) {
-			t.Errorf("%s until %s: %s", query, got.ComputedAt, diff)
-		}
-	}
-	check("", day("2031-03-01", 2, 0, 0), day("2031-03-02", 1, 0, 0))
-
-	// What becomes of an order counts for the day on which it was placed, however much later.
-	s.clock.stopAt(time.Date(2031, 3, 9, 12, 0, 0, 0, time.UTC))
-	admin[openapi.Order](s, "POST", "/orders/"+dropped.Id.String()+"/cancel", `{}`, http.StatusOK)
-	for _, to := range []string{"processing", "shipped", "refunded"} {
-		admin[openapi.Order](s, "POST", "/orders/"+kept.Id.String()+"/transitions", `{"to":"`+to+`"}`, http.StatusOK)
-	}
-	s.rollUp()
-	check("", day("2031-03-01", 1, 1, 1), day("2031-03-02", 1, 0, 0))
-	check("?from=2031-03-02", day("2031-03-02", 1, 0, 0))
-	check("?to=2031-03-01", day("2031-03-01", 1, 1, 1))
-	admin[openapi.Order](s, "POST", "/orders/"+late.Id.String()+"/cancel", `{}`, http.StatusOK)
-	s.rollUp()
-	check("?from=2031-03-02&to=2031-03-02", day("2031-03-02", 0, 1, 0))
-
-	// An order that is stored after a run, with a time before it, is not missed.
-	s.clock.stopAt(time.Date(2031, 3, 9, 11, 59, 0, 0, time.UTC))
-	place()
-	s.clock.stopAt(time.Date(2031, 3, 9, 12, 10, 0, 0, time.UTC))
-	s.rollUp()
-	check("?from=2031-03-09", day("2031-03-09", 1, 0, 0))
-
-	for query, pointer := range map[string]string{"?from=2031-03-10": "to", "?from=2031-03-02&to=2031-03-01": "to", "?from=2030-03-08": "from", "?to=9999-12-31&from=0001-01-01": "from"} {
-		p := wantProblem(t, s.asAdmin("GET", "/statistics/sales"+query, ""), http.StatusBadRequest, "invalid_request")
-		if (*p.Errors)[0].Pointer != pointer {
-			t.Errorf("%s: %+v", query, *p.Errors)
-		}
 	}
 }
 

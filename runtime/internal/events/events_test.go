@@ -265,8 +265,10 @@ func TestOnlyWhatIsNobodysHistoryIsForgotten(t *testing.T) {
 	if n, err := r.log.Forget(t.Context(), time.Now().Add(8*24*time.Hour)); n != 0 || err != nil {
 		t.Errorf("%d are forgotten that a reader has yet to read: %v", n, err)
 	}
-	if err := events.NewReader(p, events.Webhooks).Skip(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, reader := range []string{events.Webhooks, events.Statistics} {
+		if err := events.NewReader(p, reader).Skip(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if n, err := r.log.Forget(t.Context(), time.Now().Add(8*24*time.Hour)); n != 3 || err != nil {
 		t.Errorf("after eight days %d are forgotten: %v", n, err)
