@@ -109,8 +109,9 @@ bench-operator: ## Measure planning and a steady reconcile
 	go test -run '^$$' -bench . -benchmem -count 3 ./controllers/...
 
 .PHONY: bench-api
-bench-api: test-programs ## Measure catalogue, cart and checkout over HTTP beside bare Gin and the same SQL
+bench-api: test-programs ## Measure catalogue, cart and checkout over HTTP beside bare Gin and the same SQL, and statistics
 	@go run ./runtime/internal/api/apibench
+	@go run ./runtime/internal/api/apibench -statistics
 
 .PHONY: bench-cache
 bench-cache: test-programs ## Measure a cache hit beside bare Gin, and what the cache spares the database

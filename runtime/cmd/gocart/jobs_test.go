@@ -99,8 +99,8 @@ func TestWhatIsWrongWithARequestIsSaidAndReported(t *testing.T) {
 	t.Parallel()
 	c := newTerminal(t)
 	for args, want := range map[string]string{
-		"enqueue retension":                      `/kind "retension" is no kind of jobs; there are expiry, low_stock, payment_event, payment_operation, payment_reconciliation, report, retention, statistics`,
-		"run-job retension":                      `/kind "retension" is no kind of jobs; there are expiry, low_stock, payment_event, payment_operation, payment_reconciliation, report, retention, statistics`,
+		"enqueue retension":                      `/kind "retension" is no kind of jobs; there are expiry, low_stock, payment_event, payment_operation, payment_reconciliation, report, retention`,
+		"run-job retension":                      `/kind "retension" is no kind of jobs; there are expiry, low_stock, payment_event, payment_operation, payment_reconciliation, report, retention`,
 		`enqueue retention --payload {"days":3}`: "/payload/days unknown field",
 		"enqueue retention --payload days":       "is not JSON",
 		"enqueue retention --queue slow":         "/queue must be one of high, normal, low",

@@ -73,7 +73,8 @@ INSERT INTO statistics_returns AS s (previous_day, day, orders)
 SELECT unnest(@previous_days::date[]), unnest(@days::date[]), unnest(@orders::bigint[])
 ON CONFLICT (day, previous_day) DO UPDATE SET orders = s.orders + excluded.orders;
 
--- Pieces are of a level, or of the orders themselves where that is negative.
+-- Pieces are of a level, or of the orders themselves where that is negative. Each is looked for by itself (OFFSET 0), and not
+-- each row in each piece.
 -- name: SalesIn :many
 WITH pieces AS (
     SELECT unnest(@buckets::integer[]) AS bucket, unnest(@levels::smallint[]) AS level, unnest(@firsts::timestamptz[]) AS first,
@@ -85,15 +86,24 @@ SELECT f.bucket::integer AS bucket, f.currency::text AS currency, sum(f.orders):
 FROM (
     SELECT p.bucket, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
     FROM pieces p
-    JOIN statistics_sales s ON s.level = p.level AND s.start >= p.first AND s.start < p.before
-    WHERE p.level >= 0 AND (@currency::text = '' OR s.currency = @currency::text)
+    CROSS JOIN LATERAL (
+        SELECT s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
+        FROM statistics_sales s
+        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before OFFSET 0
+    ) s
+    WHERE p.level >= 0
     UNION ALL
-    SELECT p.bucket, o.currency, (NOT o.cancelled)::integer, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded,
-           o.cancelled::integer, (NOT o.cancelled AND o.previous_at IS NULL)::integer
+    SELECT p.bucket, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts
     FROM pieces p
-    JOIN statistics_orders o ON o.at >= p.first AND o.at < p.before
-    WHERE p.level < 0 AND (@currency::text = '' OR o.currency = @currency::text)
+    CROSS JOIN LATERAL (
+        SELECT o.currency, (NOT o.cancelled)::integer AS orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded,
+               o.cancelled::integer AS cancelled, (NOT o.cancelled AND o.previous_at IS NULL)::integer AS firsts
+        FROM statistics_orders o
+        WHERE o.at >= p.first AND o.at < p.before OFFSET 0
+    ) o
+    WHERE p.level < 0
 ) f
+WHERE @currency::text = '' OR f.currency = @currency::text
 GROUP BY 1, 2;
 
 -- name: TopProducts :many
@@ -102,15 +112,22 @@ WITH pieces AS (
 ), found AS (
     SELECT s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
     FROM pieces p
-    JOIN statistics_products s ON s.level = p.level AND s.start >= p.first AND s.start < p.before
-    WHERE p.level >= 0 AND s.currency = @currency::text
+    CROSS JOIN LATERAL (
+        SELECT s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
+        FROM statistics_products s
+        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before AND s.currency = @currency::text OFFSET 0
+    ) s
+    WHERE p.level >= 0
     UNION ALL
     SELECT o.product_ids[i], o.variant_ids[i], o.line_sums[6*i-5], o.line_sums[6*i-4], o.line_sums[6*i-3], o.line_sums[6*i-2],
            o.line_sums[6*i-1], o.line_sums[6*i]
     FROM pieces p
-    JOIN statistics_orders o ON o.at >= p.first AND o.at < p.before
+    CROSS JOIN LATERAL (
+        SELECT o.product_ids, o.variant_ids, o.line_sums FROM statistics_orders o
+        WHERE o.at >= p.first AND o.at < p.before AND o.currency = @currency::text OFFSET 0
+    ) o
     CROSS JOIN generate_subscripts(o.product_ids, 1) i
-    WHERE p.level < 0 AND o.currency = @currency::text
+    WHERE p.level < 0
 )
 SELECT f.product_id::uuid AS product_id, CASE WHEN @by_variant::boolean THEN f.variant_id ELSE f.product_id END::uuid AS id,
        sum(f.units)::bigint AS units, sum(f.refunded_units)::bigint AS refunded_units, sum(f.subtotal)::bigint AS subtotal,
@@ -131,14 +148,21 @@ WITH pieces AS (
 ), found AS (
     SELECT s.name, s.detail, s.orders, s.amount, s.total
     FROM pieces p
-    JOIN statistics_labels s ON s.level = p.level AND s.start >= p.first AND s.start < p.before
-    WHERE p.level >= 0 AND s.kind = @kind::text AND s.currency = @currency::text
+    CROSS JOIN LATERAL (
+        SELECT s.name, s.detail, s.orders, s.amount, s.total
+        FROM statistics_labels s
+        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before AND s.kind = @kind::text AND s.currency = @currency::text OFFSET 0
+    ) s
+    WHERE p.level >= 0
     UNION ALL
     SELECT o.labels[3*i-1], o.labels[3*i], 1, o.label_amounts[i], o.total
     FROM pieces p
-    JOIN statistics_orders o ON o.at >= p.first AND o.at < p.before
+    CROSS JOIN LATERAL (
+        SELECT o.labels, o.label_amounts, o.total FROM statistics_orders o
+        WHERE o.at >= p.first AND o.at < p.before AND o.currency = @currency::text OFFSET 0
+    ) o
     CROSS JOIN generate_subscripts(o.label_amounts, 1) i
-    WHERE p.level < 0 AND o.currency = @currency::text AND o.labels[3*i-2] = @kind::text
+    WHERE p.level < 0 AND o.labels[3*i-2] = @kind::text
 )
 SELECT f.name::text AS name, f.detail::text AS detail, sum(f.orders)::bigint AS orders, sum(f.amount)::bigint AS amount, sum(f.total)::bigint AS total
 FROM found f

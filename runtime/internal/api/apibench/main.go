@@ -5,7 +5,8 @@
 // server and database share the machine. Last it measures a store of 300
 // products, for which others' figures are known. With -cache it measures the
 // cache instead: a hit beside the bare handler, and a mix of reads and writes
-// with and without it; with -import how 100,000 products come in and go out. The
+// with and without it; with -import how 100,000 products come in and go out, and
+// with -statistics how statistics of 1,000,000 orders are counted and read. The
 // last line is one JSON object.
 package main
 
@@ -37,6 +38,7 @@ func main() {
 	seconds := flag.Int("seconds", 3, "how long each figure is measured, in `SECONDS`")
 	cache := flag.Bool("cache", false, "measure the cache")
 	imports := flag.Bool("import", false, "measure imports and exports")
+	statistics := flag.Bool("statistics", false, "measure statistics")
 	bare := flag.Bool("bare", false, "be the bare handler of what standard input holds, for another apibench")
 	flag.Parse()
 	if *bare {
@@ -49,6 +51,9 @@ func main() {
 	}
 	if *imports {
 		measure = (*bench).imports
+	}
+	if *statistics {
+		measure = (*bench).statistics
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

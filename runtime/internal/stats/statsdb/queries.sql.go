@@ -399,15 +399,24 @@ SELECT f.bucket::integer AS bucket, f.currency::text AS currency, sum(f.orders):
 FROM (
     SELECT p.bucket, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
     FROM pieces p
-    JOIN statistics_sales s ON s.level = p.level AND s.start >= p.first AND s.start < p.before
-    WHERE p.level >= 0 AND ($1::text = '' OR s.currency = $1::text)
+    CROSS JOIN LATERAL (
+        SELECT s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
+        FROM statistics_sales s
+        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before OFFSET 0
+    ) s
+    WHERE p.level >= 0
     UNION ALL
-    SELECT p.bucket, o.currency, (NOT o.cancelled)::integer, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded,
-           o.cancelled::integer, (NOT o.cancelled AND o.previous_at IS NULL)::integer
+    SELECT p.bucket, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts
     FROM pieces p
-    JOIN statistics_orders o ON o.at >= p.first AND o.at < p.before
-    WHERE p.level < 0 AND ($1::text = '' OR o.currency = $1::text)
+    CROSS JOIN LATERAL (
+        SELECT o.currency, (NOT o.cancelled)::integer AS orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded,
+               o.cancelled::integer AS cancelled, (NOT o.cancelled AND o.previous_at IS NULL)::integer AS firsts
+        FROM statistics_orders o
+        WHERE o.at >= p.first AND o.at < p.before OFFSET 0
+    ) o
+    WHERE p.level < 0
 ) f
+WHERE $1::text = '' OR f.currency = $1::text
 GROUP BY 1, 2
 `
 
@@ -434,7 +443,8 @@ type SalesInRow struct {
 	Firsts    int64
 }
 
-// Pieces are of a level, or of the orders themselves where that is negative.
+// Pieces are of a level, or of the orders themselves where that is negative. Each is looked for by itself (OFFSET 0), and not
+// each row in each piece.
 func (q *Queries) SalesIn(ctx context.Context, arg SalesInParams) ([]SalesInRow, error) {
 	rows, err := q.db.Query(ctx, salesIn,
 		arg.Currency,
@@ -558,14 +568,21 @@ WITH pieces AS (
 ), found AS (
     SELECT s.name, s.detail, s.orders, s.amount, s.total
     FROM pieces p
-    JOIN statistics_labels s ON s.level = p.level AND s.start >= p.first AND s.start < p.before
-    WHERE p.level >= 0 AND s.kind = $5::text AND s.currency = $6::text
+    CROSS JOIN LATERAL (
+        SELECT s.name, s.detail, s.orders, s.amount, s.total
+        FROM statistics_labels s
+        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before AND s.kind = $5::text AND s.currency = $6::text OFFSET 0
+    ) s
+    WHERE p.level >= 0
     UNION ALL
     SELECT o.labels[3*i-1], o.labels[3*i], 1, o.label_amounts[i], o.total
     FROM pieces p
-    JOIN statistics_orders o ON o.at >= p.first AND o.at < p.before
+    CROSS JOIN LATERAL (
+        SELECT o.labels, o.label_amounts, o.total FROM statistics_orders o
+        WHERE o.at >= p.first AND o.at < p.before AND o.currency = $6::text OFFSET 0
+    ) o
     CROSS JOIN generate_subscripts(o.label_amounts, 1) i
-    WHERE p.level < 0 AND o.currency = $6::text AND o.labels[3*i-2] = $5::text
+    WHERE p.level < 0 AND o.labels[3*i-2] = $5::text
 )
 SELECT f.name::text AS name, f.detail::text AS detail, sum(f.orders)::bigint AS orders, sum(f.amount)::bigint AS amount, sum(f.total)::bigint AS total
 FROM found f
@@ -631,15 +648,22 @@ WITH pieces AS (
 ), found AS (
     SELECT s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
     FROM pieces p
-    JOIN statistics_products s ON s.level = p.level AND s.start >= p.first AND s.start < p.before
-    WHERE p.level >= 0 AND s.currency = $7::text
+    CROSS JOIN LATERAL (
+        SELECT s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
+        FROM statistics_products s
+        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before AND s.currency = $7::text OFFSET 0
+    ) s
+    WHERE p.level >= 0
     UNION ALL
     SELECT o.product_ids[i], o.variant_ids[i], o.line_sums[6*i-5], o.line_sums[6*i-4], o.line_sums[6*i-3], o.line_sums[6*i-2],
            o.line_sums[6*i-1], o.line_sums[6*i]
     FROM pieces p
-    JOIN statistics_orders o ON o.at >= p.first AND o.at < p.before
+    CROSS JOIN LATERAL (
+        SELECT o.product_ids, o.variant_ids, o.line_sums FROM statistics_orders o
+        WHERE o.at >= p.first AND o.at < p.before AND o.currency = $7::text OFFSET 0
+    ) o
     CROSS JOIN generate_subscripts(o.product_ids, 1) i
-    WHERE p.level < 0 AND o.currency = $7::text
+    WHERE p.level < 0
 )
 SELECT f.product_id::uuid AS product_id, CASE WHEN $1::boolean THEN f.variant_id ELSE f.product_id END::uuid AS id,
        sum(f.units)::bigint AS units, sum(f.refunded_units)::bigint AS refunded_units, sum(f.subtotal)::bigint AS subtotal,
