@@ -190,39 +190,44 @@ func (p period) buckets(g openapi.StatisticsGranularity) ([]period, error) {
 	return all, nil
 }
 
-// piece is a time that sums of a level make up.
+// piece is a time that sums of a level make up. Its sign is -1 where it is to be
+// taken off, for a longer one that was taken whole.
 type piece struct {
 	level       level
 	from, until time.Time
+	sign        int64
 }
 
-// pieces makes a period up of sums, the longest that are within it, of the
-// levels from one to another; and of orders what these leave out.
-func (p period) pieces(least, most level) []piece {
+// pieces makes a period up of sums of the levels from one to another, and of
+// orders what these leave out. Of a time that is partly in the period, the
+// shorter part is added up: what is in it, or what is to be taken off.
+func (p period) pieces(least, most level) []piece { return p.add(nil, 1, least, most) }
+
+func (p period) add(all []piece, sign int64, least, most level) []piece {
 	if !p.from.Before(p.before) {
-		return nil
+		return all
 	}
 	for l := most; l >= least; l-- {
-		from, until := l.begin(p.from), l.begin(p.before)
-		if from.Before(p.from) {
-			from = l.next(from)
-		}
+		from, until := l.nearest(p.from), l.nearest(p.before)
 		if !from.Before(until) {
 			continue
 		}
-		all := period{from: p.from, before: from}.pieces(least, l-1)
-		all = append(all, piece{l, from, until})
-		return append(all, period{from: until, before: p.before}.pieces(least, l-1)...)
+		all = append(all, piece{l, from, until, sign})
+		for _, end := range [2]struct{ is, whole time.Time }{{p.from, from}, {until, p.before}} {
+			all = period{from: end.is, before: end.whole}.add(all, sign, least, l-1)
+			all = period{from: end.whole, before: end.is}.add(all, -sign, least, l-1)
+		}
+		return all
 	}
-	return []piece{{orders, p.from, p.before}}
+	return append(all, piece{orders, p.from.UTC(), p.before.UTC(), sign})
 }
 
 // salesPieces are those of buckets.
 func salesPieces(buckets []period) (r statsdb.SalesInParams) {
 	for i, b := range buckets {
-		for _, piece := range b.pieces(quarters, months) {
+		for _, piece := range b.pieces(quarters, years) {
 			r.Buckets, r.Levels = append(r.Buckets, int32(i)), append(r.Levels, int16(piece.level))
-			r.Firsts, r.Befores = append(r.Firsts, piece.from), append(r.Befores, piece.until)
+			r.Firsts, r.Befores, r.Signs = append(r.Firsts, piece.from), append(r.Befores, piece.until), append(r.Signs, piece.sign)
 		}
 	}
 	return r

@@ -105,32 +105,41 @@ func TestPartsFollowEachOtherAndAreOfOneDateWeekMonthOrYear(t *testing.T) {
 	}
 }
 
-func TestAPeriodIsMadeUpOfPiecesWithoutGapsAndOfTheLargestThatThereAre(t *testing.T) {
+func TestPiecesMakeUpAPeriodExactlyAndAreFewOfTheirLevel(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 5000 {
 		from := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(random.Int64N(int64(800 * day))))
 		p := period{from: from, before: from.Add(time.Duration(random.Int64N(int64(400 * day))))}
 		least := level(random.IntN(2))
-		at := p.from
-		var alone time.Duration
-		for _, piece := range p.pieces(least, months) {
-			if !piece.from.Equal(at) || !piece.until.After(piece.from) {
-				t.Fatalf("%v has the piece %v after %s", p, piece, at)
+		times := map[level]time.Duration{}
+		all := p.pieces(least, years)
+		for _, piece := range all {
+			if !piece.until.After(piece.from) {
+				t.Fatalf("%v has the piece %v", p, piece)
 			}
 			if piece.level >= 0 && (!piece.level.begin(piece.from).Equal(piece.from) || !piece.level.begin(piece.until).Equal(piece.until)) {
 				t.Fatalf("%v has the piece %v", p, piece)
 			}
-			if piece.level == orders {
-				alone += piece.until.Sub(piece.from)
+			times[piece.level] += piece.until.Sub(piece.from)
+		}
+		for range 50 { // a moment counts once within the period, and not at all outside of it
+			at := p.from.Add(time.Duration(random.Int64N(int64(500*day))) - 50*day)
+			count, is := int64(0), int64(0)
+			for _, piece := range all {
+				if !at.Before(piece.from) && at.Before(piece.until) {
+					count += piece.sign
+				}
 			}
-			at = piece.until
+			if !at.Before(p.from) && at.Before(p.before) {
+				is = 1
+			}
+			if count != is {
+				t.Fatalf("%s counts %d times in %v, of %v", at, count, p, all)
+			}
 		}
-		if !at.Equal(p.before) && p.before.After(p.from) {
-			t.Fatalf("%v ends at %s", p, at)
-		}
-		if most := 2 * least.next(time.Unix(0, 0)).Sub(time.Unix(0, 0)); alone >= most {
-			t.Fatalf("of %v %s are added up order by order", p, alone)
+		if most := least.next(time.Unix(0, 0)).Sub(time.Unix(0, 0)); times[orders] > most || times[days] > 32*day && least == days {
+			t.Fatalf("of %v %s are added up order by order, %s by days", p, times[orders], times[days])
 		}
 	}
 }

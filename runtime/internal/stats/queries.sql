@@ -68,23 +68,28 @@ SELECT unnest(@levels::smallint[]), unnest(@starts::timestamptz[]), unnest(@kind
 ON CONFLICT (level, start, kind, currency, name, detail) DO UPDATE
 SET orders = s.orders + excluded.orders, amount = s.amount + excluded.amount, total = s.total + excluded.total;
 
+-- name: AddBuyers :exec
+INSERT INTO statistics_buyers AS s (year, currency, buyer, net)
+SELECT unnest(@years::smallint[]), unnest(@currencies::text[]), unnest(@buyers::uuid[]), unnest(@nets::bigint[])
+ON CONFLICT (year, currency, buyer) DO UPDATE SET net = s.net + excluded.net;
+
 -- name: AddReturns :exec
 INSERT INTO statistics_returns AS s (previous_day, day, orders)
 SELECT unnest(@previous_days::date[]), unnest(@days::date[]), unnest(@orders::bigint[])
 ON CONFLICT (day, previous_day) DO UPDATE SET orders = s.orders + excluded.orders;
 
--- Pieces are of a level, or of the orders themselves where that is negative. Each is looked for by itself (OFFSET 0), and not
+-- Pieces are of a level, or of the orders themselves where that is negative; the sign is -1 for what is taken off. Each is looked for by itself (OFFSET 0), and not
 -- each row in each piece.
 -- name: SalesIn :many
 WITH pieces AS (
     SELECT unnest(@buckets::integer[]) AS bucket, unnest(@levels::smallint[]) AS level, unnest(@firsts::timestamptz[]) AS first,
-           unnest(@befores::timestamptz[]) AS before
+           unnest(@befores::timestamptz[]) AS before, unnest(@signs::bigint[]) AS sign
 )
-SELECT f.bucket::integer AS bucket, f.currency::text AS currency, sum(f.orders)::bigint AS orders, sum(f.items)::bigint AS items, sum(f.subtotal)::bigint AS subtotal,
-       sum(f.discount)::bigint AS discount, sum(f.shipping)::bigint AS shipping, sum(f.tax)::bigint AS tax, sum(f.total)::bigint AS total,
-       sum(f.refunded)::bigint AS refunded, sum(f.cancelled)::bigint AS cancelled, sum(f.firsts)::bigint AS firsts
+SELECT f.bucket::integer AS bucket, f.currency::text AS currency, sum(f.sign * f.orders)::bigint AS orders, sum(f.sign * f.items)::bigint AS items, sum(f.sign * f.subtotal)::bigint AS subtotal,
+       sum(f.sign * f.discount)::bigint AS discount, sum(f.sign * f.shipping)::bigint AS shipping, sum(f.sign * f.tax)::bigint AS tax, sum(f.sign * f.total)::bigint AS total,
+       sum(f.sign * f.refunded)::bigint AS refunded, sum(f.sign * f.cancelled)::bigint AS cancelled, sum(f.sign * f.firsts)::bigint AS firsts
 FROM (
-    SELECT p.bucket, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
+    SELECT p.bucket, p.sign, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
@@ -93,7 +98,7 @@ FROM (
     ) s
     WHERE p.level >= 0
     UNION ALL
-    SELECT p.bucket, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts
+    SELECT p.bucket, p.sign, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT o.currency, (NOT o.cancelled)::integer AS orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded,
@@ -104,13 +109,15 @@ FROM (
     WHERE p.level < 0
 ) f
 WHERE @currency::text = '' OR f.currency = @currency::text
-GROUP BY 1, 2;
+GROUP BY 1, 2
+HAVING sum(f.sign * f.orders) <> 0 OR sum(f.sign * f.cancelled) <> 0;
 
 -- name: TopProducts :many
 WITH pieces AS (
-    SELECT unnest(@levels::smallint[]) AS level, unnest(@firsts::timestamptz[]) AS first, unnest(@befores::timestamptz[]) AS before
+    SELECT unnest(@levels::smallint[]) AS level, unnest(@firsts::timestamptz[]) AS first, unnest(@befores::timestamptz[]) AS before,
+           unnest(@signs::bigint[]) AS sign
 ), found AS (
-    SELECT s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
+    SELECT p.sign, s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
@@ -119,7 +126,7 @@ WITH pieces AS (
     ) s
     WHERE p.level >= 0
     UNION ALL
-    SELECT o.product_ids[i], o.variant_ids[i], o.line_sums[6*i-5], o.line_sums[6*i-4], o.line_sums[6*i-3], o.line_sums[6*i-2],
+    SELECT p.sign, o.product_ids[i], o.variant_ids[i], o.line_sums[6*i-5], o.line_sums[6*i-4], o.line_sums[6*i-3], o.line_sums[6*i-2],
            o.line_sums[6*i-1], o.line_sums[6*i]
     FROM pieces p
     CROSS JOIN LATERAL (
@@ -130,23 +137,24 @@ WITH pieces AS (
     WHERE p.level < 0
 )
 SELECT f.product_id::uuid AS product_id, CASE WHEN @by_variant::boolean THEN f.variant_id ELSE f.product_id END::uuid AS id,
-       sum(f.units)::bigint AS units, sum(f.refunded_units)::bigint AS refunded_units, sum(f.subtotal)::bigint AS subtotal,
-       sum(f.discount)::bigint AS discount, sum(f.tax)::bigint AS tax, sum(f.total)::bigint AS total
+       sum(f.sign * f.units)::bigint AS units, sum(f.sign * f.refunded_units)::bigint AS refunded_units, sum(f.sign * f.subtotal)::bigint AS subtotal,
+       sum(f.sign * f.discount)::bigint AS discount, sum(f.sign * f.tax)::bigint AS tax, sum(f.sign * f.total)::bigint AS total
 FROM found f
 GROUP BY 1, 2
-HAVING sum(f.units) > 0
-ORDER BY CASE WHEN @by_units::boolean THEN sum(f.units) ELSE sum(f.total) END DESC, sum(f.units) DESC, 2
+HAVING sum(f.sign * f.units) > 0
+ORDER BY CASE WHEN @by_units::boolean THEN sum(f.sign * f.units) ELSE sum(f.sign * f.total) END DESC, sum(f.sign * f.units) DESC, 2
 LIMIT @most::integer;
 
 -- A variant of each product, to know its title by.
 -- name: AnyVariants :many
-SELECT DISTINCT ON (product_id) product_id, variant_id FROM statistics_products WHERE level = 2 AND product_id = ANY(@ids::uuid[]);
+SELECT DISTINCT ON (product_id) product_id, variant_id FROM statistics_products WHERE level = 3 AND product_id = ANY(@ids::uuid[]);
 
 -- name: TopLabels :many
 WITH pieces AS (
-    SELECT unnest(@levels::smallint[]) AS level, unnest(@firsts::timestamptz[]) AS first, unnest(@befores::timestamptz[]) AS before
+    SELECT unnest(@levels::smallint[]) AS level, unnest(@firsts::timestamptz[]) AS first, unnest(@befores::timestamptz[]) AS before,
+           unnest(@signs::bigint[]) AS sign
 ), found AS (
-    SELECT s.name, s.detail, s.orders, s.amount, s.total
+    SELECT p.sign, s.name, s.detail, s.orders, s.amount, s.total
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT s.name, s.detail, s.orders, s.amount, s.total
@@ -155,7 +163,7 @@ WITH pieces AS (
     ) s
     WHERE p.level >= 0
     UNION ALL
-    SELECT o.labels[3*i-1], o.labels[3*i], 1, o.label_amounts[i], o.total
+    SELECT p.sign, o.labels[3*i-1], o.labels[3*i], 1, o.label_amounts[i], o.total
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT o.labels, o.label_amounts, o.total FROM statistics_orders o
@@ -164,11 +172,11 @@ WITH pieces AS (
     CROSS JOIN generate_subscripts(o.label_amounts, 1) i
     WHERE p.level < 0 AND o.labels[3*i-2] = @kind::text
 )
-SELECT f.name::text AS name, f.detail::text AS detail, sum(f.orders)::bigint AS orders, sum(f.amount)::bigint AS amount, sum(f.total)::bigint AS total
+SELECT f.name::text AS name, f.detail::text AS detail, sum(f.sign * f.orders)::bigint AS orders, sum(f.sign * f.amount)::bigint AS amount, sum(f.sign * f.total)::bigint AS total
 FROM found f
 GROUP BY 1, 2
-HAVING sum(f.orders) > 0
-ORDER BY sum(f.amount) DESC, 1, 2
+HAVING sum(f.sign * f.orders) > 0
+ORDER BY sum(f.sign * f.amount) DESC, 1, 2
 LIMIT @most::integer;
 
 -- Buyers who ordered in a time and had ordered before it. Of the days within, the pairs of days tell; on its first and
@@ -196,6 +204,22 @@ FROM statistics_orders o
 WHERE o.at >= @first::timestamptz AND o.at < @before::timestamptz AND NOT o.cancelled AND o.currency = @currency::text
 GROUP BY o.buyer
 ORDER BY sum(o.total - o.refunded) DESC, o.buyer
+LIMIT @most::integer;
+
+-- name: BuyersOfYear :many
+SELECT buyer, net FROM statistics_buyers WHERE year = @year AND currency = @currency ORDER BY net DESC, buyer LIMIT @most::integer;
+
+-- What some buyers spent.
+-- name: Spent :many
+SELECT b.buyer::uuid AS buyer, s.orders, s.total, s.refunded
+FROM unnest(@buyers::uuid[]) AS b (buyer)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS orders, coalesce(sum(o.total), 0)::bigint AS total, coalesce(sum(o.refunded), 0)::bigint AS refunded
+    FROM statistics_orders o
+    WHERE o.buyer = b.buyer AND NOT o.cancelled AND o.at >= @first::timestamptz AND o.at < @before::timestamptz AND o.currency = @currency::text
+) s
+WHERE s.orders > 0
+ORDER BY s.total - s.refunded DESC, b.buyer
 LIMIT @most::integer;
 
 -- Each buyer's last order, and the first of all.

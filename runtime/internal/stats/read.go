@@ -27,6 +27,10 @@ func (s *Statistics) at(ctx context.Context, f func(view) error) error {
 	now := s.now()
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, s.pool, options, func(tx pgx.Tx) error {
+		// To compile these statements takes longer than to answer them.
+		if _, err := tx.Exec(ctx, "SET LOCAL jit = off"); err != nil {
+			return err
+		}
 		v := view{tx: tx, q: statsdb.New(tx)}
 		to, err := v.q.Progress(ctx)
 		if err != nil {
@@ -92,11 +96,11 @@ func total(parts []figures) (sum figures) {
 // average is the total by order in minor units, rounded half up.
 func (f figures) average() int64 { return (2*f.total + f.orders) / (2 * f.orders) }
 
-func split(all []piece) (levels []int16, firsts, befores []time.Time) {
+func split(all []piece) (levels []int16, firsts, befores []time.Time, signs []int64) {
 	for _, p := range all {
-		levels, firsts, befores = append(levels, int16(p.level)), append(firsts, p.from), append(befores, p.until)
+		levels, firsts, befores, signs = append(levels, int16(p.level)), append(firsts, p.from), append(befores, p.until), append(signs, p.sign)
 	}
-	return levels, firsts, befores
+	return levels, firsts, befores, signs
 }
 
 // ranking is a list of the first of all.
@@ -113,7 +117,7 @@ type sold struct {
 
 func (s *Statistics) products(ctx context.Context, v view, p period, r ranking, byVariant, byUnits bool) ([]sold, error) {
 	ask := statsdb.TopProductsParams{Currency: r.currency, Most: r.most, ByVariant: byVariant, ByUnits: byUnits}
-	ask.Levels, ask.Firsts, ask.Befores = split(p.pieces(days, months))
+	ask.Levels, ask.Firsts, ask.Befores, ask.Signs = split(p.pieces(days, years))
 	rows, err := v.q.TopProducts(ctx, ask)
 	if err != nil {
 		return nil, err
@@ -147,7 +151,7 @@ func (s *Statistics) products(ctx context.Context, v view, p period, r ranking, 
 
 func (v view) labels(ctx context.Context, kind string, p period, r ranking) ([]statsdb.TopLabelsRow, error) {
 	ask := statsdb.TopLabelsParams{Kind: kind, Currency: r.currency, Most: r.most}
-	ask.Levels, ask.Firsts, ask.Befores = split(p.pieces(days, months))
+	ask.Levels, ask.Firsts, ask.Befores, ask.Signs = split(p.pieces(days, years))
 	return v.q.TopLabels(ctx, ask)
 }
 
@@ -174,8 +178,60 @@ type spender struct {
 	firstAt time.Time
 }
 
+// long is from when on a period is one in which those who spent most are
+// looked for among those who did so in its years.
+const long = 150 * day
+
+// top are those who spent most.
+func (v view) top(ctx context.Context, p period, r ranking) ([]statsdb.TopBuyersRow, error) {
+	if p.before.Sub(p.from) >= long {
+		if rows, err := v.topOfYears(ctx, p, r); err != nil || rows != nil {
+			return rows, err
+		}
+	}
+	return v.q.TopBuyers(ctx, statsdb.TopBuyersParams{First: p.from, Before: p.before, Currency: r.currency, Most: r.most})
+}
+
+// topOfYears finds them without looking at everybody. Nobody spent more in the
+// period than in all of its years. So whoever is not among the first of any of
+// these spent no more than the last of those did, together; when that is less
+// than what as many as are asked for spent, these are it. It returns nil where
+// that takes too many.
+func (v view) topOfYears(ctx context.Context, p period, r ranking) ([]statsdb.TopBuyersRow, error) {
+	const deepest = 20_000
+	for depth := int32(10) * r.most; depth <= deepest; depth *= 4 {
+		var buyers []uuid.UUID
+		others := int64(0) // what one who is not among them spent at most
+		for year := p.from.UTC().Year(); year <= p.before.Add(-time.Nanosecond).UTC().Year(); year++ {
+			rows, err := v.q.BuyersOfYear(ctx, statsdb.BuyersOfYearParams{Year: int16(year), Currency: r.currency, Most: depth})
+			if err != nil {
+				return nil, err
+			}
+			for _, row := range rows {
+				buyers = append(buyers, row.Buyer)
+			}
+			if len(rows) == int(depth) {
+				others += rows[depth-1].Net
+			}
+		}
+		slices.SortFunc(buyers, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+		spent, err := v.q.Spent(ctx, statsdb.SpentParams{Buyers: slices.Compact(buyers), First: p.from, Before: p.before, Currency: r.currency, Most: r.most})
+		if err != nil {
+			return nil, err
+		}
+		if n := len(spent); others == 0 || n == int(r.most) && spent[n-1].Total-spent[n-1].Refunded > others {
+			top := make([]statsdb.TopBuyersRow, n)
+			for i, row := range spent {
+				top[i] = statsdb.TopBuyersRow(row)
+			}
+			return top, nil
+		}
+	}
+	return nil, nil
+}
+
 func (s *Statistics) spenders(ctx context.Context, v view, p period, r ranking) ([]spender, error) {
-	rows, err := v.q.TopBuyers(ctx, statsdb.TopBuyersParams{First: p.from, Before: p.before, Currency: r.currency, Most: r.most})
+	rows, err := v.top(ctx, p, r)
 	if err != nil {
 		return nil, err
 	}

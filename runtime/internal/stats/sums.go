@@ -21,6 +21,7 @@ const (
 	quarters
 	days
 	months
+	years
 )
 
 // begin is when a moment's time began.
@@ -33,6 +34,8 @@ func (l level) begin(t time.Time) time.Time {
 		return t.Truncate(day)
 	case months:
 		return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
+	case years:
+		return time.Date(t.Year(), time.January, 1, 0, 0, 0, 0, time.UTC)
 	}
 	return t
 }
@@ -46,8 +49,20 @@ func (l level) next(t time.Time) time.Time {
 		return t.Add(day)
 	case months:
 		return t.AddDate(0, 1, 0)
+	case years:
+		return t.AddDate(1, 0, 0)
 	}
 	return t
+}
+
+// nearest is when the time begins or ends in which a moment is, whichever is
+// nearer.
+func (l level) nearest(t time.Time) time.Time {
+	begin := l.begin(t)
+	if end := l.next(begin); end.Sub(t) < t.Sub(begin) {
+		return end
+	}
+	return begin
 }
 
 // The sums, and what they are of.
@@ -60,6 +75,11 @@ type (
 	label   struct{ kind, name, detail string }
 	product struct{ product, variant uuid.UUID }
 	pair    struct{ previous, day int64 }
+	spent   struct {
+		year     int
+		currency string
+		buyer    uuid.UUID
+	}
 
 	productSlot struct {
 		slot
@@ -93,10 +113,11 @@ type sums struct {
 	products map[productSlot][perLine]int64
 	labels   map[labelSlot]labelSums
 	returns  map[pair]int64
+	buyers   map[spent]int64
 }
 
 func newSums() sums {
-	return sums{map[slot]figures{}, map[productSlot][perLine]int64{}, map[labelSlot]labelSums{}, map[pair]int64{}}
+	return sums{map[slot]figures{}, map[productSlot][perLine]int64{}, map[labelSlot]labelSums{}, map[pair]int64{}, map[spent]int64{}}
 }
 
 // sorted are a map's keys in order, so that rows are written near each other.
@@ -111,7 +132,7 @@ func sorted[K comparable, V any](m map[K]V, compare func(K, K) int) []K {
 
 // add counts an order so many times: once, or less by once.
 func (s sums) add(o statsdb.StatisticsOrder, times int64) {
-	for l := quarters; l <= months; l++ {
+	for l := quarters; l <= years; l++ {
 		at := slot{l, l.begin(o.At).Unix(), o.Currency}
 		f := s.sales[at]
 		if o.Cancelled {
@@ -150,6 +171,7 @@ func (s sums) add(o statsdb.StatisticsOrder, times int64) {
 		}
 	}
 	if !o.Cancelled {
+		s.buyers[spent{o.At.UTC().Year(), o.Currency, o.Buyer}] += times * (o.Total - o.Refunded)
 		s.follow(o.Currency, o.At, o.PreviousAt, times)
 	}
 }
@@ -161,7 +183,7 @@ func (s sums) follow(currency string, at time.Time, previous *time.Time, times i
 		s.returns[pair{days.begin(*previous).Unix(), days.begin(at).Unix()}] += times
 		return
 	}
-	for l := quarters; l <= months; l++ {
+	for l := quarters; l <= years; l++ {
 		at := slot{l, l.begin(at).Unix(), currency}
 		f := s.sales[at]
 		f.firsts += times
@@ -170,7 +192,7 @@ func (s sums) follow(currency string, at time.Time, previous *time.Time, times i
 }
 
 func (s sums) store(ctx context.Context, q *statsdb.Queries) error {
-	for _, add := range []func(context.Context, *statsdb.Queries) error{s.storeSales, s.storeProducts, s.storeLabels, s.storeReturns} {
+	for _, add := range []func(context.Context, *statsdb.Queries) error{s.storeSales, s.storeProducts, s.storeLabels, s.storeReturns, s.storeBuyers} {
 		if err := add(ctx, q); err != nil {
 			return fmt.Errorf("adding to statistics: %w", err)
 		}
@@ -247,4 +269,21 @@ func (s sums) storeReturns(ctx context.Context, q *statsdb.Queries) error {
 		return nil
 	}
 	return q.AddReturns(ctx, r)
+}
+
+func (s sums) storeBuyers(ctx context.Context, q *statsdb.Queries) error {
+	var r statsdb.AddBuyersParams
+	compare := func(a, b spent) int {
+		return cmp.Or(cmp.Compare(a.year, b.year), cmp.Compare(a.currency, b.currency), slices.Compare(a.buyer[:], b.buyer[:]))
+	}
+	for _, of := range sorted(s.buyers, compare) {
+		if net := s.buyers[of]; net != 0 {
+			r.Years, r.Currencies = append(r.Years, int16(of.year)), append(r.Currencies, of.currency)
+			r.Buyers, r.Nets = append(r.Buyers, of.buyer), append(r.Nets, net)
+		}
+	}
+	if len(r.Years) == 0 {
+		return nil
+	}
+	return q.AddBuyers(ctx, r)
 }

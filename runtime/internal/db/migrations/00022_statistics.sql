@@ -31,8 +31,8 @@ CREATE TABLE statistics_orders (
 CREATE INDEX statistics_orders_by_time ON statistics_orders (at) INCLUDE (currency, buyer, cancelled, previous_at, total, refunded);
 CREATE INDEX statistics_orders_by_buyer ON statistics_orders (buyer, at, order_id) INCLUDE (currency, total, refunded) WHERE NOT cancelled;
 
--- What orders come to that were placed in a time. The levels: 0 for quarters of an hour, 1 for days, 2 for months, in
--- UTC; every level has every order.
+-- What orders come to that were placed in a time. The levels: 0 for quarters of an hour, 1 for days, 2 for months,
+-- 3 for years, in UTC; every level has every order.
 CREATE TABLE statistics_sales (
     level     smallint NOT NULL,
     start     timestamptz NOT NULL,
@@ -51,7 +51,7 @@ CREATE TABLE statistics_sales (
     PRIMARY KEY (level, start, currency)
 ) WITH (fillfactor = 80);
 
--- The same for what was bought; the levels are 1 and 2.
+-- The same for what was bought; the levels are 1 to 3.
 CREATE TABLE statistics_products (
     level          smallint NOT NULL,
     start          timestamptz NOT NULL,
@@ -66,7 +66,7 @@ CREATE TABLE statistics_products (
     total          bigint NOT NULL,
     PRIMARY KEY (level, start, currency, product_id, variant_id)
 ) WITH (fillfactor = 80);
-CREATE INDEX statistics_products_variant ON statistics_products (product_id) WHERE level = 2;
+CREATE INDEX statistics_products_variant ON statistics_products (product_id) WHERE level = 3;
 
 -- The same for taxes (name and rate) and discounts (code and title).
 CREATE TABLE statistics_labels (
@@ -82,6 +82,17 @@ CREATE TABLE statistics_labels (
     total    bigint NOT NULL,
     PRIMARY KEY (level, start, kind, currency, name, detail)
 ) WITH (fillfactor = 80);
+
+-- What buyers spent in the years in which they ordered, in UTC: who spent most in a long time is found among those who
+-- spent most in its years.
+CREATE TABLE statistics_buyers (
+    year     smallint NOT NULL,
+    currency text NOT NULL,
+    buyer    uuid NOT NULL,
+    net      bigint NOT NULL,
+    PRIMARY KEY (year, currency, buyer)
+);
+CREATE INDEX statistics_buyers_by_net ON statistics_buyers (year, currency, net DESC, buyer);
 
 -- How many times a buyer who had ordered on a day ordered again on another, with nothing between: days in UTC. A buyer
 -- who comes back after a moment does so exactly once over it.
@@ -106,4 +117,4 @@ INSERT INTO event_readers SELECT 'statistics', position FROM event_position;
 
 -- +goose Down
 DELETE FROM event_readers WHERE name = 'statistics';
-DROP TABLE statistics_progress, statistics_returns, statistics_labels, statistics_products, statistics_sales, statistics_orders;
+DROP TABLE statistics_progress, statistics_returns, statistics_buyers, statistics_labels, statistics_products, statistics_sales, statistics_orders;

@@ -12,6 +12,29 @@ import (
 	"github.com/google/uuid"
 )
 
+const addBuyers = `-- name: AddBuyers :exec
+INSERT INTO statistics_buyers AS s (year, currency, buyer, net)
+SELECT unnest($1::smallint[]), unnest($2::text[]), unnest($3::uuid[]), unnest($4::bigint[])
+ON CONFLICT (year, currency, buyer) DO UPDATE SET net = s.net + excluded.net
+`
+
+type AddBuyersParams struct {
+	Years      []int16
+	Currencies []string
+	Buyers     []uuid.UUID
+	Nets       []int64
+}
+
+func (q *Queries) AddBuyers(ctx context.Context, arg AddBuyersParams) error {
+	_, err := q.db.Exec(ctx, addBuyers,
+		arg.Years,
+		arg.Currencies,
+		arg.Buyers,
+		arg.Nets,
+	)
+	return err
+}
+
 const addLabels = `-- name: AddLabels :exec
 INSERT INTO statistics_labels AS s (level, start, kind, currency, name, detail, orders, amount, total)
 SELECT unnest($1::smallint[]), unnest($2::timestamptz[]), unnest($3::text[]), unnest($4::text[]), unnest($5::text[]),
@@ -153,7 +176,7 @@ func (q *Queries) AddSales(ctx context.Context, arg AddSalesParams) error {
 }
 
 const anyVariants = `-- name: AnyVariants :many
-SELECT DISTINCT ON (product_id) product_id, variant_id FROM statistics_products WHERE level = 2 AND product_id = ANY($1::uuid[])
+SELECT DISTINCT ON (product_id) product_id, variant_id FROM statistics_products WHERE level = 3 AND product_id = ANY($1::uuid[])
 `
 
 type AnyVariantsRow struct {
@@ -172,6 +195,41 @@ func (q *Queries) AnyVariants(ctx context.Context, ids []uuid.UUID) ([]AnyVarian
 	for rows.Next() {
 		var i AnyVariantsRow
 		if err := rows.Scan(&i.ProductID, &i.VariantID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const buyersOfYear = `-- name: BuyersOfYear :many
+SELECT buyer, net FROM statistics_buyers WHERE year = $1 AND currency = $2 ORDER BY net DESC, buyer LIMIT $3::integer
+`
+
+type BuyersOfYearParams struct {
+	Year     int16
+	Currency string
+	Most     int32
+}
+
+type BuyersOfYearRow struct {
+	Buyer uuid.UUID
+	Net   int64
+}
+
+func (q *Queries) BuyersOfYear(ctx context.Context, arg BuyersOfYearParams) ([]BuyersOfYearRow, error) {
+	rows, err := q.db.Query(ctx, buyersOfYear, arg.Year, arg.Currency, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []BuyersOfYearRow
+	for rows.Next() {
+		var i BuyersOfYearRow
+		if err := rows.Scan(&i.Buyer, &i.Net); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -391,13 +449,13 @@ func (q *Queries) ReturningBuyers(ctx context.Context, arg ReturningBuyersParams
 const salesIn = `-- name: SalesIn :many
 WITH pieces AS (
     SELECT unnest($2::integer[]) AS bucket, unnest($3::smallint[]) AS level, unnest($4::timestamptz[]) AS first,
-           unnest($5::timestamptz[]) AS before
+           unnest($5::timestamptz[]) AS before, unnest($6::bigint[]) AS sign
 )
-SELECT f.bucket::integer AS bucket, f.currency::text AS currency, sum(f.orders)::bigint AS orders, sum(f.items)::bigint AS items, sum(f.subtotal)::bigint AS subtotal,
-       sum(f.discount)::bigint AS discount, sum(f.shipping)::bigint AS shipping, sum(f.tax)::bigint AS tax, sum(f.total)::bigint AS total,
-       sum(f.refunded)::bigint AS refunded, sum(f.cancelled)::bigint AS cancelled, sum(f.firsts)::bigint AS firsts
+SELECT f.bucket::integer AS bucket, f.currency::text AS currency, sum(f.sign * f.orders)::bigint AS orders, sum(f.sign * f.items)::bigint AS items, sum(f.sign * f.subtotal)::bigint AS subtotal,
+       sum(f.sign * f.discount)::bigint AS discount, sum(f.sign * f.shipping)::bigint AS shipping, sum(f.sign * f.tax)::bigint AS tax, sum(f.sign * f.total)::bigint AS total,
+       sum(f.sign * f.refunded)::bigint AS refunded, sum(f.sign * f.cancelled)::bigint AS cancelled, sum(f.sign * f.firsts)::bigint AS firsts
 FROM (
-    SELECT p.bucket, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
+    SELECT p.bucket, p.sign, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
@@ -406,7 +464,7 @@ FROM (
     ) s
     WHERE p.level >= 0
     UNION ALL
-    SELECT p.bucket, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts
+    SELECT p.bucket, p.sign, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT o.currency, (NOT o.cancelled)::integer AS orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded,
@@ -418,6 +476,7 @@ FROM (
 ) f
 WHERE $1::text = '' OR f.currency = $1::text
 GROUP BY 1, 2
+HAVING sum(f.sign * f.orders) <> 0 OR sum(f.sign * f.cancelled) <> 0
 `
 
 type SalesInParams struct {
@@ -426,6 +485,7 @@ type SalesInParams struct {
 	Levels   []int16
 	Firsts   []time.Time
 	Befores  []time.Time
+	Signs    []int64
 }
 
 type SalesInRow struct {
@@ -443,7 +503,7 @@ type SalesInRow struct {
 	Firsts    int64
 }
 
-// Pieces are of a level, or of the orders themselves where that is negative. Each is looked for by itself (OFFSET 0), and not
+// Pieces are of a level, or of the orders themselves where that is negative; the sign is -1 for what is taken off. Each is looked for by itself (OFFSET 0), and not
 // each row in each piece.
 func (q *Queries) SalesIn(ctx context.Context, arg SalesInParams) ([]SalesInRow, error) {
 	rows, err := q.db.Query(ctx, salesIn,
@@ -452,6 +512,7 @@ func (q *Queries) SalesIn(ctx context.Context, arg SalesInParams) ([]SalesInRow,
 		arg.Levels,
 		arg.Firsts,
 		arg.Befores,
+		arg.Signs,
 	)
 	if err != nil {
 		return nil, err
@@ -509,6 +570,66 @@ func (q *Queries) SetProgress(ctx context.Context, countedTo *uuid.UUID) error {
 	return err
 }
 
+const spent = `-- name: Spent :many
+SELECT b.buyer::uuid AS buyer, s.orders, s.total, s.refunded
+FROM unnest($1::uuid[]) AS b (buyer)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS orders, coalesce(sum(o.total), 0)::bigint AS total, coalesce(sum(o.refunded), 0)::bigint AS refunded
+    FROM statistics_orders o
+    WHERE o.buyer = b.buyer AND NOT o.cancelled AND o.at >= $2::timestamptz AND o.at < $3::timestamptz AND o.currency = $4::text
+) s
+WHERE s.orders > 0
+ORDER BY s.total - s.refunded DESC, b.buyer
+LIMIT $5::integer
+`
+
+type SpentParams struct {
+	Buyers   []uuid.UUID
+	First    time.Time
+	Before   time.Time
+	Currency string
+	Most     int32
+}
+
+type SpentRow struct {
+	Buyer    uuid.UUID
+	Orders   int64
+	Total    int64
+	Refunded int64
+}
+
+// What some buyers spent.
+func (q *Queries) Spent(ctx context.Context, arg SpentParams) ([]SpentRow, error) {
+	rows, err := q.db.Query(ctx, spent,
+		arg.Buyers,
+		arg.First,
+		arg.Before,
+		arg.Currency,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SpentRow
+	for rows.Next() {
+		var i SpentRow
+		if err := rows.Scan(
+			&i.Buyer,
+			&i.Orders,
+			&i.Total,
+			&i.Refunded,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const topBuyers = `-- name: TopBuyers :many
 SELECT o.buyer, count(*) AS orders, sum(o.total)::bigint AS total, sum(o.refunded)::bigint AS refunded
 FROM statistics_orders o
@@ -564,31 +685,32 @@ func (q *Queries) TopBuyers(ctx context.Context, arg TopBuyersParams) ([]TopBuye
 
 const topLabels = `-- name: TopLabels :many
 WITH pieces AS (
-    SELECT unnest($2::smallint[]) AS level, unnest($3::timestamptz[]) AS first, unnest($4::timestamptz[]) AS before
+    SELECT unnest($2::smallint[]) AS level, unnest($3::timestamptz[]) AS first, unnest($4::timestamptz[]) AS before,
+           unnest($5::bigint[]) AS sign
 ), found AS (
-    SELECT s.name, s.detail, s.orders, s.amount, s.total
+    SELECT p.sign, s.name, s.detail, s.orders, s.amount, s.total
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT s.name, s.detail, s.orders, s.amount, s.total
         FROM statistics_labels s
-        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before AND s.kind = $5::text AND s.currency = $6::text OFFSET 0
+        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before AND s.kind = $6::text AND s.currency = $7::text OFFSET 0
     ) s
     WHERE p.level >= 0
     UNION ALL
-    SELECT o.labels[3*i-1], o.labels[3*i], 1, o.label_amounts[i], o.total
+    SELECT p.sign, o.labels[3*i-1], o.labels[3*i], 1, o.label_amounts[i], o.total
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT o.labels, o.label_amounts, o.total FROM statistics_orders o
-        WHERE o.at >= p.first AND o.at < p.before AND o.currency = $6::text OFFSET 0
+        WHERE o.at >= p.first AND o.at < p.before AND o.currency = $7::text OFFSET 0
     ) o
     CROSS JOIN generate_subscripts(o.label_amounts, 1) i
-    WHERE p.level < 0 AND o.labels[3*i-2] = $5::text
+    WHERE p.level < 0 AND o.labels[3*i-2] = $6::text
 )
-SELECT f.name::text AS name, f.detail::text AS detail, sum(f.orders)::bigint AS orders, sum(f.amount)::bigint AS amount, sum(f.total)::bigint AS total
+SELECT f.name::text AS name, f.detail::text AS detail, sum(f.sign * f.orders)::bigint AS orders, sum(f.sign * f.amount)::bigint AS amount, sum(f.sign * f.total)::bigint AS total
 FROM found f
 GROUP BY 1, 2
-HAVING sum(f.orders) > 0
-ORDER BY sum(f.amount) DESC, 1, 2
+HAVING sum(f.sign * f.orders) > 0
+ORDER BY sum(f.sign * f.amount) DESC, 1, 2
 LIMIT $1::integer
 `
 
@@ -597,6 +719,7 @@ type TopLabelsParams struct {
 	Levels   []int16
 	Firsts   []time.Time
 	Befores  []time.Time
+	Signs    []int64
 	Kind     string
 	Currency string
 }
@@ -615,6 +738,7 @@ func (q *Queries) TopLabels(ctx context.Context, arg TopLabelsParams) ([]TopLabe
 		arg.Levels,
 		arg.Firsts,
 		arg.Befores,
+		arg.Signs,
 		arg.Kind,
 		arg.Currency,
 	)
@@ -644,34 +768,35 @@ func (q *Queries) TopLabels(ctx context.Context, arg TopLabelsParams) ([]TopLabe
 
 const topProducts = `-- name: TopProducts :many
 WITH pieces AS (
-    SELECT unnest($4::smallint[]) AS level, unnest($5::timestamptz[]) AS first, unnest($6::timestamptz[]) AS before
+    SELECT unnest($4::smallint[]) AS level, unnest($5::timestamptz[]) AS first, unnest($6::timestamptz[]) AS before,
+           unnest($7::bigint[]) AS sign
 ), found AS (
-    SELECT s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
+    SELECT p.sign, s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT s.product_id, s.variant_id, s.units, s.refunded_units, s.subtotal, s.discount, s.tax, s.total
         FROM statistics_products s
-        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before AND s.currency = $7::text OFFSET 0
+        WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before AND s.currency = $8::text OFFSET 0
     ) s
     WHERE p.level >= 0
     UNION ALL
-    SELECT o.product_ids[i], o.variant_ids[i], o.line_sums[6*i-5], o.line_sums[6*i-4], o.line_sums[6*i-3], o.line_sums[6*i-2],
+    SELECT p.sign, o.product_ids[i], o.variant_ids[i], o.line_sums[6*i-5], o.line_sums[6*i-4], o.line_sums[6*i-3], o.line_sums[6*i-2],
            o.line_sums[6*i-1], o.line_sums[6*i]
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT o.product_ids, o.variant_ids, o.line_sums FROM statistics_orders o
-        WHERE o.at >= p.first AND o.at < p.before AND o.currency = $7::text OFFSET 0
+        WHERE o.at >= p.first AND o.at < p.before AND o.currency = $8::text OFFSET 0
     ) o
     CROSS JOIN generate_subscripts(o.product_ids, 1) i
     WHERE p.level < 0
 )
 SELECT f.product_id::uuid AS product_id, CASE WHEN $1::boolean THEN f.variant_id ELSE f.product_id END::uuid AS id,
-       sum(f.units)::bigint AS units, sum(f.refunded_units)::bigint AS refunded_units, sum(f.subtotal)::bigint AS subtotal,
-       sum(f.discount)::bigint AS discount, sum(f.tax)::bigint AS tax, sum(f.total)::bigint AS total
+       sum(f.sign * f.units)::bigint AS units, sum(f.sign * f.refunded_units)::bigint AS refunded_units, sum(f.sign * f.subtotal)::bigint AS subtotal,
+       sum(f.sign * f.discount)::bigint AS discount, sum(f.sign * f.tax)::bigint AS tax, sum(f.sign * f.total)::bigint AS total
 FROM found f
 GROUP BY 1, 2
-HAVING sum(f.units) > 0
-ORDER BY CASE WHEN $2::boolean THEN sum(f.units) ELSE sum(f.total) END DESC, sum(f.units) DESC, 2
+HAVING sum(f.sign * f.units) > 0
+ORDER BY CASE WHEN $2::boolean THEN sum(f.sign * f.units) ELSE sum(f.sign * f.total) END DESC, sum(f.sign * f.units) DESC, 2
 LIMIT $3::integer
 `
 
@@ -682,6 +807,7 @@ type TopProductsParams struct {
 	Levels    []int16
 	Firsts    []time.Time
 	Befores   []time.Time
+	Signs     []int64
 	Currency  string
 }
 
@@ -704,6 +830,7 @@ func (q *Queries) TopProducts(ctx context.Context, arg TopProductsParams) ([]Top
 		arg.Levels,
 		arg.Firsts,
 		arg.Befores,
+		arg.Signs,
 		arg.Currency,
 	)
 	if err != nil {
