@@ -726,20 +726,42 @@ func TestOrdersCountAsTheyAreForTheDayOnWhichTheyWerePlaced(t *testing.T) {
 	}
 }
 
+// sells places an order of one thing.
+func (w *world) sells(at, email string, total int64) {
+	w.t.Helper()
+	p := w.place()
+	var err error
+	if p.at, err = time.Parse(time.RFC3339, at); err != nil {
+		w.t.Fatal(err)
+	}
+	p.currency, p.customer, p.email = "EUR", uuid.Nil, email
+	p.lines = []bit{{product: w.goods[0][0], variant: w.goods[0][1], units: 1, subtotal: total, total: total}}
+	p.discounts, p.taxes, p.discount, p.tax, p.shipping, p.total, p.captured = nil, nil, 0, 0, 0, total, total
+	w.happens(p, false)
+}
+
+func TestWhoSpentMostIsFoundAlsoWhereManySpentMoreInTheYearBeside(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for n := range 60 {
+		whale := fmt.Sprintf("whale%d@example.com", n)
+		w.sells("2031-01-10T10:00:00Z", whale, 100_00)
+		w.sells("2031-07-10T10:00:00Z", whale, 1_00)
+	}
+	w.sells("2031-07-11T10:00:00Z", "minnow@example.com", 5_00)
+	w.countStatistics()
+	got := admin[openapi.CustomerStatistics](w.store, "GET", "/statistics/customers?from=2031-02-01&to=2031-12-31&currency=EUR&limit=1", "", http.StatusOK)
+	if len(got.Customers) != 1 || got.Customers[0].Email != "minnow@example.com" || got.Customers[0].Net != "5.00" || got.NewBuyers != 1 || got.ReturningBuyers != 60 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestTheSalesOfAPeriodAreComparedWithThoseOfTheOneBefore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	place := func(at string, total int64) {
-		p := w.place()
-		p.at, _ = time.Parse(time.RFC3339, at)
-		p.currency, p.cancelled = "EUR", false
-		p.lines = []bit{{product: w.goods[0][0], variant: w.goods[0][1], units: 1, subtotal: total, total: total}}
-		p.discounts, p.taxes, p.discount, p.tax, p.shipping, p.total, p.captured = nil, nil, 0, 0, 0, total, total
-		w.happens(p, false)
-	}
-	place("2031-02-01T10:00:00Z", 3000)
-	place("2031-03-01T10:00:00Z", 2000)
-	place("2031-03-31T10:00:00Z", 2500)
+	w.sells("2031-02-01T10:00:00Z", "ada@example.com", 30_00)
+	w.sells("2031-03-01T10:00:00Z", "ada@example.com", 20_00)
+	w.sells("2031-03-31T10:00:00Z", "ada@example.com", 25_00)
 	w.countStatistics()
 	got := admin[openapi.Sales](w.store, "GET", "/statistics/sales?from=2031-03-01&to=2031-03-31&compare=previous", "", http.StatusOK)
 	if len(got.Currencies) != 1 || got.Previous == nil || !got.Previous.From.Equal(time.Date(2031, 2, 1, 0, 0, 0, 0, time.UTC)) || !got.Previous.Before.Equal(got.From) {

@@ -10,9 +10,9 @@
 // corrects what it was counted for, and who checks out pays nothing for it.
 // Orders that were there before are counted in parts beside that.
 //
-// Sums are kept by quarters of an hour, days and months in UTC. A period in
-// any time zone is made of the largest of them that lie within it; what they
-// leave out, such as the rest of a day, comes from what was counted of each
+// Sums are kept by quarters of an hour, days, months and years in UTC. A
+// period in any time zone is made up of the largest of them, and what they
+// leave out at its ends, such as a part of a day, of what was counted of each
 // order. So every figure is the exact sum over the orders that were counted.
 package stats
 
