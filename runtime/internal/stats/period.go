@@ -198,10 +198,10 @@ type piece struct {
 	sign        int64
 }
 
-// pieces makes a period up of sums of the levels from one to another, and of
-// orders what these leave out. Of a time that is partly in the period, the
+// pieces makes a period up of sums of a level and longer ones, and of orders
+// what these leave out. Of a time that is partly in the period, the
 // shorter part is added up: what is in it, or what is to be taken off.
-func (p period) pieces(least, most level) []piece { return p.add(nil, 1, least, most) }
+func (p period) pieces(least level) []piece { return p.add(nil, 1, least, years) }
 
 func (p period) add(all []piece, sign int64, least, most level) []piece {
 	if !p.from.Before(p.before) {
@@ -225,7 +225,7 @@ func (p period) add(all []piece, sign int64, least, most level) []piece {
 // salesPieces are those of buckets.
 func salesPieces(buckets []period) (r statsdb.SalesInParams) {
 	for i, b := range buckets {
-		for _, piece := range b.pieces(quarters, years) {
+		for _, piece := range b.pieces(quarters) {
 			r.Buckets, r.Levels = append(r.Buckets, int32(i)), append(r.Levels, int16(piece.level))
 			r.Firsts, r.Befores, r.Signs = append(r.Firsts, piece.from), append(r.Befores, piece.until), append(r.Signs, piece.sign)
 		}

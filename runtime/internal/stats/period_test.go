@@ -113,7 +113,7 @@ func TestPiecesMakeUpAPeriodExactlyAndAreFewOfTheirLevel(t *testing.T) {
 		p := period{from: from, before: from.Add(time.Duration(random.Int64N(int64(400 * day))))}
 		least := level(random.IntN(2))
 		times := map[level]time.Duration{}
-		all := p.pieces(least, years)
+		all := p.pieces(least)
 		for _, piece := range all {
 			if !piece.until.After(piece.from) {
 				t.Fatalf("%v has the piece %v", p, piece)

@@ -117,7 +117,7 @@ type sold struct {
 
 func (s *Statistics) products(ctx context.Context, v view, p period, r ranking, byVariant, byUnits bool) ([]sold, error) {
 	ask := statsdb.TopProductsParams{Currency: r.currency, Most: r.most, ByVariant: byVariant, ByUnits: byUnits}
-	ask.Levels, ask.Firsts, ask.Befores, ask.Signs = split(p.pieces(days, years))
+	ask.Levels, ask.Firsts, ask.Befores, ask.Signs = split(p.pieces(days))
 	rows, err := v.q.TopProducts(ctx, ask)
 	if err != nil {
 		return nil, err
@@ -151,7 +151,7 @@ func (s *Statistics) products(ctx context.Context, v view, p period, r ranking, 
 
 func (v view) labels(ctx context.Context, kind string, p period, r ranking) ([]statsdb.TopLabelsRow, error) {
 	ask := statsdb.TopLabelsParams{Kind: kind, Currency: r.currency, Most: r.most}
-	ask.Levels, ask.Firsts, ask.Befores, ask.Signs = split(p.pieces(days, years))
+	ask.Levels, ask.Firsts, ask.Befores, ask.Signs = split(p.pieces(days))
 	return v.q.TopLabels(ctx, ask)
 }
 
