@@ -55,7 +55,8 @@ func (h *told) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // orders and writes notes about them while the processes that store them, those
 // that tell of them, and once the database are ended by kill -9. Of every event
 // there is one delivery, it arrives, and what happened to an order arrives in
-// its order; what comes twice is known by its id.
+// its order; what comes twice is known by its id. And statistics count every
+// order once.
 func TestNoEventIsLostForWebhooksWhenProcessesAndPostgreSQLAreKilled(t *testing.T) {
 	t.Parallel()
 	const orders, notes, buyers, kills = 200, 3, 8, 6
@@ -123,7 +124,7 @@ func TestNoEventIsLostForWebhooksWhenProcessesAndPostgreSQLAreKilled(t *testing.
 	testbed.Within(t, 90*time.Second, "every event is told", func() bool {
 		var left int
 		err := pool.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM webhook_deliveries WHERE state <> 'succeeded')
-			+ (SELECT p.position - r.position FROM event_position p, event_readers r) + (SELECT count(*) FROM events WHERE position IS NULL AND topic <> '')`).Scan(&left)
+			+ (SELECT sum(p.position - r.position) FROM event_position p, event_readers r) + (SELECT count(*) FROM events WHERE position IS NULL AND topic <> '')`).Scan(&left)
 		return err == nil && left == 0
 	})
 	rows, err := pool.Query(t.Context(), `SELECT e.id::text, count(d.id) FROM events e LEFT JOIN webhook_deliveries d ON d.message_id = e.id
@@ -155,4 +156,12 @@ func TestNoEventIsLostForWebhooksWhenProcessesAndPostgreSQLAreKilled(t *testing.
 		}
 	}
 	t.Logf("%d events came, %d of them again", events, again)
+
+	// Nor do statistics count one twice, or leave one out.
+	var is, counted string
+	err = pool.QueryRow(t.Context(), `SELECT (SELECT (count(*), sum(item_count), sum(subtotal), sum(tax), sum(total))::text FROM orders WHERE state <> 'cancelled'),
+		(SELECT (sum(orders), sum(items), sum(subtotal), sum(tax), sum(total))::text FROM statistics_sales WHERE level = 3)`).Scan(&is, &counted)
+	if err != nil || is != counted {
+		t.Errorf("the orders come to %s, statistics to %s: %v", is, counted, err)
+	}
 }
