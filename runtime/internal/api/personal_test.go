@@ -149,6 +149,19 @@ func (m *marked) becomesKnown() {
 		}
 	}
 	m.counts(m.bring("stock", "jsonl", `{"sku":"`+m.email+`","onHand":1}`), 0, 0, 0, 1) // a column too far to the left
+	// What goes out and comes back.
+	for _, id := range m.orders {
+		for _, f := range admin[openapi.FulfillmentList](m.store, "GET", "/orders/"+id+"/fulfillments", "", http.StatusOK).Fulfillments {
+			if f.State == openapi.FulfillmentStateShipped {
+				admin[openapi.Fulfillment](m.store, "POST", "/fulfillments/"+f.Id.String()+"/ship", `{"tracking":[{"carrier":"`+marker+`","number":"`+marker+`"}]}`, http.StatusOK)
+			}
+			back := openapi.ReturnInput{Lines: []openapi.ReturnLineInput{{LineId: f.Lines[0].LineId, Quantity: 1}}, Note: new(marker + " does not like it")}
+			r := want[openapi.Return](m.t, m.asAdmin("POST", "/orders/"+id+"/returns", encode(m.t, back), key("return"+id)...), http.StatusCreated)
+			admin[openapi.Return](m.store, "POST", "/returns/"+r.Id.String()+"/approve", `{"text":"For `+marker+`"}`, http.StatusOK)
+			admin[openapi.Return](m.store, "POST", "/returns/"+r.Id.String()+"/cancel", `{}`, http.StatusOK)
+		}
+		want[openapi.Refund](m.t, m.asAdmin("POST", "/orders/"+id+"/refunds", `{"amount":"0.50","reason":"`+marker+` waited"}`, key("order refund"+id)...), http.StatusCreated)
+	}
 	// A cart that holds stock, and one of a guest.
 	open := cart(m.email, as("another cart"))
 	want[openapi.Cart](m.t, m.do("POST", "/carts/"+open.Cart.Id.String()+"/reservation", "", as("reservation")...), http.StatusOK)
@@ -164,7 +177,7 @@ func (m *marked) becomesKnown() {
 		}
 	}
 	testbed.Eventually(m.t, "everything is told", func() (done bool) {
-		m.scan(`SELECT NOT EXISTS (SELECT FROM events WHERE position IS NULL AND topic <> '') AND (SELECT position FROM event_readers) = (SELECT position FROM event_position)
+		m.scan(`SELECT NOT EXISTS (SELECT FROM events WHERE position IS NULL AND topic <> '') AND (SELECT position FROM event_readers WHERE name = 'webhooks') = (SELECT position FROM event_position)
 			AND NOT EXISTS (SELECT FROM webhook_deliveries WHERE state = 'pending')`, &done)
 		return done
 	})

@@ -69,7 +69,7 @@ func (h Handlers) CreateFulfillment(c *gin.Context, id uuid.UUID, params openapi
 
 const (
 	// mostPicked bounds the lines of a fulfilment, a return or a refund.
-	mostPicked    = 200
+	mostPicked   = 200
 	mostTracking = 20
 )
 

@@ -149,6 +149,10 @@ func (b belongings) anonymize(ctx context.Context, q *privacydb.Queries) error {
 	return errors.Join(
 		q.EraseOrders(ctx, b.orders),
 		q.EraseTracking(ctx, b.orders),
+		q.EraseReturns(ctx, b.orders),
+		q.EraseRefunds(ctx, b.orders),
+		q.LockStatistics(ctx),
+		q.EraseBuyers(ctx, b.orders),
 		q.EraseUses(ctx, b.orders),
 		q.ErasePayments(ctx, b.payments),
 		q.EraseOperations(ctx, b.payments),

@@ -34,8 +34,11 @@ var Places = map[string]map[Fate][]string{
 	// What they want and buy.
 	"carts":            {Removed: {"content", "currency"}},
 	"orders":           {Redacted: {"email", "details"}, Books: {"state", "held_from", "currency"}},
-	"order_lines":      {Books: {"sku", "title", "options"}},
-	"fulfillments":     {Redacted: {"tracking"}, Books: {"state"}},
+	"order_lines":      {Books: {"sku", "title", "options", "rates", "stock"}},
+	"fulfillments":     {Redacted: {"tracking"}, Books: {"state", "stock"}},
+	"returns":          {Redacted: {"note", "answer"}, Books: {"state"}},
+	"return_lines":     {Books: {"reason"}},
+	"refunds":          {Redacted: {"reason", "actor"}},
 	"promotion_uses":   {Redacted: {"customer_key"}},
 	"payments":         {Redacted: {"next_action"}, Books: {"provider", "state", "currency", "reference"}},
 	"payment_attempts": {Impersonal: {"provider", "currency"}},
@@ -44,6 +47,13 @@ var Places = map[string]map[Fate][]string{
 		Redacted: {"actor", "reason"}, Books: {"kind", "state", "reference", "failure"},
 	},
 	"payment_discrepancies": {Books: {"kind", "provider", "reference", "detail"}},
+
+	// What it comes to, for whom under a name that means nothing.
+	"statistics_orders":   {Books: {"currency", "labels", "label_amounts", "line_sums", "product_ids", "variant_ids"}},
+	"statistics_sales":    {Books: {"currency"}},
+	"statistics_products": {Books: {"currency"}},
+	"statistics_labels":   {Books: {"currency", "kind", "name", "detail"}},
+	"statistics_buyers":   {Books: {"currency"}},
 
 	// What is told, and kept of what was asked.
 	"events":             {Redacted: {"actor", "data"}, Impersonal: {"topic", "type"}},

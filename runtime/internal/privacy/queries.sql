@@ -62,6 +62,26 @@ UPDATE payment_events SET raw = '' WHERE reference = ANY(@refs::text[]) AND refe
 -- name: EraseTracking :exec
 UPDATE fulfillments SET tracking = '[]' WHERE order_id = ANY(@order_ids::uuid[]);
 
+-- name: EraseReturns :exec
+UPDATE returns SET note = CASE note WHEN '' THEN '' ELSE '[erased]' END, answer = CASE answer WHEN '' THEN '' ELSE '[erased]' END
+WHERE order_id = ANY(@order_ids::uuid[]);
+
+-- name: EraseRefunds :exec
+UPDATE refunds SET reason = CASE reason WHEN '' THEN '' ELSE '[erased]' END WHERE order_id = ANY(@order_ids::uuid[]);
+
+-- Whoever counts statistics holds it.
+-- name: LockStatistics :exec
+SELECT FROM statistics_progress FOR UPDATE;
+
+-- Statistics go on to count buyers, and by a name that leads to nobody.
+-- name: EraseBuyers :exec
+WITH renamed AS MATERIALIZED (
+    SELECT b.buyer, gen_random_uuid() AS fresh FROM (SELECT DISTINCT buyer FROM statistics_orders WHERE order_id = ANY(@order_ids::uuid[])) b
+), orders AS (
+    UPDATE statistics_orders o SET buyer = r.fresh FROM renamed r WHERE o.buyer = r.buyer
+)
+UPDATE statistics_buyers b SET buyer = r.fresh FROM renamed r WHERE b.buyer = r.buyer;
+
 -- name: EraseUses :exec
 UPDATE promotion_uses SET customer_key = '' WHERE order_id = ANY(@order_ids::uuid[]);
 

@@ -114,6 +114,12 @@ func (s *Statistics) count(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) erro
 		if err != nil {
 			return err
 		}
+		if f.CustomerID == uuid.Nil && f.Email == "" { // a person who was erased stays who they were, or is one of their own
+			o.Buyer = uuid.NewSHA1(guests, f.ID[:])
+			if before, counted := c.before[f.ID]; counted {
+				o.Buyer = before.Buyer
+			}
+		}
 		c.take(o)
 	}
 	if len(c.now) == 0 {

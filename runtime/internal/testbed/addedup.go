@@ -30,8 +30,9 @@ var disagreements = map[string]string{
 		   OR discount < (SELECT sum(discount) FROM order_lines WHERE order_id = o.id) OR tax < (SELECT sum(tax) FROM order_lines WHERE order_id = o.id)`,
 	"orders have discounts or taxes other than their parts": `
 		SELECT count(*) FROM orders o
-		WHERE coalesce((SELECT sum(replace(d->>'amount', '.', '')::bigint) FROM jsonb_array_elements(details->'discounts') d), 0) <> discount
-		   OR coalesce((SELECT sum(replace(t->>'amount', '.', '')::bigint) FROM jsonb_array_elements(details->'taxes') t), 0) <> tax`,
+		WHERE (coalesce((SELECT sum(replace(d->>'amount', '.', '')::bigint) FROM jsonb_array_elements(details->'discounts') d), 0) <> discount
+		    OR coalesce((SELECT sum(replace(t->>'amount', '.', '')::bigint) FROM jsonb_array_elements(details->'taxes') t), 0) <> tax)
+		  AND NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.imported')`,
 	"orders hold more money than they come to": `
 		SELECT count(*) FROM orders o JOIN LATERAL (
 			SELECT sum(captured - refunded - refunding) held FROM payments WHERE order_id = o.id

@@ -50,9 +50,9 @@ CREATE TABLE refund_lines (
     PRIMARY KEY (refund_id, line_id)
 );
 
--- The words are the buyer's.
-SELECT audit_table('returns', 'return', 'id', '{updated_at}', '{note}');
-SELECT audit_table('refunds', 'refund', 'id');
+-- What people write may name somebody.
+SELECT audit_table('returns', 'return', 'id', '{updated_at}', '{note, answer}');
+SELECT audit_table('refunds', 'refund', 'id', '{}', '{reason}');
 
 -- +goose Down
 DROP TABLE refund_lines;

@@ -32,7 +32,7 @@ CREATE FUNCTION without_words(object jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
         SELECT jsonb_object_agg(key, '[erased]'::text)
         FROM jsonb_each(CASE jsonb_typeof(object) WHEN 'object' THEN object ELSE '{}' END)
         WHERE key IN ('text', 'reason', 'note') AND jsonb_typeof(value) = 'string'
-    ), '{}')
+    ), '{}') || CASE WHEN object ? 'tracking' THEN '{"tracking": []}' ELSE '{}' END::jsonb
 $$;
 -- +goose StatementEnd
 

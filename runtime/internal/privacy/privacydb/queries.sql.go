@@ -329,6 +329,21 @@ func (q *Queries) EraseAudit(ctx context.Context, orderIds []string) error {
 	return err
 }
 
+const eraseBuyers = `-- name: EraseBuyers :exec
+WITH renamed AS MATERIALIZED (
+    SELECT b.buyer, gen_random_uuid() AS fresh FROM (SELECT DISTINCT buyer FROM statistics_orders WHERE order_id = ANY($1::uuid[])) b
+), orders AS (
+    UPDATE statistics_orders o SET buyer = r.fresh FROM renamed r WHERE o.buyer = r.buyer
+)
+UPDATE statistics_buyers b SET buyer = r.fresh FROM renamed r WHERE b.buyer = r.buyer
+`
+
+// Statistics go on to count buyers, and by a name that leads to nobody.
+func (q *Queries) EraseBuyers(ctx context.Context, orderIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, eraseBuyers, orderIds)
+	return err
+}
+
 const eraseDeliveries = `-- name: EraseDeliveries :exec
 UPDATE webhook_deliveries d SET body = jsonb_set(d.body::jsonb, '{data}', without_words(d.body::jsonb->'data'))::text
 FROM events v, webhook_endpoints e
@@ -447,6 +462,15 @@ func (q *Queries) ErasePayments(ctx context.Context, paymentIds []uuid.UUID) err
 	return err
 }
 
+const eraseRefunds = `-- name: EraseRefunds :exec
+UPDATE refunds SET reason = CASE reason WHEN '' THEN '' ELSE '[erased]' END WHERE order_id = ANY($1::uuid[])
+`
+
+func (q *Queries) EraseRefunds(ctx context.Context, orderIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, eraseRefunds, orderIds)
+	return err
+}
+
 const eraseRefusals = `-- name: EraseRefusals :exec
 UPDATE import_refusals r SET detail = '[erased]', errors = '[]'
 WHERE EXISTS (SELECT FROM unnest($1::text[]) a WHERE position(a IN lower(r.detail || ' ' || r.errors::text)) > 0)
@@ -454,6 +478,16 @@ WHERE EXISTS (SELECT FROM unnest($1::text[]) a WHERE position(a IN lower(r.detai
 
 func (q *Queries) EraseRefusals(ctx context.Context, addresses []string) error {
 	_, err := q.db.Exec(ctx, eraseRefusals, addresses)
+	return err
+}
+
+const eraseReturns = `-- name: EraseReturns :exec
+UPDATE returns SET note = CASE note WHEN '' THEN '' ELSE '[erased]' END, answer = CASE answer WHEN '' THEN '' ELSE '[erased]' END
+WHERE order_id = ANY($1::uuid[])
+`
+
+func (q *Queries) EraseReturns(ctx context.Context, orderIds []uuid.UUID) error {
+	_, err := q.db.Exec(ctx, eraseReturns, orderIds)
 	return err
 }
 
@@ -648,6 +682,16 @@ func (q *Queries) LockOrders(ctx context.Context, arg LockOrdersParams) ([]LockO
 		return nil, err
 	}
 	return items, nil
+}
+
+const lockStatistics = `-- name: LockStatistics :exec
+SELECT FROM statistics_progress FOR UPDATE
+`
+
+// Whoever counts statistics holds it.
+func (q *Queries) LockStatistics(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, lockStatistics)
+	return err
 }
 
 const mails = `-- name: Mails :many
