@@ -1267,6 +1267,17 @@ type ErasurePage struct {
 	NextCursor *string   `json:"nextCursor,omitempty"`
 }
 
+// ExchangeInput defines model for ExchangeInput.
+type ExchangeInput struct {
+	Lines []ExchangeLine `json:"lines"`
+}
+
+// ExchangeLine defines model for ExchangeLine.
+type ExchangeLine struct {
+	Quantity  int64              `json:"quantity"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
 // Facet defines model for Facet.
 type Facet struct {
 	// Name category, tag, type, or attribute:NAME.
@@ -1720,7 +1731,7 @@ type OrderLine struct {
 	ProductId           openapi_types.UUID `json:"productId"`
 	Quantity            int64              `json:"quantity"`
 
-	// RefundedQuantity For how many the money was given back.
+	// RefundedQuantity For how many the money was given back, or other goods were sent.
 	RefundedQuantity int64 `json:"refundedQuantity"`
 
 	// ReturnedQuantity How many came back.
@@ -2346,10 +2357,13 @@ type ResetInput struct {
 // Return defines model for Return.
 type Return struct {
 	// Answer What the store says.
-	Answer    *string            `json:"answer,omitempty"`
-	CreatedAt time.Time          `json:"createdAt"`
-	Id        openapi_types.UUID `json:"id"`
-	Lines     []ReturnLine       `json:"lines"`
+	Answer    *string   `json:"answer,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// ExchangeOrderId The order that was placed in exchange.
+	ExchangeOrderId *openapi_types.UUID `json:"exchangeOrderId,omitempty"`
+	Id              openapi_types.UUID  `json:"id"`
+	Lines           []ReturnLine        `json:"lines"`
 
 	// Note What its buyer says.
 	Note      *string            `json:"note,omitempty"`
@@ -2372,6 +2386,9 @@ type ReturnInput struct {
 
 // ReturnLine defines model for ReturnLine.
 type ReturnLine struct {
+	// Exchanged For how many other goods were sent.
+	Exchanged int64 `json:"exchanged"`
+
 	// LineId The line of the order.
 	LineId   openapi_types.UUID `json:"lineId"`
 	Quantity int64              `json:"quantity"`
@@ -3431,6 +3448,12 @@ type ListReturnsParams struct {
 	State  *ReturnState `form:"state,omitempty" json:"state,omitempty"`
 }
 
+// ExchangeReturnParams defines parameters for ExchangeReturn.
+type ExchangeReturnParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateShippingMethodParams defines parameters for CreateShippingMethod.
 type CreateShippingMethodParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
@@ -3732,6 +3755,9 @@ type ApproveReturnJSONRequestBody = ReturnAnswer
 
 // CancelReturnJSONRequestBody defines body for CancelReturn for application/json ContentType.
 type CancelReturnJSONRequestBody = CancelInput
+
+// ExchangeReturnJSONRequestBody defines body for ExchangeReturn for application/json ContentType.
+type ExchangeReturnJSONRequestBody = ExchangeInput
 
 // ReceiveReturnJSONRequestBody defines body for ReceiveReturn for application/json ContentType.
 type ReceiveReturnJSONRequestBody = ReceiveInput
@@ -4107,6 +4133,9 @@ type ServerInterface interface {
 	// CancelReturn Gives a return up that was not received, as its buyer or as staff
 	// (POST /returns/{id}/cancel)
 	CancelReturn(c *gin.Context, id openapi_types.UUID)
+	// ExchangeReturn Places an order of other goods for what comes back
+	// (POST /returns/{id}/exchange)
+	ExchangeReturn(c *gin.Context, id openapi_types.UUID, params ExchangeReturnParams)
 	// ReceiveReturn Notes what came back, and puts it into the stock or writes it off
 	// (POST /returns/{id}/receive)
 	ReceiveReturn(c *gin.Context, id openapi_types.UUID)
@@ -7818,6 +7847,55 @@ func (siw *ServerInterfaceWrapper) CancelReturn(c *gin.Context) {
 	siw.Handler.CancelReturn(c, id)
 }
 
+// ExchangeReturn operation middleware
+func (siw *ServerInterfaceWrapper) ExchangeReturn(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ExchangeReturnParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ExchangeReturn(c, id, params)
+}
+
 // ReceiveReturn operation middleware
 func (siw *ServerInterfaceWrapper) ReceiveReturn(c *gin.Context) {
 
@@ -9005,6 +9083,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.POST(options.BaseURL+"/returns/:id/reject", wrapper.RejectReturn)
 	router.POST(options.BaseURL+"/returns/:id/cancel", wrapper.CancelReturn)
 	router.POST(options.BaseURL+"/returns/:id/receive", wrapper.ReceiveReturn)
+	router.POST(options.BaseURL+"/returns/:id/exchange", wrapper.ExchangeReturn)
 	router.GET(options.BaseURL+"/orders/:id/refunds", wrapper.ListRefunds)
 	router.POST(options.BaseURL+"/orders/:id/refunds", wrapper.RefundOrder)
 	router.GET(options.BaseURL+"/payments/:id", wrapper.GetPayment)

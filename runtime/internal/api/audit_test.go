@@ -109,6 +109,7 @@ func (s *wholeStore) acts() []struct{ id, path, body string } {
 		{"requestReturn", "/orders/" + s.things["{shipped}"] + "/returns", fmt.Sprintf(`{"lines":[{"lineId":%q,"quantity":1}]}`, s.things["{shippedLine}"])},
 		{"approveReturn", "/returns/" + back(false) + "/approve", `{"text":"Send it to the shop."}`}, {"rejectReturn", "/returns/" + back(false) + "/reject", `{}`},
 		{"cancelReturn", "/returns/" + back(false) + "/cancel", `{}`}, {"receiveReturn", "/returns/" + back(true) + "/receive", `{"refund":true}`},
+		{"exchangeReturn", "/returns/" + back(true) + "/exchange", fmt.Sprintf(`{"lines":[{"variantId":%q,"quantity":1}]}`, s.things["{variantId}"])},
 		{"refundOrder", "/orders/" + s.things["{shipped}"] + "/refunds", `{"amount":"1.00","reason":"a scratch"}`},
 		{"createPromotion", "/promotions", promotion}, {"replacePromotion", "/promotions/" + s.things["/promotions/{id}"], `{"title":"Changed","code":"P","kind":"free_shipping"}`},
 		{"deletePromotion", "/promotions/" + s.things["/promotions/{id}"], ""},

@@ -304,6 +304,53 @@ func TestAReturnIsRequestedApprovedReceivedAndRefunded(t *testing.T) {
 	s.wantAddedUp()
 }
 
+func TestAnExchangeIsAReturnAndAnOrderThatItPaysFor(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	method, mug, cup, vase := s.shipping(), s.stocked("MUG", "10.00", 10), s.stocked("CUP", "6.00", 10), s.stocked("VASE", "25.00", 10)
+	for name, c := range map[string]struct {
+		lines                        []openapi.ExchangeLine
+		state                        openapi.OrderState
+		discount, total, due, refund string
+	}{
+		"for as much": {lines: []openapi.ExchangeLine{{VariantId: mug.Id, Quantity: 2}}, state: openapi.OrderStateConfirmed, discount: "20.00", total: "0.00", due: "0.00"},
+		"for less":    {lines: []openapi.ExchangeLine{{VariantId: cup.Id, Quantity: 1}}, state: openapi.OrderStateConfirmed, discount: "6.00", total: "0.00", due: "0.00", refund: "14.00"},
+		"for more": {lines: []openapi.ExchangeLine{{VariantId: vase.Id, Quantity: 1}, {VariantId: cup.Id, Quantity: 1}}, state: openapi.OrderStatePending,
+			discount: "20.00", total: "11.00", due: "11.00"},
+	} {
+		p := s.ordered(method, line(mug, 3))
+		p.pack(openapi.FulfillmentInput{Shipped: new(true)})
+		r := admin[openapi.Return](s, "POST", p.path+"/returns", openapi.ReturnInput{Lines: p.back(2)}, http.StatusCreated)
+		body := encode(t, openapi.ExchangeInput{Lines: c.lines})
+		wantProblem(t, p.act("returns", r.Id, "exchange", body), http.StatusConflict, "return_state")
+		want[openapi.Return](t, p.act("returns", r.Id, "approve", `{}`), http.StatusOK)
+		o := want[openapi.Order](t, p.act("returns", r.Id, "exchange", body), http.StatusCreated)
+		if o.State != c.state || o.Totals.Discount != c.discount || o.Totals.Total != c.total || o.Due.Amount != c.due || o.Email != "ada@example.com" {
+			t.Errorf("%s: the new order is %s with %+v, of which %s are due", name, o.State, o.Totals, o.Due.Amount)
+		}
+		refunds := admin[openapi.RefundList](s, "GET", p.path+"/refunds", "", http.StatusOK).Refunds
+		if (len(refunds) == 1) != (c.refund != "") || c.refund != "" && refunds[0].Amount.Amount != c.refund {
+			t.Errorf("%s: given back are %+v", name, refunds)
+		}
+		wantProblem(t, p.act("returns", r.Id, "exchange", body), http.StatusConflict, "return_state")
+		r = want[openapi.Return](t, p.act("returns", r.Id, "receive", `{"refund":true}`), http.StatusOK) // its money is in the new order
+		if *r.ExchangeOrderId != o.Id || r.Lines[0].Exchanged != 2 {
+			t.Errorf("%s: %+v", name, r)
+		}
+		p.wantLine(0, 0, 3, 0, 2, 2)
+		if c.due != "0.00" {
+			paid := admin[openapi.Order](s, "POST", "/orders/"+o.Id.String()+"/payments", `{"provider":"test"}`, http.StatusCreated)
+			if paid.State != openapi.OrderStateConfirmed || paid.Due.Amount != "0.00" {
+				t.Errorf("%s: paid, the order is %s and %s are due", name, paid.State, paid.Due.Amount)
+			}
+		}
+		admin[openapi.Order](s, "POST", "/orders/"+o.Id.String()+"/transitions", `{"to":"processing"}`, http.StatusOK)
+		admin[openapi.Order](s, "POST", "/orders/"+o.Id.String()+"/transitions", `{"to":"shipped"}`, http.StatusOK)
+	}
+	s.wantLevel("MUG", 10-3*3+3*2-2, 0)
+	s.wantAddedUp()
+}
+
 func TestWhatIsBeingReturnedIsNotUnpacked(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

@@ -132,6 +132,11 @@ FROM (
 ) d
 WHERE l.return_id = @return_id AND l.line_id = d.line_id;
 
+-- name: ExchangeLines :exec
+UPDATE return_lines l SET exchanged = d.exchanged
+FROM (SELECT unnest(@line_ids::uuid[]) AS line_id, unnest(@exchanged::bigint[]) AS exchanged) d
+WHERE l.return_id = @return_id AND l.line_id = d.line_id;
+
 -- name: ReturnByID :one
 SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE id = @id;
 
@@ -146,7 +151,7 @@ ORDER BY id DESC
 LIMIT @page_size::integer;
 
 -- name: ReturnLines :many
-SELECT return_id, line_id, quantity, reason, restocked, written_off
+SELECT return_id, line_id, quantity, reason, restocked, written_off, exchanged
 FROM return_lines WHERE return_id = ANY(@return_ids::uuid[]) ORDER BY return_id, line_id;
 
 -- name: InsertRefund :exec

@@ -71,6 +71,12 @@ func (s *Orders) Quote(ctx context.Context, o *Order, wanted []Wanted) ([]invent
 	if err != nil {
 		return nil, err
 	}
+	return p.quote(o, wanted, 0)
+}
+
+// quote is Quote by prices that were read, with so much off the order's lines,
+// and no more: where that is not to be had to the minor unit, a little less.
+func (p Prices) quote(o *Order, wanted []Wanted, off int64) ([]inventory.Demand, error) {
 	country, region := o.place()
 	t := p.rules.Terms(pricing.Basket{Country: country, Region: region, VATID: o.Details.VATID})
 	o.Details.PricesIncludeTax, o.Details.ReverseCharge = t.PricesIncludeTax, t.ReverseCharge
@@ -84,7 +90,35 @@ func (s *Orders) Quote(ctx context.Context, o *Order, wanted []Wanted) ([]invent
 		lines = append(lines, l)
 		demands = p.demand(demands, l, w.Quantity)
 	}
+	if err := p.takeOff(o, lines, off); err != nil {
+		return nil, err
+	}
 	return demands, o.setLines(lines)
+}
+
+// takeOff takes an amount off lines, with its tax, in proportion to what they
+// come to.
+func (p Prices) takeOff(o *Order, lines []Line, off int64) error {
+	total := int64(0)
+	for _, l := range lines {
+		total += l.Total
+	}
+	if off = min(off, total); off == 0 {
+		return nil
+	}
+	before := int64(0)
+	for i := range lines {
+		l := &lines[i]
+		share := Share(off, total, before, l.Total)
+		before += l.Total
+		if l.Discount = share; !o.Details.PricesIncludeTax && l.Total > 0 {
+			l.Discount = Share(l.Subtotal, l.Total, 0, share) // its tax falls with it
+		}
+		if err := l.charge(p.terms(o)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // place is where an order goes, for its taxes.

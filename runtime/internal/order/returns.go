@@ -37,17 +37,19 @@ type Return struct {
 type ReturnLine struct {
 	LineID                          uuid.UUID
 	Quantity, Restocked, WrittenOff int64
-	Reason                          openapi.ReturnReason
+	// Exchanged is how much of it other goods were sent for.
+	Exchanged int64
+	Reason    openapi.ReturnReason
 }
 
 // Public is the return as callers see it.
 func (r *Return) Public() openapi.Return {
 	public := openapi.Return{
 		Id: r.ID, OrderId: r.OrderID, State: r.State, Note: optional.Of(r.Note), Answer: optional.Of(r.Answer),
-		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Lines: make([]openapi.ReturnLine, len(r.Lines)),
+		ExchangeOrderId: optional.Of(r.ExchangeID), CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, Lines: make([]openapi.ReturnLine, len(r.Lines)),
 	}
 	for i, l := range r.Lines {
-		public.Lines[i] = openapi.ReturnLine{LineId: l.LineID, Quantity: l.Quantity, Reason: l.Reason, Restocked: l.Restocked, WrittenOff: l.WrittenOff}
+		public.Lines[i] = openapi.ReturnLine{LineId: l.LineID, Quantity: l.Quantity, Reason: l.Reason, Restocked: l.Restocked, WrittenOff: l.WrittenOff, Exchanged: l.Exchanged}
 	}
 	return public
 }
@@ -194,9 +196,12 @@ func (d *dispatch) receive(ctx context.Context, r *Return, in openapi.ReceiveInp
 	back := Repayment{ReturnID: r.ID}
 	for _, l := range r.Lines {
 		line := d.order.line(l.LineID)
-		if n := min(l.Restocked+l.WrittenOff, line.Quantity-line.Refunded); n > 0 {
+		if n := min(l.Restocked+l.WrittenOff-l.Exchanged, line.Quantity-line.Refunded); n > 0 {
 			back.Lines = append(back.Lines, openapi.FulfillmentLine{LineId: l.LineID, Quantity: n})
 		}
+	}
+	if len(back.Lines) == 0 { // it was given back, or exchanged, before
+		return nil
 	}
 	_, err := d.refund(ctx, back)
 	return err
@@ -317,7 +322,7 @@ func withLines(ctx context.Context, tx orderdb.DBTX, rows []orderdb.Return) ([]*
 	for _, l := range lines {
 		r := byID[l.ReturnID]
 		r.Lines = append(r.Lines, ReturnLine{
-			LineID: l.LineID, Quantity: l.Quantity, Restocked: l.Restocked, WrittenOff: l.WrittenOff, Reason: openapi.ReturnReason(l.Reason),
+			LineID: l.LineID, Quantity: l.Quantity, Restocked: l.Restocked, WrittenOff: l.WrittenOff, Exchanged: l.Exchanged, Reason: openapi.ReturnReason(l.Reason),
 		})
 	}
 	return all, nil

@@ -43,7 +43,7 @@ var disagreements = map[string]string{
 		SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.imported') AND (
 		   NOT EXISTS (SELECT FROM payments WHERE order_id = o.id)
 		   OR NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.placed')
-		   OR o.email <> '' AND NOT EXISTS (SELECT FROM carts WHERE order_id = o.id))`,
+		   OR o.email <> '' AND NOT EXISTS (SELECT FROM carts WHERE order_id = o.id) AND NOT EXISTS (SELECT FROM returns WHERE exchange_id = o.id))`,
 	"carts or reservations are an order's that is not there": `
 		SELECT (SELECT count(*) FROM carts WHERE order_id IS NOT NULL AND order_id NOT IN (SELECT id FROM orders))
 		     + (SELECT count(*) FROM stock_reservations WHERE order_owned AND owner_id NOT IN (SELECT id FROM orders))`,
@@ -69,9 +69,9 @@ var disagreements = map[string]string{
 			SELECT coalesce(sum(CASE WHEN r.state IN ('requested', 'approved') THEN b.quantity ELSE b.restocked + b.written_off END), 0),
 			       coalesce(sum(b.restocked + b.written_off), 0)
 			FROM returns r JOIN return_lines b ON b.return_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
-		OR (l.refunded, 0) <> (
-			SELECT coalesce(sum(b.quantity), 0), greatest(coalesce(sum(b.amount), 0) - l.total, 0)
-			FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)`,
+		OR l.refunded <> (SELECT coalesce(sum(b.exchanged), 0) FROM returns r JOIN return_lines b ON b.return_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
+			+ (SELECT coalesce(sum(b.quantity), 0) FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
+		OR l.total < (SELECT coalesce(sum(b.amount), 0) FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)`,
 	"orders gave back more for shipping or in all than they brought, or other than their payments did": `
 		SELECT count(*) FROM orders o JOIN LATERAL (SELECT coalesce(sum(amount), 0) amount, coalesce(sum(shipping), 0) shipping FROM refunds WHERE order_id = o.id) r ON true
 		WHERE r.shipping <> o.shipping_refunded OR r.amount > o.total

@@ -1271,6 +1271,17 @@ type ErasurePage struct {
 	NextCursor *string   `json:"nextCursor,omitempty"`
 }
 
+// ExchangeInput defines model for ExchangeInput.
+type ExchangeInput struct {
+	Lines []ExchangeLine `json:"lines"`
+}
+
+// ExchangeLine defines model for ExchangeLine.
+type ExchangeLine struct {
+	Quantity  int64              `json:"quantity"`
+	VariantId openapi_types.UUID `json:"variantId"`
+}
+
 // Facet defines model for Facet.
 type Facet struct {
 	// Name category, tag, type, or attribute:NAME.
@@ -1724,7 +1735,7 @@ type OrderLine struct {
 	ProductId           openapi_types.UUID `json:"productId"`
 	Quantity            int64              `json:"quantity"`
 
-	// RefundedQuantity For how many the money was given back.
+	// RefundedQuantity For how many the money was given back, or other goods were sent.
 	RefundedQuantity int64 `json:"refundedQuantity"`
 
 	// ReturnedQuantity How many came back.
@@ -2350,10 +2361,13 @@ type ResetInput struct {
 // Return defines model for Return.
 type Return struct {
 	// Answer What the store says.
-	Answer    *string            `json:"answer,omitempty"`
-	CreatedAt time.Time          `json:"createdAt"`
-	Id        openapi_types.UUID `json:"id"`
-	Lines     []ReturnLine       `json:"lines"`
+	Answer    *string   `json:"answer,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// ExchangeOrderId The order that was placed in exchange.
+	ExchangeOrderId *openapi_types.UUID `json:"exchangeOrderId,omitempty"`
+	Id              openapi_types.UUID  `json:"id"`
+	Lines           []ReturnLine        `json:"lines"`
 
 	// Note What its buyer says.
 	Note      *string            `json:"note,omitempty"`
@@ -2376,6 +2390,9 @@ type ReturnInput struct {
 
 // ReturnLine defines model for ReturnLine.
 type ReturnLine struct {
+	// Exchanged For how many other goods were sent.
+	Exchanged int64 `json:"exchanged"`
+
 	// LineId The line of the order.
 	LineId   openapi_types.UUID `json:"lineId"`
 	Quantity int64              `json:"quantity"`
@@ -3435,6 +3452,12 @@ type ListReturnsParams struct {
 	State  *ReturnState `form:"state,omitempty" json:"state,omitempty"`
 }
 
+// ExchangeReturnParams defines parameters for ExchangeReturn.
+type ExchangeReturnParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateShippingMethodParams defines parameters for CreateShippingMethod.
 type CreateShippingMethodParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
@@ -3736,6 +3759,9 @@ type ApproveReturnJSONRequestBody = ReturnAnswer
 
 // CancelReturnJSONRequestBody defines body for CancelReturn for application/json ContentType.
 type CancelReturnJSONRequestBody = CancelInput
+
+// ExchangeReturnJSONRequestBody defines body for ExchangeReturn for application/json ContentType.
+type ExchangeReturnJSONRequestBody = ExchangeInput
 
 // ReceiveReturnJSONRequestBody defines body for ReceiveReturn for application/json ContentType.
 type ReceiveReturnJSONRequestBody = ReceiveInput
@@ -4967,6 +4993,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
 	CancelReturn(ctx context.Context, id openapi_types.UUID, body CancelReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExchangeReturnWithBody Places an order of other goods for what comes back
+	//
+	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /returns/{id}/exchange (the `ExchangeReturn` operationId).
+	ExchangeReturnWithBody(ctx context.Context, id openapi_types.UUID, params *ExchangeReturnParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ExchangeReturn Places an order of other goods for what comes back
+	//
+	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /returns/{id}/exchange (the `ExchangeReturn` operationId).
+	ExchangeReturn(ctx context.Context, id openapi_types.UUID, params *ExchangeReturnParams, body ExchangeReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ReceiveReturnWithBody Notes what came back, and puts it into the stock or writes it off
 	//
@@ -8002,6 +8046,44 @@ func (c *Client) CancelReturnWithBody(ctx context.Context, id openapi_types.UUID
 // Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
 func (c *Client) CancelReturn(ctx context.Context, id openapi_types.UUID, body CancelReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCancelReturnRequest(c.Server, id, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExchangeReturnWithBody Places an order of other goods for what comes back
+//
+// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /returns/{id}/exchange (the `ExchangeReturn` operationId).
+func (c *Client) ExchangeReturnWithBody(ctx context.Context, id openapi_types.UUID, params *ExchangeReturnParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExchangeReturnRequestWithBody(c.Server, id, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ExchangeReturn Places an order of other goods for what comes back
+//
+// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /returns/{id}/exchange (the `ExchangeReturn` operationId).
+func (c *Client) ExchangeReturn(ctx context.Context, id openapi_types.UUID, params *ExchangeReturnParams, body ExchangeReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExchangeReturnRequest(c.Server, id, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -14504,6 +14586,68 @@ func NewCancelReturnRequestWithBody(server string, id openapi_types.UUID, conten
 	return req, nil
 }
 
+// NewExchangeReturnRequest calls the generic ExchangeReturn builder with application/json body
+func NewExchangeReturnRequest(server string, id openapi_types.UUID, params *ExchangeReturnParams, body ExchangeReturnJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewExchangeReturnRequestWithBody(server, id, params, "application/json", bodyReader)
+}
+
+// NewExchangeReturnRequestWithBody constructs an http.Request for the ExchangeReturn method, with any body, and a specified content type
+func NewExchangeReturnRequestWithBody(server string, id openapi_types.UUID, params *ExchangeReturnParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/returns/%s/exchange", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewReceiveReturnRequest calls the generic ReceiveReturn builder with application/json body
 func NewReceiveReturnRequest(server string, id openapi_types.UUID, body ReceiveReturnJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -17567,6 +17711,24 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
 	CancelReturnWithResponse(ctx context.Context, id openapi_types.UUID, body CancelReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelReturnResponse, error)
+
+	// ExchangeReturnWithBodyWithResponse Places an order of other goods for what comes back
+	//
+	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/exchange (the `ExchangeReturn` operationId).
+	ExchangeReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *ExchangeReturnParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExchangeReturnResponse, error)
+
+	// ExchangeReturnWithResponse Places an order of other goods for what comes back
+	//
+	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /returns/{id}/exchange (the `ExchangeReturn` operationId).
+	ExchangeReturnWithResponse(ctx context.Context, id openapi_types.UUID, params *ExchangeReturnParams, body ExchangeReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*ExchangeReturnResponse, error)
 
 	// ReceiveReturnWithBodyWithResponse Notes what came back, and puts it into the stock or writes it off
 	//
@@ -23398,6 +23560,62 @@ func (r CancelReturnResponse) ContentType() string {
 	return ""
 }
 
+// ExchangeReturnResponse201Headers the declared response headers of an HTTP 201 response for ExchangeReturn
+type ExchangeReturnResponse201Headers struct {
+	IdempotencyReplayed *string
+	Location            *string
+}
+
+type ExchangeReturnResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Order
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *ExchangeReturnResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ExchangeReturnResponse) GetJSON201() *Order {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ExchangeReturnResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ExchangeReturnResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ExchangeReturnResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ExchangeReturnResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ExchangeReturnResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ReceiveReturnResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -27254,6 +27472,36 @@ func (c *ClientWithResponses) CancelReturnWithResponse(ctx context.Context, id o
 		return nil, err
 	}
 	return ParseCancelReturnResponse(rsp)
+}
+
+// ExchangeReturnWithBodyWithResponse Places an order of other goods for what comes back
+//
+// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/exchange (the `ExchangeReturn` operationId).
+func (c *ClientWithResponses) ExchangeReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *ExchangeReturnParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExchangeReturnResponse, error) {
+	rsp, err := c.ExchangeReturnWithBody(ctx, id, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExchangeReturnResponse(rsp)
+}
+
+// ExchangeReturnWithResponse Places an order of other goods for what comes back
+//
+// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /returns/{id}/exchange (the `ExchangeReturn` operationId).
+func (c *ClientWithResponses) ExchangeReturnWithResponse(ctx context.Context, id openapi_types.UUID, params *ExchangeReturnParams, body ExchangeReturnJSONRequestBody, reqEditors ...RequestEditorFn) (*ExchangeReturnResponse, error) {
+	rsp, err := c.ExchangeReturn(ctx, id, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseExchangeReturnResponse(rsp)
 }
 
 // ReceiveReturnWithBodyWithResponse Notes what came back, and puts it into the stock or writes it off
@@ -31919,6 +32167,59 @@ func ParseCancelReturnResponse(rsp *http.Response) (*CancelReturnResponse, error
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseExchangeReturnResponse parses an HTTP response from a ExchangeReturnWithResponse call
+func ParseExchangeReturnResponse(rsp *http.Response) (*ExchangeReturnResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ExchangeReturnResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Order
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers ExchangeReturnResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = &value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil

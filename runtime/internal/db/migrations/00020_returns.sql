@@ -23,6 +23,8 @@ CREATE TABLE return_lines (
     -- What became of it when it was received.
     restocked   bigint NOT NULL DEFAULT 0 CHECK (restocked >= 0),
     written_off bigint NOT NULL DEFAULT 0 CHECK (written_off >= 0),
+    -- For how much of it other goods were sent.
+    exchanged   bigint NOT NULL DEFAULT 0 CHECK (exchanged BETWEEN 0 AND quantity),
     PRIMARY KEY (return_id, line_id),
     CHECK (restocked + written_off <= quantity)
 );

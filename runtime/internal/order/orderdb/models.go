@@ -88,4 +88,5 @@ type ReturnLine struct {
 	Reason     string
 	Restocked  int64
 	WrittenOff int64
+	Exchanged  int64
 }

@@ -246,6 +246,23 @@ func (q *Queries) EverOrdered(ctx context.Context, variantIds []uuid.UUID) (bool
 	return exists, err
 }
 
+const exchangeLines = `-- name: ExchangeLines :exec
+UPDATE return_lines l SET exchanged = d.exchanged
+FROM (SELECT unnest($2::uuid[]) AS line_id, unnest($3::bigint[]) AS exchanged) d
+WHERE l.return_id = $1 AND l.line_id = d.line_id
+`
+
+type ExchangeLinesParams struct {
+	ReturnID  uuid.UUID
+	LineIds   []uuid.UUID
+	Exchanged []int64
+}
+
+func (q *Queries) ExchangeLines(ctx context.Context, arg ExchangeLinesParams) error {
+	_, err := q.db.Exec(ctx, exchangeLines, arg.ReturnID, arg.LineIds, arg.Exchanged)
+	return err
+}
+
 const factsOf = `-- name: FactsOf :many
 SELECT id, state, customer_id, email, currency, subtotal, discount, shipping, tax, total, item_count, created_at,
        coalesce(details->'discounts', '[]')::jsonb AS discounts, coalesce(details->'taxes', '[]')::jsonb AS taxes
@@ -1223,7 +1240,7 @@ func (q *Queries) ReturnByID(ctx context.Context, id uuid.UUID) (Return, error) 
 }
 
 const returnLines = `-- name: ReturnLines :many
-SELECT return_id, line_id, quantity, reason, restocked, written_off
+SELECT return_id, line_id, quantity, reason, restocked, written_off, exchanged
 FROM return_lines WHERE return_id = ANY($1::uuid[]) ORDER BY return_id, line_id
 `
 
@@ -1243,6 +1260,7 @@ func (q *Queries) ReturnLines(ctx context.Context, returnIds []uuid.UUID) ([]Ret
 			&i.Reason,
 			&i.Restocked,
 			&i.WrittenOff,
+			&i.Exchanged,
 		); err != nil {
 			return nil, err
 		}

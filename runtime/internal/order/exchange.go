@@ -1,0 +1,191 @@
+package order
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"gitee.com/captainjez/gocart/runtime/internal/batch"
+	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/inventory"
+	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
+	"gitee.com/captainjez/gocart/runtime/internal/payment"
+	"gitee.com/captainjez/gocart/runtime/internal/pricing"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
+	"gitee.com/captainjez/gocart/runtime/internal/rest"
+	"gitee.com/captainjez/gocart/runtime/openapi"
+)
+
+// ExchangeReturn answers POST /returns/{id}/exchange.
+func (h Handlers) ExchangeReturn(c *gin.Context, id uuid.UUID, params openapi.ExchangeReturnParams) {
+	actor := identity.Of(c).Actor()
+	var found *Return
+	var prices Prices
+	var asked []uuid.UUID
+	rest.Create(c, h.Orders.pool, rest.Creation[openapi.ExchangeInput, openapi.Order]{
+		Key: params.IdempotencyKey,
+		Prepare: func(ctx context.Context, in openapi.ExchangeInput) (err error) {
+			found, prices, err = h.Orders.prepareExchange(ctx, id, in)
+			return err
+		},
+		Effect: func(ctx context.Context, tx pgx.Tx, in openapi.ExchangeInput) (made openapi.Order, err error) {
+			asked, err = h.Orders.changeIn(ctx, tx, found.OrderID, actor, func(ctx context.Context, d *dispatch) error {
+				o, err := d.exchange(ctx, id, in, prices)
+				if err == nil {
+					made = o.Public()
+				}
+				return err
+			})
+			return made, err
+		},
+		Location: func(o openapi.Order) string { return "/orders/" + o.Id.String() },
+		After:    func(ctx context.Context, _ openapi.Order) { h.Orders.payments.Settle(ctx, asked...) },
+	})
+}
+
+// prepareExchange wants what is wrong whatever the return is by then, and reads
+// what the goods cost.
+func (s *Orders) prepareExchange(ctx context.Context, id uuid.UUID, in openapi.ExchangeInput) (*Return, Prices, error) {
+	var f problem.Findings
+	f.Require(len(in.Lines) >= 1 && len(in.Lines) <= pricing.MaxLines, "/lines", "must be 1 to %d lines", pricing.MaxLines)
+	ids := make([]uuid.UUID, len(in.Lines))
+	for i, l := range in.Lines {
+		f.Range(fmt.Sprintf("/lines/%d/quantity", i), l.Quantity, 1, maxQuantity)
+		f.Require(!slices.Contains(ids[:i], l.VariantId), fmt.Sprintf("/lines/%d/variantId", i), "is named twice")
+		ids[i] = l.VariantId
+	}
+	if err := f.Err(); err != nil {
+		return nil, Prices{}, err
+	}
+	r, err := s.Return(ctx, id)
+	if err != nil {
+		return nil, Prices{}, err
+	}
+	o, err := s.byID(ctx, r.OrderID)
+	if err != nil {
+		return nil, Prices{}, err
+	}
+	prices, err := s.Prices(ctx, o.Currency, ids)
+	return r, prices, err
+}
+
+// exchange places an order of other goods for what of a return was not given its
+// money back. That much is taken off it, and what is left of that is given back.
+func (d *dispatch) exchange(ctx context.Context, id uuid.UUID, in openapi.ExchangeInput, prices Prices) (*Order, error) {
+	all, err := returnsOf(ctx, d.tx, d.order.ID)
+	if err != nil {
+		return nil, err
+	}
+	r := all[slices.IndexFunc(all, func(r *Return) bool { return r.ID == id })]
+	if r.State != openapi.ReturnStateApproved && r.State != openapi.ReturnStateReceived || r.ExchangeID != uuid.Nil {
+		return nil, problem.New(http.StatusConflict, "return_state", "The return is %s; one that is approved or received can be exchanged, once.", r.State)
+	}
+	credit, err := d.credit(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	o, used, err := d.inExchange(ctx, r, in, prices, credit)
+	if err != nil {
+		return nil, err
+	}
+	r.ExchangeID, r.UpdatedAt = o.ID, o.CreatedAt
+	if err := d.saveReturn(ctx, r); err != nil {
+		return nil, err
+	}
+	if used == credit {
+		return o, nil
+	}
+	_, err = d.refund(ctx, Repayment{Other: credit - used, ReturnID: r.ID, Reason: fmt.Sprintf("What order %d comes to less.", o.Number)})
+	return o, err
+}
+
+// credit is what was paid for what comes back, as far as that was not given back
+// before; from now on it is exchanged.
+func (d *dispatch) credit(ctx context.Context, r *Return) (minor int64, err error) {
+	rows := orderdb.ExchangeLinesParams{ReturnID: r.ID}
+	for i := range r.Lines {
+		back, l := &r.Lines[i], d.order.line(r.Lines[i].LineID)
+		n := back.Quantity
+		if r.State == openapi.ReturnStateReceived {
+			n = back.Restocked + back.WrittenOff
+		}
+		back.Exchanged = min(n, l.Quantity-l.Refunded)
+		minor += Share(l.Total, l.Quantity, l.Refunded, back.Exchanged)
+		l.Refunded += back.Exchanged
+		rows.LineIds = append(rows.LineIds, back.LineID)
+		rows.Exchanged = append(rows.Exchanged, back.Exchanged)
+	}
+	if held := d.order.left(); minor == 0 || minor > held {
+		return 0, problem.New(http.StatusConflict, "nothing_to_exchange",
+			"What comes back is worth %s that were not given back, and of the order's payments %s are there.", d.order.amount(minor), d.order.amount(held))
+	}
+	if err := orderdb.New(d.tx).ExchangeLines(ctx, rows); err != nil {
+		return 0, fmt.Errorf("noting what is exchanged: %w", err)
+	}
+	return minor, nil
+}
+
+// inExchange stores an order for who bought, of which up to so much is paid by
+// what comes back, and says how much is.
+func (d *dispatch) inExchange(ctx context.Context, r *Return, in openapi.ExchangeInput, prices Prices, credit int64) (o *Order, used int64, err error) {
+	was := d.order
+	o = &Order{
+		ID: uuid.Must(uuid.NewV7()), CartID: uuid.New(), CustomerID: was.CustomerID, Email: was.Email, Currency: was.Currency, State: openapi.OrderStatePending,
+		Details: Details{
+			ShippingAddress: was.Details.ShippingAddress, BillingAddress: was.Details.BillingAddress, VATID: was.Details.VATID, Locale: was.Details.Locale,
+			ShippingMethod: was.Details.ShippingMethod,
+		},
+	}
+	wanted := make([]Wanted, len(in.Lines))
+	for i, l := range in.Lines {
+		wanted[i] = Wanted{VariantID: l.VariantId, Quantity: l.Quantity}
+	}
+	whole := *o
+	if _, err := prices.quote(&whole, wanted, 0); err != nil {
+		return nil, 0, err
+	}
+	demands, err := prices.quote(o, wanted, credit)
+	if err != nil {
+		return nil, 0, err
+	}
+	used = whole.Total - o.Total
+	o.Details.Discounts = []openapi.AppliedDiscount{{Title: fmt.Sprintf("In exchange for a part of order %d", was.Number), Amount: o.amount(o.Discount).Decimal()}}
+	if o.Total == 0 {
+		o.State = openapi.OrderStateConfirmed
+	}
+	o.Payments = []payment.Payment{{
+		ID: uuid.Must(uuid.NewV7()), OrderID: o.ID, Provider: "exchange", State: openapi.PaymentStateCaptured, Amount: money.Amount{Currency: o.Currency},
+		Reference: r.ID.String(), CreatedAt: d.s.now().Truncate(time.Microsecond),
+	}}
+	return o, used, d.storeNew(ctx, o, demands)
+}
+
+// storeNew stores an order that no cart describes, with what it takes of the stock.
+func (d *dispatch) storeNew(ctx context.Context, o *Order, demands []inventory.Demand) error {
+	locked, err := d.s.stock.Lock(ctx, d.tx, demands)
+	if err != nil {
+		return err
+	}
+	if err := locked.Reserve(inventory.Owner{ID: o.ID, Order: true}, demands); err != nil {
+		return err
+	}
+	var numbers, writes batch.Statements
+	taken := TakeNumbers(ctx, &numbers, 1)
+	if err := numbers.Send(ctx, d.tx); err != nil {
+		return err
+	}
+	if err := d.s.Insert(ctx, &writes, []*Order{o}, *taken, func(*Order) string { return d.actor }); err != nil {
+		return err
+	}
+	if err := locked.StoreWith(ctx, &writes); err != nil {
+		return err
+	}
+	return writes.Send(ctx, d.tx)
+}
