@@ -98,9 +98,8 @@ var table = []Image{
 	},
 	{
 		// For the e2e suite: what Stripe gives for trying.
-		Name:      "stripe-mock",
-		VersionOf: "stripe-mock",
-		Programs:  []Program{{Target: "/stripe-mock", Tool: "stripe-mock"}},
+		Name:     "stripe-mock",
+		Programs: []Program{{Target: "/stripe-mock", Tool: "stripe-mock"}},
 	},
 	{
 		Name:      "postgres",
