@@ -563,6 +563,9 @@ func (d *dispatch) ship(ctx context.Context, f *Fulfillment, tracking []openapi.
 	case d.order.Due() > 0:
 		return problem.New(http.StatusConflict, "payment_due", "%s of the order are to be paid first, with POST /orders/%s/payments.", d.order.amount(d.order.Due()), d.order.ID)
 	}
+	if err := d.s.payments.Sure(ctx, d.tx, d.order.ID); err != nil {
+		return err
+	}
 	decided, err := d.s.payments.Capture(ctx, d.tx, d.order.ID, d.actor)
 	if err != nil {
 		return err

@@ -62,6 +62,40 @@ func taken(all []Payment) (minor int64) {
 	return minor
 }
 
+// Sure says what stands against letting go of the goods of an order that the
+// transaction holds: what it comes to must be taken or set aside, with nobody
+// giving that up, or be expected from outside of the store. It is a
+// *problem.Problem with status 409.
+func (s *Payments) Sure(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) error {
+	left, err := s.orders.Total(ctx, tx, orderID)
+	if err != nil {
+		return err
+	}
+	all, err := s.hold(ctx, tx, orderID)
+	if err != nil {
+		return err
+	}
+	var against error
+	for _, p := range all {
+		voiding, err := s.voiding(ctx, tx, p)
+		switch {
+		case err != nil:
+			return err
+		case p.Brings() == 0:
+		case voiding:
+			against = problem.New(http.StatusConflict, "payment_being_voided", "The payment of %s is being voided.", p.Amount)
+		case p.Waits() && !s.byHand(p):
+			against = problem.New(http.StatusConflict, "payment_not_authorized", "The payment of %s through %s is on its way; wait until it has come in.", p.Amount, p.Provider)
+		default:
+			left -= p.Brings()
+		}
+	}
+	if left <= 0 {
+		return nil
+	}
+	return against
+}
+
 // Outside reports whether what a provider takes comes in outside of the store,
 // so that anybody may promise it.
 func (s *Payments) Outside(provider string) bool {

@@ -128,6 +128,15 @@ func (s *Payments) askOnce(ctx context.Context, tx pgx.Tx, p *Payment, d *Decisi
 	return s.ask(ctx, tx, p, d, o)
 }
 
+// voiding reports whether the provider is being asked to void a payment.
+func (s *Payments) voiding(ctx context.Context, q paymentdb.DBTX, p Payment) (bool, error) {
+	asking, err := paymentdb.New(q).AskingFor(ctx, paymentdb.AskingForParams{PaymentID: p.ID, Kind: string(openapi.PaymentOperationKindVoid)})
+	if err != nil {
+		return false, fmt.Errorf("looking for what a provider is asked: %w", err)
+	}
+	return asking, nil
+}
+
 func (s *Payments) void(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, actor string) error {
 	return s.askOnce(ctx, tx, p, d, Operation{Kind: openapi.PaymentOperationKindVoid, Amount: p.Amount, Actor: actor})
 }
@@ -480,9 +489,9 @@ func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation)
 		}
 		return nil
 	}
-	voiding, err := paymentdb.New(tx).AskingFor(ctx, paymentdb.AskingForParams{PaymentID: p.ID, Kind: string(openapi.PaymentOperationKindVoid)})
+	voiding, err := s.voiding(ctx, tx, p)
 	if err != nil {
-		return fmt.Errorf("looking for what a provider is asked: %w", err)
+		return err
 	}
 	switch {
 	case voiding:

@@ -384,6 +384,9 @@ func (s *Payments) Capture(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, ac
 		if p.State != openapi.PaymentStateAuthorized || p.Capturing > 0 {
 			return false, nil
 		}
+		if voiding, err := s.voiding(ctx, tx, *p); err != nil || voiding {
+			return false, err
+		}
 		needed := min(p.Amount.Minor, max(0, left))
 		left -= needed
 		if needed == 0 {
