@@ -29,6 +29,15 @@ func (s *Orders) Total(ctx context.Context, tx pgx.Tx, id uuid.UUID) (int64, err
 	return total, nil
 }
 
+// Gone reports whether all of an order has gone out.
+func (s *Orders) Gone(ctx context.Context, tx pgx.Tx, id uuid.UUID) (bool, error) {
+	o, err := s.hold(ctx, tx, id)
+	if err != nil {
+		return false, err
+	}
+	return gone(o.State), nil
+}
+
 // Changed does what changes of its payments mean for an order that the
 // transaction holds, and tells of them. An order that waits for its payments
 // is confirmed when what came in is what it comes to, also on hold; while one is

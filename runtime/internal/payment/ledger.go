@@ -265,6 +265,11 @@ func (s *Payments) held(ctx context.Context, id, orderID uuid.UUID, do func(tx p
 				return err
 			}
 		}
+		if p.State == openapi.PaymentStateAuthorized && before.State != p.State {
+			if err := s.takeIfGone(ctx, tx, orderID, &d); err != nil {
+				return err
+			}
+		}
 		return s.orders.Changed(ctx, tx, orderID, d.Changes)
 	})
 	if err != nil {
@@ -275,6 +280,17 @@ func (s *Payments) held(ctx context.Context, id, orderID uuid.UUID, do func(tx p
 	}
 	s.Settle(ctx, d.Asked...)
 	return nil
+}
+
+// takeIfGone captures what is set aside for an order that has gone out.
+func (s *Payments) takeIfGone(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, d *Decision) error {
+	gone, err := s.orders.Gone(ctx, tx, orderID)
+	if err != nil || !gone {
+		return err
+	}
+	more, err := s.Capture(ctx, tx, orderID, "store")
+	d.Changes, d.Asked = append(d.Changes, more.Changes...), append(d.Asked, more.Asked...)
+	return err
 }
 
 // conclude stores what became of an operation, once.

@@ -104,6 +104,9 @@ type Orders interface {
 	Lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) error
 	// Total is what an order comes to, in minor units of its currency.
 	Total(ctx context.Context, tx pgx.Tx, id uuid.UUID) (int64, error)
+	// Gone reports whether all of an order has gone out, so that what is set
+	// aside for it is taken at once.
+	Gone(ctx context.Context, tx pgx.Tx, id uuid.UUID) (bool, error)
 	// Changed does what changes of its payments mean for an order that the
 	// transaction holds, and tells of them.
 	Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []Change) error
