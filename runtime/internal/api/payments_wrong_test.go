@@ -110,3 +110,66 @@ func TestRefundsThatFailOfAnOrderThatIsNoMoreAreNotMadeAgain(t *testing.T) {
 	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/refunds", `{"amount":"10.00"}`, http.StatusCreated)
 	s.wantAlike()
 }
+
+// TestAnOrderWhosePaymentIsNotOnItsWayAfterAllExpires has a payment that was on
+// its way need its buyer again, and one be given up: then stock is held no
+// longer than for an order that was just placed, and for as long it can be paid
+// anew.
+func TestAnOrderWhosePaymentIsNotOnItsWayAfterAllExpires(t *testing.T) {
+	t.Parallel()
+	for name, status := range map[string]string{"it needs its buyer again": "requires_action", "it is given up": "canceled"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStriped(t)
+			idle, anew := s.buy("pm_3ds"), s.buy("pm_3ds")
+			for _, b := range []bought{idle, anew} {
+				s.stripe.Do(b.intent, func(i *testbed.Intent) { i.Status = "processing" })
+				s.wantHeard(s.stripe.Event("payment_intent.processing", b.intent))
+			}
+			s.clock.forward(48 * time.Hour)
+			if n, err := s.Orders.ExpireUnpaid(t.Context()); n != 0 || err != nil {
+				t.Errorf("while the money is on its way %d orders expired, %v", n, err)
+			}
+			for _, b := range []bought{idle, anew} {
+				s.stripe.Do(b.intent, func(i *testbed.Intent) { i.Status = status })
+				s.wantHeard(s.stripe.Event("payment_intent.payment_failed", b.intent))
+			}
+			if due := idle.order().PaymentDueAt; due == nil || due.Sub(s.clock.now()).Round(time.Minute) != 30*time.Minute {
+				t.Fatalf("it is due at %v", due)
+			}
+			s.clock.forward(29 * time.Minute)
+			if status == "canceled" {
+				want[openapi.Order](t, anew.payDue(paying("stripe", "pm_card")), http.StatusCreated)
+			} else {
+				s.stripe.Do(anew.intent, func(i *testbed.Intent) { i.Status = "requires_capture" })
+				s.wantHeard(s.stripe.Event("payment_intent.amount_capturable_updated", anew.intent))
+			}
+			s.clock.forward(2 * time.Minute)
+			if n, err := s.Orders.ExpireUnpaid(t.Context()); n != 1 || err != nil {
+				t.Errorf("%d orders expired, %v", n, err)
+			}
+			if o := idle.order(); o.State != openapi.OrderStateCancelled {
+				t.Errorf("without a payment the order is %s", o.State)
+			}
+			if o := anew.order(); o.State != openapi.OrderStateConfirmed {
+				t.Errorf("paid anew the order is %s", o.State)
+			}
+			if l := s.level("MUG"); l.Reserved != 1 {
+				t.Errorf("level %+v", l)
+			}
+			s.wantAlike()
+		})
+	}
+}
+
+func TestAnOrderWhosePaymentStaffGiveUpExpires(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	g := s.cartOf(s.method, line(s.mug, 1))
+	o := want[openapi.Order](t, g.pay("tok_pending"), http.StatusCreated)
+	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+o.Payments[0].Id.String()+"/void", `{}`, http.StatusCreated)
+	s.clock.forward(31 * time.Minute)
+	if n, err := s.Orders.ExpireUnpaid(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d orders expired, %v", n, err)
+	}
+}

@@ -148,13 +148,14 @@ func (s *Payments) apply(ctx context.Context, id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	err = s.learnAbout(ctx, p, facts, func(tx pgx.Tx, p *Payment, d *Decision) error {
+	err = s.learnAbout(ctx, p, facts, func(tx pgx.Tx, p *Payment, d *Decision) (refused openapi.PaymentOperationKind, err error) {
 		if e.FailedRefund != "" {
+			refused = openapi.PaymentOperationKindRefund
 			if err := s.unrefund(ctx, tx, p, d, e); err != nil {
-				return err
+				return refused, err
 			}
 		}
-		return paymentdb.New(tx).SetEventState(ctx, paymentdb.SetEventStateParams{ID: id, State: applied, At: s.now()})
+		return refused, paymentdb.New(tx).SetEventState(ctx, paymentdb.SetEventStateParams{ID: id, State: applied, At: s.now()})
 	})
 	if errors.Is(err, errNotYet) && s.now().Sub(row.ReceivedAt) > orderComes { // a refund that was not made here
 		return s.endEvent(ctx, q, row, ignored)

@@ -450,11 +450,14 @@ func same(a, b *openapi.PaymentAction) bool {
 		optional.Value(a.RedirectUrl) == optional.Value(b.RedirectUrl)
 }
 
-// learnAbout is learn for a payment that nobody holds.
-func (s *Payments) learnAbout(ctx context.Context, p Payment, facts Facts, also func(tx pgx.Tx, p *Payment, d *Decision) error) error {
+// learnAbout is learn for a payment that nobody holds. What also does with it
+// comes first, and says what the provider has just refused, empty for nothing.
+func (s *Payments) learnAbout(ctx context.Context, p Payment, facts Facts, also func(tx pgx.Tx, p *Payment, d *Decision) (openapi.PaymentOperationKind, error)) error {
 	return s.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error {
+		refused := openapi.PaymentOperationKind("")
 		if also != nil {
-			if err := also(tx, p, d); err != nil {
+			var err error
+			if refused, err = also(tx, p, d); err != nil {
 				return err
 			}
 		}
@@ -462,7 +465,7 @@ func (s *Payments) learnAbout(ctx context.Context, p Payment, facts Facts, also 
 		if len(d.Changes) == 0 {
 			return nil
 		}
-		return s.pursue(ctx, tx, p, d, "store", "")
+		return s.pursue(ctx, tx, p, d, "store", refused)
 	})
 }
 
