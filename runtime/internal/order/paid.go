@@ -41,7 +41,7 @@ func (s *Orders) Gone(ctx context.Context, tx pgx.Tx, id uuid.UUID) (bool, error
 // Changed does what changes of its payments mean for an order that the
 // transaction holds, and tells of them. An order that waits for its payments
 // is confirmed when what came in is what it comes to, also on hold; while one is
-// on its way it does not expire.
+// on its way it does not expire, and when none is after all it does.
 func (s *Orders) Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []payment.Change) error {
 	if len(all) == 0 {
 		return nil
@@ -67,9 +67,10 @@ func (s *Orders) paidFor(ctx context.Context, tx pgx.Tx, o *Order, now time.Time
 	if err != nil {
 		return err
 	}
-	paid, coming, secured := true, false, int64(0)
+	paid, coming, buyer, secured := true, false, false, int64(0)
 	for _, p := range payments {
 		paid = paid && !p.Waits()
+		buyer = buyer || p.State == openapi.PaymentStateRequiresAction
 		coming = coming || p.State == openapi.PaymentStatePending
 		secured += p.Secured()
 	}
@@ -83,6 +84,9 @@ func (s *Orders) paidFor(ctx context.Context, tx pgx.Tx, o *Order, now time.Time
 		return err
 	case coming && !o.PaymentDueAt.IsZero():
 		o.PaymentDueAt, o.UpdatedAt = time.Time{}, now
+		return s.write(ctx, tx, o)
+	case !coming && o.PaymentDueAt.IsZero() && (buyer || secured == 0): // there is nothing to wait for without end
+		o.PaymentDueAt, o.UpdatedAt = now.Add(payment.HoldFor), now
 		return s.write(ctx, tx, o)
 	}
 	return nil
