@@ -750,10 +750,15 @@ func TestReconciliationMendsWhatIsSafeAndReportsTheRest(t *testing.T) {
 		"Here the payment of 10.00 EUR is refunded with 10.00 EUR captured and 10.00 EUR refunded; at the provider it is captured with 10.00 EUR and 1.00 EUR.") {
 		t.Errorf("discrepancies %s", text)
 	}
+	s.clock.forward(30 * 24 * time.Hour) // beyond the window, where what is disputed is still looked at
+	s.reconcile()
+	if got := s.disagreements(); got != "amounts_differ missing_at_provider payment_without_order" {
+		t.Errorf("a month later the disagreements are: %s", got)
+	}
 	s.stripe.Do(back.intent, func(i *testbed.Intent) { i.Refunded = 1000 })
 	s.stripe.Do(gone.intent, func(i *testbed.Intent) { i.Vanished = false })
 	s.stripe.Do(taken, func(i *testbed.Intent) { i.Refunded = 500 })
-	s.clock.forward(30 * 24 * time.Hour) // beyond the window, where what is disputed is still looked at
+	s.clock.forward(24 * time.Hour)
 	s.reconcile()
 	if got := s.disagreements(); got != "" {
 		t.Errorf("mended there are disagreements: %s", got)

@@ -173,3 +173,108 @@ func TestAnOrderWhosePaymentStaffGiveUpExpires(t *testing.T) {
 		t.Errorf("%d orders expired, %v", n, err)
 	}
 }
+
+// TestWhatIsMissedLongAfterAPaymentWasMadeIsTakenOver has things happen at
+// Stripe, of which no event comes, to payments that are older than the window.
+func TestWhatIsMissedLongAfterAPaymentWasMadeIsTakenOver(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	back, failed, lapsed, again := s.buy("pm_card"), s.buy("pm_card"), s.buy("pm_card"), s.buy("pm_card")
+	back.move("processing", "shipped")
+	failed.move("processing", "shipped")
+	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+failed.id+"/refunds", `{"amount":"10.00"}`, http.StatusCreated)
+	again.move("processing", "shipped")
+	s.clock.forward(5 * 24 * time.Hour)
+	s.reconcile()
+	s.stripe.Refund(back.intent, 1000)
+	s.stripe.FailRefund("re_1")
+	s.stripe.Do(lapsed.intent, func(i *testbed.Intent) { i.Status = "canceled" })
+	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+again.id+"/refunds", `{"amount":"4.00"}`, http.StatusCreated)
+	s.stripe.Do(again.intent, func(i *testbed.Intent) { i.Refunded = 500 }) // of which nothing else tells
+	s.clock.forward(time.Hour)
+	s.reconcile()
+	back.wantPayment("refunded", "10.00", "10.00")
+	failed.wantPayment("captured", "10.00", "0.00")
+	lapsed.wantPayment("voided", "0.00", "0.00")
+	again.wantPayment("captured", "10.00", "5.00")
+	if got := s.disagreements(); got != "operation_failed" { // the refund
+		t.Errorf("disagreements: %s", got)
+	}
+	s.wantAlike()
+}
+
+// TestWhatIsWrongIsResolvedOnlyWhereItWasLookedAt has more be wrong than is
+// looked at in one go.
+func TestWhatIsWrongIsResolvedOnlyWhereItWasLookedAt(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	s.exec(`INSERT INTO payment_events (id, provider, event, type, reference, raw, state, received_at, updated_at)
+		SELECT gen_random_uuid(), 'stripe', 'evt_' || n, 'charge.refunded', 'pi_' || n, '{}', 'unknown', now() - interval '1 day', now() FROM generate_series(1, 1100) n`)
+	for range 2 {
+		s.reconcile()
+		if n := s.number(`SELECT count(*) FROM payment_discrepancies WHERE resolved_at IS NULL`); n != 1100 {
+			t.Errorf("of 1100 events of nothing %d are noted", n)
+		}
+		s.clock.forward(time.Minute)
+	}
+	s.exec(`DELETE FROM payment_events WHERE event = 'evt_1'`)
+	s.reconcile()
+	if n := s.number(`SELECT count(*) FROM payment_discrepancies WHERE resolved_at IS NULL`); n != 1099 {
+		t.Errorf("of 1099 events of nothing %d are noted", n)
+	}
+}
+
+// TestARefundThatIsConcludedMeanwhileIsNoDisagreement has the store give back
+// between Stripe's list and the payment that is compared with it.
+func TestARefundThatIsConcludedMeanwhileIsNoDisagreement(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	b := s.buy("pm_card")
+	b.move("processing", "shipped")
+	s.clock.forward(time.Hour)
+	s.statements.meanwhile("PaymentByID", func() {
+		admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/refunds", `{"amount":"4.00"}`, http.StatusCreated)
+	})
+	s.reconcile()
+	if got := s.disagreements(); got != "" {
+		t.Errorf("disagreements: %s", got)
+	}
+	b.wantPayment("captured", "10.00", "4.00")
+}
+
+// TestAStaleAnswerOfStripesTakesNothingBack has two events come at once: the
+// first asks Stripe how the payment stands, and hears it late, when the second
+// has told that the refund failed.
+func TestAStaleAnswerOfStripesTakesNothingBack(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	b := s.buy("pm_card")
+	b.move("processing", "shipped")
+	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/refunds", `{"amount":"5.00"}`, http.StatusCreated)
+	first := s.stripe.Event("charge.refunded", b.intent)
+	asked, failed := make(chan struct{}), make(chan struct{})
+	s.stripe.Judge(func(_ *http.Request, n int) testbed.Fate {
+		if n > 1 {
+			return testbed.Fate{}
+		}
+		close(asked)
+		return testbed.Fate{Late: failed}
+	})
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		s.wantHeard(first)
+	}()
+	<-asked
+	testbed.Eventually(t, "Stripe has its answer ready", func() bool { return s.stripe.Answered() == 1 })
+	s.stripe.FailRefund("re_1")
+	s.wantHeard(s.stripe.Event("refund.failed", "re_1"))
+	b.wantPayment("captured", "10.00", "0.00")
+	close(failed)
+	<-heard
+	b.wantPayment("captured", "10.00", "0.00")
+	if n := s.number(`SELECT count(*) FROM payment_events WHERE state = 'applied'`); n != 2 {
+		t.Errorf("%d events were applied", n)
+	}
+	s.wantAlike()
+}

@@ -99,7 +99,7 @@ func (s *Payments) release(ctx context.Context, by Provider, p Payment) error {
 func (s *Payments) ExpireAttempts(ctx context.Context) (int, error) {
 	const most = 100
 	q := paymentdb.New(s.pool)
-	rows, err := q.GiveUpAttempts(ctx, paymentdb.GiveUpAttemptsParams{Before: s.now().Add(-abandonedAfter), Most: most})
+	rows, err := q.GiveUpAttempts(ctx, paymentdb.GiveUpAttemptsParams{Before: s.now().Add(-abandonedAfter), At: new(s.now()), Most: most})
 	if err != nil {
 		return 0, fmt.Errorf("finding payments without an order: %w", err)
 	}

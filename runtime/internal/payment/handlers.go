@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -45,10 +46,11 @@ func (h Handlers) details(ctx context.Context, id uuid.UUID) (openapi.PaymentDet
 	if err != nil {
 		return openapi.PaymentDetails{}, err
 	}
-	rows, err := paymentdb.New(h.Payments.pool).OperationsOf(ctx, id)
+	rows, err := paymentdb.New(h.Payments.pool).OperationsOf(ctx, paymentdb.OperationsOfParams{PaymentID: id, Most: 100})
 	if err != nil {
 		return openapi.PaymentDetails{}, fmt.Errorf("reading operations: %w", err)
 	}
+	slices.Reverse(rows)
 	p.NextAction = nil // it is the buyer's
 	details := openapi.PaymentDetails{Payment: p.Public(), OrderId: p.OrderID, Reference: p.Reference, Operations: make([]openapi.PaymentOperation, len(rows))}
 	for i, r := range rows {

@@ -130,25 +130,14 @@ func (s *Payments) apply(ctx context.Context, id uuid.UUID) error {
 	if err != nil {
 		return fmt.Errorf("event %s: %w", row.Event, err)
 	}
-	facts, ours, err := s.factsOf(ctx, row.Provider, e)
-	if err != nil {
-		return fmt.Errorf("event %s: %w", row.Event, err)
-	}
-	if !ours {
-		return s.endEvent(ctx, q, row, ignored)
-	}
-	found, err := q.PaymentByID(ctx, facts.PaymentID)
-	if errors.Is(err, pgx.ErrNoRows) || err == nil && (found.Provider != row.Provider || found.Reference != e.Reference) {
-		return s.ofNobody(ctx, row)
+	found, err := q.PaymentByReference(ctx, paymentdb.PaymentByReferenceParams{Provider: row.Provider, Reference: e.Reference})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return s.ofNobody(ctx, row, e)
 	}
 	if err != nil {
 		return fmt.Errorf("looking for an event's payment: %w", err)
 	}
-	p, err := paymentOf(found)
-	if err != nil {
-		return err
-	}
-	err = s.learnAbout(ctx, p, facts, func(tx pgx.Tx, p *Payment, d *Decision) (refused openapi.PaymentOperationKind, err error) {
+	also := func(tx pgx.Tx, p *Payment, d *Decision) (refused openapi.PaymentOperationKind, err error) {
 		if e.FailedRefund != "" {
 			refused = openapi.PaymentOperationKindRefund
 			if err := s.unrefund(ctx, tx, p, d, e); err != nil {
@@ -156,8 +145,18 @@ func (s *Payments) apply(ctx context.Context, id uuid.UUID) error {
 			}
 		}
 		return refused, paymentdb.New(tx).SetEventState(ctx, paymentdb.SetEventStateParams{ID: id, State: applied, At: s.now()})
-	})
-	if errors.Is(err, errNotYet) && s.now().Sub(row.ReceivedAt) > orderComes { // a refund that was not made here
+	}
+	if e.Facts != nil {
+		var p Payment
+		if p, err = paymentOf(found); err != nil {
+			return err
+		}
+		_, err = s.learnAbout(ctx, p, *e.Facts, also)
+	} else {
+		_, _, err = s.learnNow(ctx, found.ID, also)
+	}
+	// Of nobody, or of a refund that was not made here.
+	if errors.Is(err, ErrNoPayment) || errors.Is(err, errNotYet) && s.now().Sub(row.ReceivedAt) > orderComes {
 		return s.endEvent(ctx, q, row, ignored)
 	}
 	if err == nil {
@@ -166,21 +165,29 @@ func (s *Payments) apply(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// factsOf are an event's own facts, or the provider's of now. They are not ours
-// where another store made the payment, or nobody's.
-func (s *Payments) factsOf(ctx context.Context, provider string, e Event) (facts Facts, ours bool, err error) {
-	if e.Facts != nil {
-		return *e.Facts, true, nil
-	}
-	elsewhere, ok := s.providers[provider].(Elsewhere)
+// elsewhere is the provider of that name, which can tell how payments stand.
+func (s *Payments) elsewhere(provider string) (Elsewhere, error) {
+	by, ok := s.providers[provider].(Elsewhere)
 	if !ok {
-		return Facts{}, false, fmt.Errorf("nobody can tell of %s", e.Reference)
+		return nil, fmt.Errorf("nobody can tell of payments by %q", provider)
 	}
-	facts, err = elsewhere.Fetch(ctx, e.Reference)
+	return by, nil
+}
+
+// isOurs reports whether what an event is about is a payment of this store's.
+func (s *Payments) isOurs(ctx context.Context, provider string, e Event) (bool, error) {
+	if e.Facts != nil {
+		return true, nil
+	}
+	by, err := s.elsewhere(provider)
+	if err != nil {
+		return false, err
+	}
+	facts, err := by.Fetch(ctx, e.Reference)
 	if errors.Is(err, ErrNoPayment) {
-		return Facts{}, false, nil
+		return false, nil
 	}
-	return facts, facts.Store == s.store, err
+	return facts.Store == s.store, err
 }
 
 func (s *Payments) endEvent(ctx context.Context, q *paymentdb.Queries, row paymentdb.PaymentEvent, state string) error {
@@ -191,9 +198,17 @@ func (s *Payments) endEvent(ctx context.Context, q *paymentdb.Queries, row payme
 	return nil
 }
 
-// ofNobody is for an event of a payment that is not there: its order may come,
-// and where it does not the event is kept and reported.
-func (s *Payments) ofNobody(ctx context.Context, row paymentdb.PaymentEvent) error {
+// ofNobody is for an event of a payment that is not there: it may be none of
+// this store's. Else its order may come, and where it does not the event is kept
+// and reported.
+func (s *Payments) ofNobody(ctx context.Context, row paymentdb.PaymentEvent, e Event) error {
+	ours, err := s.isOurs(ctx, row.Provider, e)
+	if err != nil {
+		return fmt.Errorf("event %s: %w", row.Event, err)
+	}
+	if !ours {
+		return s.endEvent(ctx, paymentdb.New(s.pool), row, ignored)
+	}
 	if s.now().Sub(row.ReceivedAt) < orderComes {
 		return errNotYet
 	}

@@ -170,11 +170,7 @@ func (s *Payments) carryOut(ctx context.Context, id uuid.UUID) error {
 	if err != nil {
 		return fmt.Errorf("reading an operation: %w", err)
 	}
-	payment, err := q.PaymentByID(ctx, row.PaymentID)
-	if err != nil {
-		return fmt.Errorf("reading a payment: %w", err)
-	}
-	p, err := paymentOf(payment)
+	p, err := s.read(ctx, row.PaymentID)
 	if err != nil {
 		return err
 	}
@@ -187,17 +183,43 @@ func (s *Payments) carryOut(ctx context.Context, id uuid.UUID) error {
 	facts, err := s.do(ctx, by, p, o)
 	refused, definite := errors.AsType[*Refusal](err)
 	switch {
-	case err != nil && !definite:
-		return fmt.Errorf("%s of payment %s: %w", o.Kind, p.ID, err)
 	case definite:
-		if facts, err = s.afterRefusal(ctx, by, p); err != nil {
+		return s.refused(ctx, by, p.ID, o, refused)
+	case err != nil:
+		return fmt.Errorf("%s of payment %s: %w", o.Kind, p.ID, err)
+	}
+	return s.conclude(ctx, p, o, facts, nil)
+}
+
+// refused concludes an operation that the provider does not do, or had done
+// already, by how the payment stands there now.
+func (s *Payments) refused(ctx context.Context, by Provider, id uuid.UUID, o Operation, refused *Refusal) error {
+	for range patientTries {
+		p, err := s.read(ctx, id)
+		if err != nil {
+			return err
+		}
+		facts, err := s.afterRefusal(ctx, by, p)
+		if err != nil {
 			return err
 		}
 		if o.isDone(p, facts) { // asked before, and the answer lost
-			refused = nil
+			return s.conclude(ctx, p, o, facts, nil)
+		}
+		if err := s.conclude(ctx, p, o, facts, refused); !errors.Is(err, errMoved) {
+			return err
 		}
 	}
-	return s.conclude(ctx, p, o, facts, refused)
+	return errMoved
+}
+
+// read is a payment as it stands here.
+func (s *Payments) read(ctx context.Context, id uuid.UUID) (Payment, error) {
+	row, err := paymentdb.New(s.pool).PaymentByID(ctx, id)
+	if err != nil {
+		return Payment{}, fmt.Errorf("reading a payment: %w", err)
+	}
+	return paymentOf(row)
 }
 
 func (s *Payments) do(ctx context.Context, by Provider, p Payment, o Operation) (facts Facts, err error) {
@@ -293,8 +315,11 @@ func (s *Payments) takeIfGone(ctx context.Context, tx pgx.Tx, orderID uuid.UUID,
 	return err
 }
 
-// conclude stores what became of an operation, once.
+// conclude stores what became of an operation, once. How the payment stands at
+// the provider is learned where it is as it was before that was asked: else it
+// may be older than what is known here.
 func (s *Payments) conclude(ctx context.Context, p Payment, o Operation, facts Facts, refused *Refusal) error {
+	before := p
 	return s.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error {
 		q := paymentdb.New(tx)
 		row, err := q.OperationByID(ctx, o.ID)
@@ -303,6 +328,10 @@ func (s *Payments) conclude(ctx context.Context, p Payment, o Operation, facts F
 		}
 		if row.State != string(openapi.PaymentOperationStateRequested) {
 			return nil
+		}
+		moved := !p.standsAs(before)
+		if moved && refused != nil { // by what, the provider has to be asked again
+			return errMoved
 		}
 		end := paymentdb.ConcludeOperationParams{ID: o.ID, State: string(openapi.PaymentOperationStateSucceeded), Reference: facts.Operation, At: s.now()}
 		kind := openapi.PaymentOperationKind("")
@@ -319,7 +348,9 @@ func (s *Payments) conclude(ctx context.Context, p Payment, o Operation, facts F
 		if err := q.ConcludeOperation(ctx, end); err != nil {
 			return fmt.Errorf("storing an operation: %w", err)
 		}
-		d.Changes = append(d.Changes, p.learn(facts, "store")...)
+		if !moved {
+			d.Changes = append(d.Changes, p.learn(facts, "store")...)
+		}
 		return s.pursue(ctx, tx, p, d, "store", kind)
 	})
 }
@@ -450,23 +481,73 @@ func same(a, b *openapi.PaymentAction) bool {
 		optional.Value(a.RedirectUrl) == optional.Value(b.RedirectUrl)
 }
 
-// learnAbout is learn for a payment that nobody holds. What also does with it
-// comes first, and says what the provider has just refused, empty for nothing.
-func (s *Payments) learnAbout(ctx context.Context, p Payment, facts Facts, also func(tx pgx.Tx, p *Payment, d *Decision) (openapi.PaymentOperationKind, error)) error {
-	return s.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error {
+// also is what to do with a payment before what its provider says is learned;
+// it says what the provider has just refused, empty for nothing.
+type also func(tx pgx.Tx, p *Payment, d *Decision) (openapi.PaymentOperationKind, error)
+
+// learnAbout is learn for a payment that nobody holds, and returns how that
+// stands then.
+func (s *Payments) learnAbout(ctx context.Context, p Payment, facts Facts, first also) (after Payment, err error) {
+	err = s.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) (err error) {
 		refused := openapi.PaymentOperationKind("")
-		if also != nil {
-			var err error
-			if refused, err = also(tx, p, d); err != nil {
+		if first != nil {
+			if refused, err = first(tx, p, d); err != nil {
 				return err
 			}
 		}
 		d.Changes = append(d.Changes, p.learn(facts, "provider")...)
-		if len(d.Changes) == 0 {
-			return nil
+		if len(d.Changes) > 0 {
+			err = s.pursue(ctx, tx, p, d, "store", refused)
 		}
-		return s.pursue(ctx, tx, p, d, "store", refused)
+		after = *p
+		return err
 	})
+	return after, err
+}
+
+// patientTries is how often a provider is asked anew how a payment stands that
+// changes meanwhile.
+const patientTries = 10
+
+// errMoved says that a payment changed while its provider was asked about it.
+var errMoved = errors.New("the payment changed while its provider was asked how it stands")
+
+// learnNow is learnAbout with the facts of now: what was fetched before a change
+// of the payment may be of before that too, and is fetched again.
+func (s *Payments) learnNow(ctx context.Context, id uuid.UUID, first also) (after Payment, facts Facts, err error) {
+	for range patientTries {
+		before, err := s.read(ctx, id)
+		if err != nil {
+			return after, facts, err
+		}
+		by, err := s.elsewhere(before.Provider)
+		if err != nil {
+			return after, facts, err
+		}
+		if facts, err = by.Fetch(ctx, before.Reference); err != nil {
+			return after, facts, err
+		}
+		after, err = s.learnAbout(ctx, before, facts, func(tx pgx.Tx, p *Payment, d *Decision) (openapi.PaymentOperationKind, error) {
+			switch {
+			case !p.standsAs(before):
+				return "", errMoved
+			case first == nil:
+				return "", nil
+			}
+			return first(tx, p, d)
+		})
+		if !errors.Is(err, errMoved) {
+			return after, facts, err
+		}
+	}
+	return after, facts, errMoved
+}
+
+// standsAs reports whether nothing has become of the payment since it was as
+// before.
+func (p Payment) standsAs(before Payment) bool {
+	p.NextAction, before.NextAction = nil, nil
+	return p == before
 }
 
 // wish is an operation that somebody asks for.

@@ -72,6 +72,9 @@ type Elsewhere interface {
 	Find(ctx context.Context, id uuid.UUID, at time.Time) (Facts, error)
 	// List calls each for the payments made from a moment on and before another.
 	List(ctx context.Context, from, before time.Time, each func(Facts) error) error
+	// ListRefunds calls each for the refunds made from a moment on and before
+	// another, as an event about each would tell of it now.
+	ListRefunds(ctx context.Context, from, before time.Time, each func(Event) error) error
 }
 
 // Hook is a provider that tells of events.

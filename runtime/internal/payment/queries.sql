@@ -16,10 +16,14 @@ SELECT * FROM payments WHERE id = @id;
 -- name: LockPayment :one
 SELECT * FROM payments WHERE id = @id FOR UPDATE;
 
--- Of a provider, from a moment on and before another, that it should know.
--- name: PaymentsBetween :many
+-- name: PaymentByReference :one
+SELECT * FROM payments WHERE provider = @provider AND reference = @reference AND reference <> '';
+
+-- Of a provider, that it should know: made before a moment, and made or changed from another on, or not at their end.
+-- name: PaymentsToCompare :many
 SELECT id FROM payments
-WHERE provider = @provider AND created_at >= @since::timestamptz AND created_at < @before::timestamptz AND reference <> '' AND id > @after
+WHERE provider = @provider AND created_at < @before::timestamptz AND reference <> '' AND id > @after
+  AND (created_at >= @since::timestamptz OR updated_at >= @since::timestamptz OR state IN ('pending', 'requires_action', 'authorized'))
 ORDER BY id LIMIT @most::integer;
 
 -- name: UpdatePayment :exec
@@ -39,7 +43,7 @@ SELECT * FROM payment_operations WHERE id = @id;
 SELECT * FROM payment_operations WHERE reference = @reference AND reference <> '';
 
 -- name: OperationsOf :many
-SELECT * FROM payment_operations WHERE payment_id = @payment_id ORDER BY id LIMIT 100;
+SELECT * FROM payment_operations WHERE payment_id = @payment_id ORDER BY id DESC LIMIT @most::integer;
 
 -- name: AskingFor :one
 SELECT EXISTS (SELECT FROM payment_operations WHERE payment_id = @payment_id AND kind = @kind AND state = 'requested');
@@ -53,7 +57,7 @@ UPDATE payment_operations SET state = @state, reference = @reference, failure = 
 -- name: StuckOperations :many
 SELECT o.id, o.kind, o.attempts, o.payment_id, p.provider, p.reference, p.order_id
 FROM payment_operations o JOIN payments p ON p.id = o.payment_id
-WHERE o.state = 'requested' AND o.created_at < @before::timestamptz ORDER BY o.created_at LIMIT @most::integer;
+WHERE o.state = 'requested' AND o.created_at < @before::timestamptz AND o.id > @after ORDER BY o.id LIMIT @most::integer;
 
 -- name: InsertAttempt :exec
 INSERT INTO payment_attempts (id, order_id, provider, amount, currency, created_at) VALUES (@id, @order_id, @provider, @amount, @currency, @at);
@@ -68,8 +72,11 @@ DELETE FROM payment_attempts WHERE id = @id;
 UPDATE payment_attempts SET given_up = true WHERE id = @id;
 
 -- name: GiveUpAttempts :many
-UPDATE payment_attempts SET given_up = true
-WHERE id IN (SELECT a.id FROM payment_attempts a WHERE a.given_up OR a.created_at < @before::timestamptz ORDER BY a.created_at LIMIT @most::integer)
+UPDATE payment_attempts SET given_up = true, tried_at = @at
+WHERE id IN (
+    SELECT a.id FROM payment_attempts a WHERE a.given_up OR a.created_at < @before::timestamptz
+    ORDER BY a.tried_at NULLS FIRST, a.created_at LIMIT @most::integer
+)
 RETURNING *;
 
 -- name: AttemptIsOpen :one
@@ -89,7 +96,7 @@ UPDATE payment_events SET state = @state, updated_at = @at WHERE id = @id AND st
 
 -- name: UnknownEvents :many
 SELECT id, provider, event, type, reference, received_at FROM payment_events
-WHERE state IN ('unknown', 'received') AND received_at < @before::timestamptz ORDER BY received_at LIMIT @most::integer;
+WHERE state IN ('unknown', 'received') AND received_at < @before::timestamptz AND id > @after ORDER BY id LIMIT @most::integer;
 
 -- name: ForgetEvents :execrows
 DELETE FROM payment_events WHERE id IN (SELECT e.id FROM payment_events e WHERE e.received_at < @before::timestamptz LIMIT @most::integer);
@@ -105,11 +112,17 @@ RETURNING (id = @id)::boolean AS is_new;
 
 -- name: ResolveDiscrepancies :many
 UPDATE payment_discrepancies SET resolved_at = @at
-WHERE resolved_at IS NULL AND seen_at < @before::timestamptz AND (@provider::text = '' OR provider = @provider::text) AND kind = ANY(@kinds::text[])
+WHERE resolved_at IS NULL AND seen_at < @before::timestamptz AND kind = ANY(@kinds::text[])
 RETURNING id, kind;
 
--- name: DisputedPayments :many
-SELECT DISTINCT payment_id::uuid FROM payment_discrepancies WHERE resolved_at IS NULL AND provider = @provider AND payment_id IS NOT NULL LIMIT @most::integer;
+-- name: ResolveDiscrepancy :execrows
+UPDATE payment_discrepancies SET resolved_at = @at WHERE id = @id AND resolved_at IS NULL AND seen_at < @before::timestamptz;
+
+-- Those of a provider that were not seen since a moment.
+-- name: DiscrepanciesToLookAt :many
+SELECT id, kind, reference, payment_id FROM payment_discrepancies
+WHERE resolved_at IS NULL AND provider = @provider AND kind = ANY(@kinds::text[]) AND seen_at < @before::timestamptz AND id > @after
+ORDER BY id LIMIT @most::integer;
 
 -- name: OpenDiscrepancies :many
 SELECT kind, count(*) FROM payment_discrepancies WHERE resolved_at IS NULL GROUP BY kind;
@@ -122,14 +135,16 @@ ORDER BY id DESC LIMIT @page_size::integer;
 -- Those after which nothing of the kind succeeded.
 -- name: FailedOperations :many
 SELECT sqlc.embed(o), sqlc.embed(p) FROM payment_operations o JOIN payments p ON p.id = o.payment_id
-WHERE o.state = 'failed' AND o.created_at >= @since::timestamptz
+WHERE o.state = 'failed' AND o.id > @after
+  AND (o.created_at >= @since::timestamptz OR EXISTS (SELECT FROM payment_discrepancies d WHERE d.payment_id = p.id AND d.resolved_at IS NULL))
   AND NOT EXISTS (SELECT FROM payment_operations l WHERE l.payment_id = o.payment_id AND l.kind = o.kind AND l.state = 'succeeded' AND l.id > o.id)
-ORDER BY o.created_at LIMIT @most::integer;
+ORDER BY o.id LIMIT @most::integer;
 
 -- Payments that are not undone and will bring nothing, and those that are and still hold money, while nothing is asked.
 -- name: Unbalanced :many
 SELECT p.* FROM payments p
-WHERE p.created_at >= @since::timestamptz AND p.updated_at < @before::timestamptz AND p.amount > 0
+WHERE p.updated_at < @before::timestamptz AND p.amount > 0 AND p.id > @after
+  AND (p.created_at >= @since::timestamptz OR EXISTS (SELECT FROM payment_discrepancies d WHERE d.payment_id = p.id AND d.resolved_at IS NULL))
   AND (NOT p.undone AND p.state IN ('voided', 'failed')
        OR p.undone AND (p.state IN ('pending', 'requires_action', 'authorized') OR p.captured > p.refunded))
   AND NOT EXISTS (SELECT FROM payment_operations o WHERE o.payment_id = p.id AND o.state = 'requested')

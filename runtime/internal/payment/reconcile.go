@@ -26,7 +26,31 @@ const (
 	settled = 15 * time.Minute
 	// stuckAfter is for how long a provider may leave an operation unanswered.
 	stuckAfter = time.Hour
+	// refundsFail is for how long a refund that was made may fail after all.
+	refundsFail = 30 * 24 * time.Hour
+	// pageOf is how many rows are read at once.
+	pageOf = 500
 )
+
+// allOf does something with every row that a query answers, page by page in the
+// order of their ids.
+func allOf[T any](page func(after uuid.UUID) ([]T, error), id func(T) uuid.UUID, do func(T) error) error {
+	for after := uuid.Nil; ; {
+		rows, err := page(after)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if err := do(row); err != nil {
+				return err
+			}
+			after = id(row)
+		}
+		if len(rows) < pageOf {
+			return nil
+		}
+	}
+}
 
 // Reconciliation is the job that compares the store with its providers.
 type Reconciliation struct{}
@@ -132,128 +156,221 @@ func here() []string {
 }
 
 // compare goes through the provider's payments of the window, then through the
-// store's that were not among them, and through those that are disputed.
+// store's that were not among them and may have changed there, through those of
+// which something was given back, and through what is disputed.
 func (r *reconciliation) compare(ctx context.Context, name string, by Elsewhere) error {
 	from, before := r.began.Add(-r.window), r.began.Add(-settled)
-	seen := map[uuid.UUID]bool{}
+	c := &comparison{reconciliation: r, name: name, by: by, seen: map[uuid.UUID]bool{}}
 	err := by.List(ctx, from, before, func(f Facts) error {
 		if f.Store != r.store {
 			return nil
 		}
-		seen[f.PaymentID] = true
-		return r.one(ctx, name, by, f)
+		c.seen[f.PaymentID] = true
+		return c.one(ctx, f)
 	})
 	if err != nil {
 		return err
 	}
-	q := paymentdb.New(r.pool)
-	const most = 500
 	// Providers round to the second, and the store's time is a little later.
-	page := paymentdb.PaymentsBetweenParams{Provider: name, Since: from.Add(time.Minute), Before: before, Most: most}
-	for {
-		ids, err := q.PaymentsBetween(ctx, page)
+	page := paymentdb.PaymentsToCompareParams{Provider: name, Since: from.Add(time.Minute), Before: before, Most: pageOf}
+	err = allOf(func(after uuid.UUID) ([]uuid.UUID, error) {
+		page.After = after
+		ids, err := paymentdb.New(r.pool).PaymentsToCompare(ctx, page)
 		if err != nil {
-			return fmt.Errorf("listing payments: %w", err)
+			return nil, fmt.Errorf("listing payments: %w", err)
 		}
-		for _, id := range ids {
-			if err := r.missing(ctx, by, id, seen); err != nil {
+		return ids, nil
+	}, func(id uuid.UUID) uuid.UUID { return id }, func(id uuid.UUID) error { return c.missing(ctx, id) })
+	if err != nil {
+		return err
+	}
+	if err := c.refunds(ctx, from, before); err != nil {
+		return err
+	}
+	return c.disputed(ctx)
+}
+
+// comparison is that with one provider.
+type comparison struct {
+	*reconciliation
+	name string
+	by   Elsewhere
+	// seen are the payments that were compared.
+	seen map[uuid.UUID]bool
+}
+
+// refunds goes through what was given back in the window, and through what
+// failed of what was given back before.
+func (c *comparison) refunds(ctx context.Context, from, before time.Time) error {
+	q := paymentdb.New(c.pool)
+	look := func(e Event, inWindow bool) error {
+		row, err := q.PaymentByReference(ctx, paymentdb.PaymentByReferenceParams{Provider: c.name, Reference: e.Reference})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("looking for a refund's payment: %w", err)
+		}
+		if e.FailedRefund != "" {
+			if err := c.failed(ctx, row.ID, e); err != nil {
 				return err
 			}
 		}
-		if len(ids) < most {
-			break
+		if !inWindow {
+			return nil
 		}
-		page.After = ids[most-1]
+		return c.missing(ctx, row.ID)
 	}
-	disputed, err := q.DisputedPayments(ctx, paymentdb.DisputedPaymentsParams{Provider: name, Most: 1000})
-	if err != nil {
-		return fmt.Errorf("listing disputed payments: %w", err)
+	err := c.by.ListRefunds(ctx, from, before, func(e Event) error { return look(e, true) })
+	if since := c.began.Add(-refundsFail); err == nil && since.Before(from) {
+		err = c.by.ListRefunds(ctx, since, from, func(e Event) error {
+			if e.FailedRefund == "" {
+				return nil
+			}
+			return look(e, false)
+		})
 	}
-	for _, id := range disputed {
-		if err := r.missing(ctx, by, id, seen); err != nil {
-			return err
-		}
-	}
-	return r.resolve(ctx, name, atProvider())
+	return err
 }
 
-func (r *reconciliation) resolve(ctx context.Context, provider string, kinds []string) error {
+// failed takes back a refund that counts as made and failed.
+func (c *comparison) failed(ctx context.Context, id uuid.UUID, e Event) error {
+	op, err := paymentdb.New(c.pool).OperationByReference(ctx, e.FailedRefund)
+	if errors.Is(err, pgx.ErrNoRows) || err == nil && op.State != string(openapi.PaymentOperationStateSucceeded) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking for a refund: %w", err)
+	}
+	_, _, err = c.learnNow(ctx, id, func(tx pgx.Tx, p *Payment, d *Decision) (openapi.PaymentOperationKind, error) {
+		return openapi.PaymentOperationKindRefund, c.unrefund(ctx, tx, p, d, e)
+	})
+	return err
+}
+
+// disputed looks again at what is disputed and was not seen by now, and resolves
+// what is so no more.
+func (c *comparison) disputed(ctx context.Context) error {
+	q := paymentdb.New(c.pool)
+	page := paymentdb.DiscrepanciesToLookAtParams{Provider: c.name, Kinds: atProvider(), Before: c.began, Most: pageOf}
+	return allOf(func(after uuid.UUID) ([]paymentdb.DiscrepanciesToLookAtRow, error) {
+		page.After = after
+		rows, err := q.DiscrepanciesToLookAt(ctx, page)
+		if err != nil {
+			return nil, fmt.Errorf("listing what is disputed: %w", err)
+		}
+		return rows, nil
+	}, func(row paymentdb.DiscrepanciesToLookAtRow) uuid.UUID { return row.ID }, func(row paymentdb.DiscrepanciesToLookAtRow) error {
+		var err error
+		if row.PaymentID != nil {
+			err = c.missing(ctx, *row.PaymentID)
+		} else {
+			err = c.unowned(ctx, row.Reference)
+		}
+		if err != nil {
+			return err
+		}
+		now := c.now()
+		resolved, err := q.ResolveDiscrepancy(ctx, paymentdb.ResolveDiscrepancyParams{ID: row.ID, At: &now, Before: c.began})
+		if err != nil {
+			return fmt.Errorf("resolving a discrepancy: %w", err)
+		}
+		if resolved > 0 {
+			c.agreeAgain(ctx, row.Kind, row.ID)
+		}
+		return nil
+	})
+}
+
+// unowned looks at what the provider has under a name, and no order.
+func (c *comparison) unowned(ctx context.Context, reference string) error {
+	f, err := c.by.Fetch(ctx, reference)
+	if errors.Is(err, ErrNoPayment) || err == nil && (f.Store != c.store || c.seen[f.PaymentID]) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return c.one(ctx, f)
+}
+
+func (r *reconciliation) agreeAgain(ctx context.Context, kind string, id uuid.UUID) {
+	r.log.InfoContext(ctx, "store and payment provider agree again", "kind", kind, "discrepancy", id)
+}
+
+// resolveHere resolves what the store's own tables do not say any more.
+func (r *reconciliation) resolveHere(ctx context.Context) error {
 	now := r.now()
-	rows, err := paymentdb.New(r.pool).ResolveDiscrepancies(ctx, paymentdb.ResolveDiscrepanciesParams{At: &now, Before: r.began, Provider: provider, Kinds: kinds})
+	rows, err := paymentdb.New(r.pool).ResolveDiscrepancies(ctx, paymentdb.ResolveDiscrepanciesParams{At: &now, Before: r.began, Kinds: here()})
 	if err != nil {
 		return fmt.Errorf("resolving discrepancies: %w", err)
 	}
 	for _, row := range rows {
-		r.log.InfoContext(ctx, "store and payment provider agree again", "kind", row.Kind, "discrepancy", row.ID)
+		r.agreeAgain(ctx, row.Kind, row.ID)
 	}
 	return nil
 }
 
-// missing looks for a payment of the store that the provider did not list.
-func (r *reconciliation) missing(ctx context.Context, by Elsewhere, id uuid.UUID, seen map[uuid.UUID]bool) error {
-	if seen[id] {
+// missing compares a payment of the store with what its provider says of it, once.
+func (c *comparison) missing(ctx context.Context, id uuid.UUID) error {
+	if c.seen[id] {
 		return nil
 	}
-	seen[id] = true
-	row, err := paymentdb.New(r.pool).PaymentByID(ctx, id)
-	if err != nil {
-		return fmt.Errorf("reading a payment: %w", err)
+	c.seen[id] = true
+	p, err := c.read(ctx, id)
+	if errors.Is(err, pgx.ErrNoRows) { // it has been erased
+		return nil
 	}
-	p, err := paymentOf(row)
 	if err != nil || p.Reference == "" {
 		return err
 	}
-	facts, err := by.Fetch(ctx, p.Reference)
+	f, err := c.by.Fetch(ctx, p.Reference)
+	switch {
+	case err != nil && !errors.Is(err, ErrNoPayment):
+		return err
+	case err == nil && p.agrees(f):
+		return nil
+	}
+	return c.agree(ctx, p)
+}
+
+// one compares a payment with its provider's facts.
+func (c *comparison) one(ctx context.Context, f Facts) error {
+	p, err := c.read(ctx, f.PaymentID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return c.withoutOrder(ctx, f)
+	}
+	if err != nil || p.agrees(f) {
+		return err
+	}
+	return c.agree(ctx, p)
+}
+
+// agree has a payment be as its provider says that it stands now, and where
+// that is not so afterwards disputes it.
+func (c *comparison) agree(ctx context.Context, p Payment) error {
+	after, f, err := c.learnNow(ctx, p.ID, nil)
 	if errors.Is(err, ErrNoPayment) {
-		return r.dispute(ctx, discrepancy{
+		return c.dispute(ctx, discrepancy{
 			kind: openapi.PaymentDiscrepancyKindMissingAtProvider, provider: p.Provider, reference: p.Reference, payment: p.ID, order: p.OrderID,
 			detail: fmt.Sprintf("The provider does not know the payment of %s, which is %s here.", p.Amount, p.State),
 		})
 	}
 	if err != nil {
-		return err
-	}
-	facts.PaymentID = p.ID
-	return r.one(ctx, p.Provider, by, facts)
-}
-
-// one compares a payment with its provider's facts.
-func (r *reconciliation) one(ctx context.Context, provider string, by Elsewhere, f Facts) error {
-	q := paymentdb.New(r.pool)
-	row, err := q.PaymentByID(ctx, f.PaymentID)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return r.withoutOrder(ctx, provider, by, f)
-	}
-	if err != nil {
-		return fmt.Errorf("reading a payment: %w", err)
-	}
-	p, err := paymentOf(row)
-	if err != nil {
-		return err
-	}
-	if p.agrees(f) {
-		return nil
-	}
-	if err := r.learnAbout(ctx, p, f, nil); err != nil {
 		return fmt.Errorf("payment %s: %w", p.ID, err)
 	}
-	if row, err = q.PaymentByID(ctx, f.PaymentID); err != nil {
-		return fmt.Errorf("reading a payment: %w", err)
-	}
-	if p, err = paymentOf(row); err != nil {
-		return err
-	}
+	p = after
 	if p.Capturing > 0 || p.Refunding > 0 || p.agrees(f) {
 		return nil
 	}
 	kind := openapi.PaymentDiscrepancyKindStateDiffers
 	if p.Captured != f.Captured || p.Refunded != f.Refunded || f.Amount.Currency != "" && f.Amount != p.Amount {
 		kind = openapi.PaymentDiscrepancyKindAmountsDiffer
-	} else if voiding, err := q.AskingFor(ctx, paymentdb.AskingForParams{PaymentID: p.ID, Kind: string(openapi.PaymentOperationKindVoid)}); err != nil || voiding {
+	} else if voiding, err := c.voiding(ctx, c.pool, p); err != nil || voiding {
 		return err
 	}
-	return r.dispute(ctx, discrepancy{
-		kind: kind, provider: provider, reference: f.Reference, payment: p.ID, order: p.OrderID,
+	return c.dispute(ctx, discrepancy{
+		kind: kind, provider: p.Provider, reference: f.Reference, payment: p.ID, order: p.OrderID,
 		detail: fmt.Sprintf("Here the payment of %s is %s with %s captured and %s refunded; at the provider it is %s with %s and %s.",
 			p.Amount, p.State, p.amount(p.Captured), p.amount(p.Refunded), f.State, p.amount(f.Captured), p.amount(f.Refunded)),
 	})
@@ -269,26 +386,26 @@ func (p Payment) agrees(f Facts) bool {
 
 // withoutOrder gives up what a provider has and no order needs, unless money
 // was taken: that is for people.
-func (r *reconciliation) withoutOrder(ctx context.Context, provider string, by Elsewhere, f Facts) error {
-	if open, err := paymentdb.New(r.pool).AttemptIsOpen(ctx, f.PaymentID); err != nil || open {
+func (c *comparison) withoutOrder(ctx context.Context, f Facts) error {
+	if open, err := paymentdb.New(c.pool).AttemptIsOpen(ctx, f.PaymentID); err != nil || open {
 		return err // its order is being placed, or it is being given up
 	}
 	switch {
 	case f.State == openapi.PaymentStateVoided, f.State == openapi.PaymentStateFailed, f.Captured > 0 && f.Captured == f.Refunded:
 		return nil
 	case f.Captured > 0:
-		return r.dispute(ctx, discrepancy{
-			kind: openapi.PaymentDiscrepancyKindPaymentWithoutOrder, provider: provider, reference: f.Reference,
+		return c.dispute(ctx, discrepancy{
+			kind: openapi.PaymentDiscrepancyKindPaymentWithoutOrder, provider: c.name, reference: f.Reference,
 			detail: fmt.Sprintf("The provider has taken %s for an order that the store does not have.", f.Amount),
 		})
 	}
-	p := Payment{ID: f.PaymentID, Provider: provider, Amount: f.Amount}
-	if err := r.giveUp(ctx, by, p, f); err != nil {
+	p := Payment{ID: f.PaymentID, Provider: c.name, Amount: f.Amount}
+	if err := c.giveUp(ctx, c.by, p, f); err != nil {
 		if _, refused := errors.AsType[*Refusal](err); !refused {
 			return err
 		}
-		return r.dispute(ctx, discrepancy{
-			kind: openapi.PaymentDiscrepancyKindPaymentWithoutOrder, provider: provider, reference: f.Reference,
+		return c.dispute(ctx, discrepancy{
+			kind: openapi.PaymentDiscrepancyKindPaymentWithoutOrder, provider: c.name, reference: f.Reference,
 			detail: fmt.Sprintf("The provider has set %s aside for an order that the store does not have, and does not give it up: %v", f.Amount, err),
 		})
 	}
@@ -297,55 +414,70 @@ func (r *reconciliation) withoutOrder(ctx context.Context, provider string, by E
 
 // lookHere finds what the store's own tables say is not right.
 func (r *reconciliation) lookHere(ctx context.Context) error {
-	const most = 1000
-	q := paymentdb.New(r.pool)
-	stuck, err := q.StuckOperations(ctx, paymentdb.StuckOperationsParams{Before: r.began.Add(-stuckAfter), Most: most})
-	if err != nil {
-		return fmt.Errorf("looking for operations that are stuck: %w", err)
+	for _, look := range []func(context.Context) error{r.stuckOperations, r.unknownEvents, r.failedOperations, r.ordersAndMoney} {
+		if err := look(ctx); err != nil {
+			return err
+		}
 	}
-	for _, o := range stuck {
+	return r.resolveHere(ctx)
+}
+
+// stuckOperations has operations asked for again that were not answered.
+func (r *reconciliation) stuckOperations(ctx context.Context) error {
+	page := paymentdb.StuckOperationsParams{Before: r.began.Add(-stuckAfter), Most: pageOf}
+	return allOf(func(after uuid.UUID) ([]paymentdb.StuckOperationsRow, error) {
+		page.After = after
+		rows, err := paymentdb.New(r.pool).StuckOperations(ctx, page)
+		if err != nil {
+			return nil, fmt.Errorf("looking for operations that are stuck: %w", err)
+		}
+		return rows, nil
+	}, func(o paymentdb.StuckOperationsRow) uuid.UUID { return o.ID }, func(o paymentdb.StuckOperationsRow) error {
 		err := db.WithTx(ctx, r.pool, func(tx pgx.Tx) error { return r.queue.Enqueue(ctx, tx, Asking{Operation: o.ID}) })
 		if err != nil {
 			return err
 		}
-		err = r.dispute(ctx, discrepancy{
+		return r.dispute(ctx, discrepancy{
 			kind: openapi.PaymentDiscrepancyKindOperationStuck, provider: o.Provider, reference: o.ID.String(), payment: o.PaymentID, order: o.OrderID,
 			detail: fmt.Sprintf("The provider has not answered the %s of %s, for which it was asked %d times.", o.Kind, o.Reference, o.Attempts),
 		})
+	})
+}
+
+func (r *reconciliation) unknownEvents(ctx context.Context) error {
+	page := paymentdb.UnknownEventsParams{Before: r.began.Add(-stuckAfter), Most: pageOf}
+	return allOf(func(after uuid.UUID) ([]paymentdb.UnknownEventsRow, error) {
+		page.After = after
+		rows, err := paymentdb.New(r.pool).UnknownEvents(ctx, page)
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("looking for events of nothing: %w", err)
 		}
-	}
-	events, err := q.UnknownEvents(ctx, paymentdb.UnknownEventsParams{Before: r.began.Add(-stuckAfter), Most: most})
-	if err != nil {
-		return fmt.Errorf("looking for events of nothing: %w", err)
-	}
-	for _, e := range events {
-		if err := r.dispute(ctx, unknownEvent(e.Provider, e.Event, e.Type, e.Reference)); err != nil {
-			return err
+		return rows, nil
+	}, func(e paymentdb.UnknownEventsRow) uuid.UUID { return e.ID }, func(e paymentdb.UnknownEventsRow) error {
+		return r.dispute(ctx, unknownEvent(e.Provider, e.Event, e.Type, e.Reference))
+	})
+}
+
+func (r *reconciliation) failedOperations(ctx context.Context) error {
+	page := paymentdb.FailedOperationsParams{Since: r.began.Add(-keepEvents), Most: pageOf}
+	return allOf(func(after uuid.UUID) ([]paymentdb.FailedOperationsRow, error) {
+		page.After = after
+		rows, err := paymentdb.New(r.pool).FailedOperations(ctx, page)
+		if err != nil {
+			return nil, fmt.Errorf("looking for operations that failed: %w", err)
 		}
-	}
-	failed, err := q.FailedOperations(ctx, paymentdb.FailedOperationsParams{Since: r.began.Add(-keepEvents), Most: most})
-	if err != nil {
-		return fmt.Errorf("looking for operations that failed: %w", err)
-	}
-	for _, f := range failed {
+		return rows, nil
+	}, func(f paymentdb.FailedOperationsRow) uuid.UUID { return f.PaymentOperation.ID }, func(f paymentdb.FailedOperationsRow) error {
 		p, err := paymentOf(f.Payment)
 		if err != nil {
 			return err
 		}
 		o := operationOf(f.PaymentOperation, p.Amount.Currency)
 		if p.overcame(o) {
-			continue
+			return nil
 		}
-		if err := r.dispute(ctx, failedOperation(p, o, o.Failure)); err != nil {
-			return err
-		}
-	}
-	if err := r.ordersAndMoney(ctx); err != nil {
-		return err
-	}
-	return r.resolve(ctx, "", here())
+		return r.dispute(ctx, failedOperation(p, o, o.Failure))
+	})
 }
 
 // overcame reports whether what a provider refused does not matter any more.
@@ -363,45 +495,47 @@ func (p Payment) overcame(o Operation) bool {
 // void what is still open is asked again; a refund that was refused is not, for
 // it moves money: that is for people.
 func (r *reconciliation) ordersAndMoney(ctx context.Context) error {
-	rows, err := paymentdb.New(r.pool).Unbalanced(ctx, paymentdb.UnbalancedParams{Since: r.began.Add(-keepEvents), Before: r.began.Add(-settled), Most: 1000})
-	if err != nil {
-		return fmt.Errorf("comparing orders and payments: %w", err)
-	}
-	for _, row := range rows {
+	page := paymentdb.UnbalancedParams{Since: r.began.Add(-keepEvents), Before: r.began.Add(-settled), Most: pageOf}
+	return allOf(func(after uuid.UUID) ([]paymentdb.Payment, error) {
+		page.After = after
+		rows, err := paymentdb.New(r.pool).Unbalanced(ctx, page)
+		if err != nil {
+			return nil, fmt.Errorf("comparing orders and payments: %w", err)
+		}
+		return rows, nil
+	}, func(row paymentdb.Payment) uuid.UUID { return row.ID }, func(row paymentdb.Payment) error {
 		p, err := paymentOf(row)
 		if err != nil {
 			return err
 		}
-		if !p.Undone {
-			due, err := r.due(ctx, p.OrderID)
-			if err != nil {
-				return err
-			}
-			if due == 0 { // another payment took its place
-				continue
-			}
-		}
-		d := discrepancy{
-			kind: openapi.PaymentDiscrepancyKindOrderUnpaid, provider: p.Provider, reference: p.ID.String(), payment: p.ID, order: p.OrderID,
-			detail: fmt.Sprintf("The order is not cancelled, and its payment of %s is %s.", p.Amount, p.State),
-		}
-		if p.Undone {
-			d.kind = openapi.PaymentDiscrepancyKindOrderKeptMoney
-			d.detail = fmt.Sprintf("The order is no more, and its payment of %s is %s with %s captured and %s refunded.",
-				p.Amount, p.State, p.amount(p.Captured), p.amount(p.Refunded))
-		}
-		if err := r.dispute(ctx, d); err != nil {
+		return r.unbalanced(ctx, p)
+	})
+}
+
+func (r *reconciliation) unbalanced(ctx context.Context, p Payment) error {
+	if !p.Undone {
+		due, err := r.due(ctx, p.OrderID)
+		if err != nil || due == 0 { // another payment took its place
 			return err
 		}
-		if !p.Undone || p.Captured > 0 {
-			continue
-		}
-		err = r.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error {
-			return r.pursue(ctx, tx, p, d, "store", openapi.PaymentOperationKindRefund)
-		})
-		if err != nil {
-			return fmt.Errorf("payment %s: %w", p.ID, err)
-		}
+	}
+	d := discrepancy{
+		kind: openapi.PaymentDiscrepancyKindOrderUnpaid, provider: p.Provider, reference: p.ID.String(), payment: p.ID, order: p.OrderID,
+		detail: fmt.Sprintf("The order is not cancelled, and its payment of %s is %s.", p.Amount, p.State),
+	}
+	if p.Undone {
+		d.kind = openapi.PaymentDiscrepancyKindOrderKeptMoney
+		d.detail = fmt.Sprintf("The order is no more, and its payment of %s is %s with %s captured and %s refunded.",
+			p.Amount, p.State, p.amount(p.Captured), p.amount(p.Refunded))
+	}
+	if err := r.dispute(ctx, d); err != nil || !p.Undone || p.Captured > 0 {
+		return err
+	}
+	err := r.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error {
+		return r.pursue(ctx, tx, p, d, "store", openapi.PaymentOperationKindRefund)
+	})
+	if err != nil {
+		return fmt.Errorf("payment %s: %w", p.ID, err)
 	}
 	return nil
 }

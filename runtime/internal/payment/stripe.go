@@ -350,6 +350,41 @@ func (s *viaStripe) List(ctx context.Context, from, before time.Time, each func(
 	return nil
 }
 
+// ListRefunds goes through refunds, the newest first.
+func (s *viaStripe) ListRefunds(ctx context.Context, from, before time.Time, each func(Event) error) error {
+	client, err := s.api()
+	if err != nil {
+		return err
+	}
+	params := &stripe.RefundListParams{CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: from.Unix(), LesserThan: before.Unix()}}
+	params.Limit = stripe.Int64(100)
+	for r, err := range client.V1Refunds.List(ctx, params) {
+		if err != nil {
+			return translate(err)
+		}
+		if r.PaymentIntent == nil {
+			continue
+		}
+		e := Event{Reference: r.PaymentIntent.ID}
+		e.refund(r.ID, r.Status, string(r.FailureReason))
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refund notes that a refund failed, where it did.
+func (e *Event) refund(id string, status stripe.RefundStatus, why string) {
+	if status != stripe.RefundStatusFailed && status != stripe.RefundStatusCanceled {
+		return
+	}
+	e.FailedRefund, e.Failure = id, "refund_"+string(status)
+	if why != "" {
+		e.Failure += ": " + plain(why)
+	}
+}
+
 // facts are how a payment intent stands.
 func (s *viaStripe) facts(intent *stripe.PaymentIntent) Facts {
 	currency := strings.ToUpper(string(intent.Currency))
@@ -448,11 +483,8 @@ func (s *viaStripe) Read(raw []byte) (Event, error) {
 		event.Reference = o.ID
 	case "charge", "refund", "dispute":
 		event.Reference = intentOf(o.PaymentIntent)
-		if o.Object == "refund" && (o.Status == string(stripe.RefundStatusFailed) || o.Status == string(stripe.RefundStatusCanceled)) {
-			event.FailedRefund, event.Failure = o.ID, "refund_"+o.Status
-			if o.FailureReason != "" {
-				event.Failure += ": " + plain(o.FailureReason)
-			}
+		if o.Object == "refund" {
+			event.refund(o.ID, stripe.RefundStatus(o.Status), o.FailureReason)
 		}
 	}
 	if event.Reference != "" && !strings.HasPrefix(event.Reference, "pi_") || len(event.Reference) > maxName || strings.ContainsAny(event.Reference, "/?#\x00 ") {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -30,6 +31,7 @@ type StripeServer struct {
 	now     func() time.Time
 	judge   func(r *http.Request, n int) Fate
 	calls   int
+	late    int
 	intents []*Intent
 	refunds []*StripeRefund
 	answers map[string]stripeAnswer
@@ -45,6 +47,8 @@ type Fate struct {
 	DropBefore, DropAfter bool
 	// Wait is what it waits for first, nil for nothing.
 	Wait <-chan struct{}
+	// Late is what its answer waits for when it is done, nil for nothing.
+	Late <-chan struct{}
 }
 
 // Intent is a payment intent.
@@ -60,6 +64,7 @@ type Intent struct {
 type StripeRefund struct {
 	ID, Intent, Status string
 	Amount             int64
+	Created            time.Time
 	Metadata           map[string]string
 }
 
@@ -94,6 +99,13 @@ func (s *StripeServer) Judge(f func(r *http.Request, n int) Fate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.judge, s.calls = f, 0
+}
+
+// Answered is how many requests are done whose answers are late.
+func (s *StripeServer) Answered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.late
 }
 
 // Do changes an intent as something at Stripe does, and returns it.
@@ -140,6 +152,20 @@ func (s *StripeServer) Refunds() (all []StripeRefund) {
 		all = append(all, *r)
 	}
 	return all
+}
+
+// Refund gives an amount back by somebody's hand at Stripe.
+func (s *StripeServer) Refund(intent string, amount int64) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.giveBack(s.intent(intent), amount, nil).ID
+}
+
+func (s *StripeServer) giveBack(i *Intent, amount int64, metadata map[string]string) *StripeRefund {
+	i.Refunded += amount
+	r := &StripeRefund{ID: fmt.Sprintf("re_%d", len(s.refunds)+1), Intent: i.ID, Status: "succeeded", Amount: amount, Created: s.now(), Metadata: metadata}
+	s.refunds = append(s.refunds, r)
+	return r
 }
 
 // FailRefund has a refund fail that was made.
@@ -268,6 +294,16 @@ func (s *StripeServer) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := s.answer(r)
+	if fate.Late != nil {
+		s.mu.Lock()
+		s.late++
+		s.mu.Unlock()
+		select {
+		case <-fate.Late:
+		case <-r.Context().Done():
+			return
+		}
+	}
 	if fate.DropAfter {
 		panic(http.ErrAbortHandler)
 	}
@@ -314,13 +350,7 @@ func (s *StripeServer) route(r *http.Request) stripeAnswer {
 	case r.URL.Path == "/v1/refunds" && r.Method == http.MethodPost:
 		return s.refund(r.Form)
 	case r.URL.Path == "/v1/refunds":
-		data := []any{}
-		for _, one := range s.refunds {
-			if one.Intent == r.Form.Get("payment_intent") {
-				data = append(data, one.public())
-			}
-		}
-		return accept(map[string]any{"object": "list", "data": data, "has_more": false})
+		return s.listRefunds(r.Form)
 	case parts[0] != "payment_intents" || len(parts) < 2:
 		return refuse(http.StatusNotFound, "invalid_request_error", "", "", "Unrecognized request URL")
 	}
@@ -391,32 +421,45 @@ func (s *StripeServer) refund(form url.Values) stripeAnswer {
 	case err != nil || amount < 1 || i.Refunded+amount > i.Received:
 		return refuse(http.StatusBadRequest, "invalid_request_error", "charge_already_refunded", "amount", "Refund amount is greater than the unrefunded amount.")
 	}
-	i.Refunded += amount
-	r := &StripeRefund{ID: fmt.Sprintf("re_%d", len(s.refunds)+1), Intent: i.ID, Status: "succeeded", Amount: amount, Metadata: metadata(form)}
-	s.refunds = append(s.refunds, r)
-	return accept(r.public())
+	return accept(s.giveBack(i, amount, metadata(form)).public())
 }
 
-func (s *StripeServer) list(form url.Values) stripeAnswer {
-	bound := func(name string) int64 {
-		n, _ := strconv.ParseInt(form.Get(name), 10, 64)
+// page is a part of a list of all, the newest first, as the form of a request
+// asks for it: 3 at most, so that there are pages.
+func page[T any](all []T, form url.Values, id func(T) string, created func(T) time.Time, public func(T) map[string]any, wanted func(T) bool) map[string]any {
+	bound := func(name string, otherwise int64) int64 {
+		n, err := strconv.ParseInt(form.Get(name), 10, 64)
+		if err != nil {
+			return otherwise
+		}
 		return n
 	}
-	limit, after := int(bound("limit")), form.Get("starting_after")
+	limit, after := int(bound("limit", 10)), form.Get("starting_after")
 	data := []any{}
 	more, begun := false, after == ""
-	for _, i := range slices.Backward(s.intents) {
-		if at := i.Created.Unix(); !begun || at < bound("created[gte]") || at >= bound("created[lt]") || i.Vanished {
-			begun = begun || i.ID == after
+	for _, one := range slices.Backward(all) {
+		if at := created(one).Unix(); !begun || at < bound("created[gte]", 0) || at >= bound("created[lt]", math.MaxInt64) || !wanted(one) {
+			begun = begun || id(one) == after
 			continue
 		}
-		if len(data) == min(limit, 3) { // so that there are pages
+		if len(data) == min(limit, 3) {
 			more = true
 			break
 		}
-		data = append(data, i.public())
+		data = append(data, public(one))
 	}
-	return accept(map[string]any{"object": "list", "data": data, "has_more": more, "url": "/v1/payment_intents"})
+	return map[string]any{"object": "list", "data": data, "has_more": more}
+}
+
+func (s *StripeServer) list(form url.Values) stripeAnswer {
+	return accept(page(s.intents, form, func(i *Intent) string { return i.ID }, func(i *Intent) time.Time { return i.Created }, (*Intent).public,
+		func(i *Intent) bool { return !i.Vanished }))
+}
+
+func (s *StripeServer) listRefunds(form url.Values) stripeAnswer {
+	of := form.Get("payment_intent")
+	return accept(page(s.refunds, form, func(r *StripeRefund) string { return r.ID }, func(r *StripeRefund) time.Time { return r.Created }, (*StripeRefund).public,
+		func(r *StripeRefund) bool { return of == "" || r.Intent == of }))
 }
 
 func metadata(form url.Values) map[string]string {

@@ -37,6 +37,7 @@ type PaymentAttempt struct {
 	Currency  string
 	GivenUp   bool
 	CreatedAt time.Time
+	TriedAt   *time.Time
 }
 
 type PaymentDiscrepancy struct {

@@ -78,28 +78,52 @@ func (q *Queries) CountAttempt(ctx context.Context, arg CountAttemptParams) (int
 	return attempts, err
 }
 
-const disputedPayments = `-- name: DisputedPayments :many
-SELECT DISTINCT payment_id::uuid FROM payment_discrepancies WHERE resolved_at IS NULL AND provider = $1 AND payment_id IS NOT NULL LIMIT $2::integer
+const discrepanciesToLookAt = `-- name: DiscrepanciesToLookAt :many
+SELECT id, kind, reference, payment_id FROM payment_discrepancies
+WHERE resolved_at IS NULL AND provider = $1 AND kind = ANY($2::text[]) AND seen_at < $3::timestamptz AND id > $4
+ORDER BY id LIMIT $5::integer
 `
 
-type DisputedPaymentsParams struct {
+type DiscrepanciesToLookAtParams struct {
 	Provider string
+	Kinds    []string
+	Before   time.Time
+	After    uuid.UUID
 	Most     int32
 }
 
-func (q *Queries) DisputedPayments(ctx context.Context, arg DisputedPaymentsParams) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, disputedPayments, arg.Provider, arg.Most)
+type DiscrepanciesToLookAtRow struct {
+	ID        uuid.UUID
+	Kind      string
+	Reference string
+	PaymentID *uuid.UUID
+}
+
+// Those of a provider that were not seen since a moment.
+func (q *Queries) DiscrepanciesToLookAt(ctx context.Context, arg DiscrepanciesToLookAtParams) ([]DiscrepanciesToLookAtRow, error) {
+	rows, err := q.db.Query(ctx, discrepanciesToLookAt,
+		arg.Provider,
+		arg.Kinds,
+		arg.Before,
+		arg.After,
+		arg.Most,
+	)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []uuid.UUID
+	var items []DiscrepanciesToLookAtRow
 	for rows.Next() {
-		var payment_id uuid.UUID
-		if err := rows.Scan(&payment_id); err != nil {
+		var i DiscrepanciesToLookAtRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Kind,
+			&i.Reference,
+			&i.PaymentID,
+		); err != nil {
 			return nil, err
 		}
-		items = append(items, payment_id)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -130,12 +154,14 @@ func (q *Queries) EventByID(ctx context.Context, id uuid.UUID) (PaymentEvent, er
 
 const failedOperations = `-- name: FailedOperations :many
 SELECT o.id, o.payment_id, o.kind, o.amount, o.state, o.actor, o.reason, o.reference, o.failure, o.attempts, o.created_at, o.updated_at, o.surplus, p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action, p.surplus FROM payment_operations o JOIN payments p ON p.id = o.payment_id
-WHERE o.state = 'failed' AND o.created_at >= $1::timestamptz
+WHERE o.state = 'failed' AND o.id > $1
+  AND (o.created_at >= $2::timestamptz OR EXISTS (SELECT FROM payment_discrepancies d WHERE d.payment_id = p.id AND d.resolved_at IS NULL))
   AND NOT EXISTS (SELECT FROM payment_operations l WHERE l.payment_id = o.payment_id AND l.kind = o.kind AND l.state = 'succeeded' AND l.id > o.id)
-ORDER BY o.created_at LIMIT $2::integer
+ORDER BY o.id LIMIT $3::integer
 `
 
 type FailedOperationsParams struct {
+	After uuid.UUID
 	Since time.Time
 	Most  int32
 }
@@ -147,7 +173,7 @@ type FailedOperationsRow struct {
 
 // Those after which nothing of the kind succeeded.
 func (q *Queries) FailedOperations(ctx context.Context, arg FailedOperationsParams) ([]FailedOperationsRow, error) {
-	rows, err := q.db.Query(ctx, failedOperations, arg.Since, arg.Most)
+	rows, err := q.db.Query(ctx, failedOperations, arg.After, arg.Since, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -275,18 +301,22 @@ func (q *Queries) GiveUpAttempt(ctx context.Context, id uuid.UUID) error {
 }
 
 const giveUpAttempts = `-- name: GiveUpAttempts :many
-UPDATE payment_attempts SET given_up = true
-WHERE id IN (SELECT a.id FROM payment_attempts a WHERE a.given_up OR a.created_at < $1::timestamptz ORDER BY a.created_at LIMIT $2::integer)
-RETURNING id, order_id, provider, amount, currency, given_up, created_at
+UPDATE payment_attempts SET given_up = true, tried_at = $1
+WHERE id IN (
+    SELECT a.id FROM payment_attempts a WHERE a.given_up OR a.created_at < $2::timestamptz
+    ORDER BY a.tried_at NULLS FIRST, a.created_at LIMIT $3::integer
+)
+RETURNING id, order_id, provider, amount, currency, given_up, created_at, tried_at
 `
 
 type GiveUpAttemptsParams struct {
+	At     *time.Time
 	Before time.Time
 	Most   int32
 }
 
 func (q *Queries) GiveUpAttempts(ctx context.Context, arg GiveUpAttemptsParams) ([]PaymentAttempt, error) {
-	rows, err := q.db.Query(ctx, giveUpAttempts, arg.Before, arg.Most)
+	rows, err := q.db.Query(ctx, giveUpAttempts, arg.At, arg.Before, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -302,6 +332,7 @@ func (q *Queries) GiveUpAttempts(ctx context.Context, arg GiveUpAttemptsParams) 
 			&i.Currency,
 			&i.GivenUp,
 			&i.CreatedAt,
+			&i.TriedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -647,11 +678,16 @@ func (q *Queries) OperationByReference(ctx context.Context, reference string) (P
 }
 
 const operationsOf = `-- name: OperationsOf :many
-SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus FROM payment_operations WHERE payment_id = $1 ORDER BY id LIMIT 100
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus FROM payment_operations WHERE payment_id = $1 ORDER BY id DESC LIMIT $2::integer
 `
 
-func (q *Queries) OperationsOf(ctx context.Context, paymentID uuid.UUID) ([]PaymentOperation, error) {
-	rows, err := q.db.Query(ctx, operationsOf, paymentID)
+type OperationsOfParams struct {
+	PaymentID uuid.UUID
+	Most      int32
+}
+
+func (q *Queries) OperationsOf(ctx context.Context, arg OperationsOfParams) ([]PaymentOperation, error) {
+	rows, err := q.db.Query(ctx, operationsOf, arg.PaymentID, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -712,45 +748,37 @@ func (q *Queries) PaymentByID(ctx context.Context, id uuid.UUID) (Payment, error
 	return i, err
 }
 
-const paymentsBetween = `-- name: PaymentsBetween :many
-SELECT id FROM payments
-WHERE provider = $1 AND created_at >= $2::timestamptz AND created_at < $3::timestamptz AND reference <> '' AND id > $4
-ORDER BY id LIMIT $5::integer
+const paymentByReference = `-- name: PaymentByReference :one
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE provider = $1 AND reference = $2 AND reference <> ''
 `
 
-type PaymentsBetweenParams struct {
-	Provider string
-	Since    time.Time
-	Before   time.Time
-	After    uuid.UUID
-	Most     int32
+type PaymentByReferenceParams struct {
+	Provider  string
+	Reference string
 }
 
-// Of a provider, from a moment on and before another, that it should know.
-func (q *Queries) PaymentsBetween(ctx context.Context, arg PaymentsBetweenParams) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, paymentsBetween,
-		arg.Provider,
-		arg.Since,
-		arg.Before,
-		arg.After,
-		arg.Most,
+func (q *Queries) PaymentByReference(ctx context.Context, arg PaymentByReferenceParams) (Payment, error) {
+	row := q.db.QueryRow(ctx, paymentByReference, arg.Provider, arg.Reference)
+	var i Payment
+	err := row.Scan(
+		&i.ID,
+		&i.OrderID,
+		&i.Provider,
+		&i.State,
+		&i.Amount,
+		&i.Currency,
+		&i.Reference,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+		&i.Captured,
+		&i.Capturing,
+		&i.Refunded,
+		&i.Refunding,
+		&i.Undone,
+		&i.NextAction,
+		&i.Surplus,
 	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []uuid.UUID
-	for rows.Next() {
-		var id uuid.UUID
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+	return i, err
 }
 
 const paymentsOf = `-- name: PaymentsOf :many
@@ -794,17 +822,58 @@ func (q *Queries) PaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Payment,
 	return items, nil
 }
 
+const paymentsToCompare = `-- name: PaymentsToCompare :many
+SELECT id FROM payments
+WHERE provider = $1 AND created_at < $2::timestamptz AND reference <> '' AND id > $3
+  AND (created_at >= $4::timestamptz OR updated_at >= $4::timestamptz OR state IN ('pending', 'requires_action', 'authorized'))
+ORDER BY id LIMIT $5::integer
+`
+
+type PaymentsToCompareParams struct {
+	Provider string
+	Before   time.Time
+	After    uuid.UUID
+	Since    time.Time
+	Most     int32
+}
+
+// Of a provider, that it should know: made before a moment, and made or changed from another on, or not at their end.
+func (q *Queries) PaymentsToCompare(ctx context.Context, arg PaymentsToCompareParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, paymentsToCompare,
+		arg.Provider,
+		arg.Before,
+		arg.After,
+		arg.Since,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const resolveDiscrepancies = `-- name: ResolveDiscrepancies :many
 UPDATE payment_discrepancies SET resolved_at = $1
-WHERE resolved_at IS NULL AND seen_at < $2::timestamptz AND ($3::text = '' OR provider = $3::text) AND kind = ANY($4::text[])
+WHERE resolved_at IS NULL AND seen_at < $2::timestamptz AND kind = ANY($3::text[])
 RETURNING id, kind
 `
 
 type ResolveDiscrepanciesParams struct {
-	At       *time.Time
-	Before   time.Time
-	Provider string
-	Kinds    []string
+	At     *time.Time
+	Before time.Time
+	Kinds  []string
 }
 
 type ResolveDiscrepanciesRow struct {
@@ -813,12 +882,7 @@ type ResolveDiscrepanciesRow struct {
 }
 
 func (q *Queries) ResolveDiscrepancies(ctx context.Context, arg ResolveDiscrepanciesParams) ([]ResolveDiscrepanciesRow, error) {
-	rows, err := q.db.Query(ctx, resolveDiscrepancies,
-		arg.At,
-		arg.Before,
-		arg.Provider,
-		arg.Kinds,
-	)
+	rows, err := q.db.Query(ctx, resolveDiscrepancies, arg.At, arg.Before, arg.Kinds)
 	if err != nil {
 		return nil, err
 	}
@@ -835,6 +899,24 @@ func (q *Queries) ResolveDiscrepancies(ctx context.Context, arg ResolveDiscrepan
 		return nil, err
 	}
 	return items, nil
+}
+
+const resolveDiscrepancy = `-- name: ResolveDiscrepancy :execrows
+UPDATE payment_discrepancies SET resolved_at = $1 WHERE id = $2 AND resolved_at IS NULL AND seen_at < $3::timestamptz
+`
+
+type ResolveDiscrepancyParams struct {
+	At     *time.Time
+	ID     uuid.UUID
+	Before time.Time
+}
+
+func (q *Queries) ResolveDiscrepancy(ctx context.Context, arg ResolveDiscrepancyParams) (int64, error) {
+	result, err := q.db.Exec(ctx, resolveDiscrepancy, arg.At, arg.ID, arg.Before)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const setEventState = `-- name: SetEventState :exec
@@ -855,11 +937,12 @@ func (q *Queries) SetEventState(ctx context.Context, arg SetEventStateParams) er
 const stuckOperations = `-- name: StuckOperations :many
 SELECT o.id, o.kind, o.attempts, o.payment_id, p.provider, p.reference, p.order_id
 FROM payment_operations o JOIN payments p ON p.id = o.payment_id
-WHERE o.state = 'requested' AND o.created_at < $1::timestamptz ORDER BY o.created_at LIMIT $2::integer
+WHERE o.state = 'requested' AND o.created_at < $1::timestamptz AND o.id > $2 ORDER BY o.id LIMIT $3::integer
 `
 
 type StuckOperationsParams struct {
 	Before time.Time
+	After  uuid.UUID
 	Most   int32
 }
 
@@ -874,7 +957,7 @@ type StuckOperationsRow struct {
 }
 
 func (q *Queries) StuckOperations(ctx context.Context, arg StuckOperationsParams) ([]StuckOperationsRow, error) {
-	rows, err := q.db.Query(ctx, stuckOperations, arg.Before, arg.Most)
+	rows, err := q.db.Query(ctx, stuckOperations, arg.Before, arg.After, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -947,22 +1030,29 @@ func (q *Queries) TakeAttempts(ctx context.Context, ids []uuid.UUID) (int64, err
 
 const unbalanced = `-- name: Unbalanced :many
 SELECT p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action, p.surplus FROM payments p
-WHERE p.created_at >= $1::timestamptz AND p.updated_at < $2::timestamptz AND p.amount > 0
+WHERE p.updated_at < $1::timestamptz AND p.amount > 0 AND p.id > $2
+  AND (p.created_at >= $3::timestamptz OR EXISTS (SELECT FROM payment_discrepancies d WHERE d.payment_id = p.id AND d.resolved_at IS NULL))
   AND (NOT p.undone AND p.state IN ('voided', 'failed')
        OR p.undone AND (p.state IN ('pending', 'requires_action', 'authorized') OR p.captured > p.refunded))
   AND NOT EXISTS (SELECT FROM payment_operations o WHERE o.payment_id = p.id AND o.state = 'requested')
-ORDER BY p.id LIMIT $3::integer
+ORDER BY p.id LIMIT $4::integer
 `
 
 type UnbalancedParams struct {
-	Since  time.Time
 	Before time.Time
+	After  uuid.UUID
+	Since  time.Time
 	Most   int32
 }
 
 // Payments that are not undone and will bring nothing, and those that are and still hold money, while nothing is asked.
 func (q *Queries) Unbalanced(ctx context.Context, arg UnbalancedParams) ([]Payment, error) {
-	rows, err := q.db.Query(ctx, unbalanced, arg.Since, arg.Before, arg.Most)
+	rows, err := q.db.Query(ctx, unbalanced,
+		arg.Before,
+		arg.After,
+		arg.Since,
+		arg.Most,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -1000,11 +1090,12 @@ func (q *Queries) Unbalanced(ctx context.Context, arg UnbalancedParams) ([]Payme
 
 const unknownEvents = `-- name: UnknownEvents :many
 SELECT id, provider, event, type, reference, received_at FROM payment_events
-WHERE state IN ('unknown', 'received') AND received_at < $1::timestamptz ORDER BY received_at LIMIT $2::integer
+WHERE state IN ('unknown', 'received') AND received_at < $1::timestamptz AND id > $2 ORDER BY id LIMIT $3::integer
 `
 
 type UnknownEventsParams struct {
 	Before time.Time
+	After  uuid.UUID
 	Most   int32
 }
 
@@ -1018,7 +1109,7 @@ type UnknownEventsRow struct {
 }
 
 func (q *Queries) UnknownEvents(ctx context.Context, arg UnknownEventsParams) ([]UnknownEventsRow, error) {
-	rows, err := q.db.Query(ctx, unknownEvents, arg.Before, arg.Most)
+	rows, err := q.db.Query(ctx, unknownEvents, arg.Before, arg.After, arg.Most)
 	if err != nil {
 		return nil, err
 	}
