@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -277,4 +279,54 @@ func TestAStaleAnswerOfStripesTakesNothingBack(t *testing.T) {
 		t.Errorf("%d events were applied", n)
 	}
 	s.wantAlike()
+}
+
+// TestAttemptsThatCannotBeGivenUpHoldUpNoOthers has more of them be on their way
+// at Stripe, which cancels none such, than are looked at in one go.
+func TestAttemptsThatCannotBeGivenUpHoldUpNoOthers(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	attempt := func(status string) string {
+		id := uuid.NewString()
+		s.exec(`INSERT INTO payment_attempts (id, order_id, provider, amount, currency, created_at) VALUES ('` + id + `', gen_random_uuid(), 'stripe', 500, 'EUR', '` +
+			s.clock.now().Format(time.RFC3339Nano) + `')`)
+		return s.stripe.Add(testbed.Intent{Status: status, Amount: 500, Currency: "eur", Metadata: map[string]string{"gocart_store": "ns/shop", "gocart_payment": id}})
+	}
+	for range 100 {
+		attempt("requires_capture")
+	}
+	s.clock.forward(time.Second)
+	refused := attempt("processing")
+	s.clock.forward(12 * time.Minute)
+	lists := 0
+	s.stripe.Judge(func(r *http.Request, _ int) testbed.Fate {
+		if r.Method == http.MethodPost {
+			return testbed.Fate{Status: 503}
+		}
+		if r.Form.Get("starting_after") == "" {
+			lists++
+		}
+		return testbed.Fate{}
+	})
+	if n, err := s.Payments.ExpireAttempts(t.Context()); n != 0 || err == nil || lists != 1 {
+		t.Errorf("%d attempts were given up with %d lists, %v", n, lists, err)
+	}
+	s.stripe.Judge(nil)
+	if n, _ := s.Payments.ExpireAttempts(t.Context()); n != 100 {
+		t.Errorf("%d attempts were given up, want the one that was not tried and 99", n)
+	}
+	if got := s.disagreements(); got != "payment_without_order" {
+		t.Errorf("disagreements: %s", got)
+	}
+	s.reconcile()
+	if got := s.disagreements(); got != "payment_without_order" {
+		t.Errorf("looked at again, disagreements: %s", got)
+	}
+	s.stripe.Do(refused, func(i *testbed.Intent) { i.Status = "requires_capture" })
+	s.reconcile()
+	s.clock.forward(time.Minute)
+	s.reconcile()
+	if i := s.stripe.Do(refused, nil); i.Status != "canceled" || s.disagreements() != "" {
+		t.Errorf("it is %+v, with disagreements: %s", i, s.disagreements())
+	}
 }

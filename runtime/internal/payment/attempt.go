@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,61 +82,113 @@ func (s *Payments) Abandon(ctx context.Context, p Payment) error {
 
 // release has a provider give a payment up that has no order.
 func (s *Payments) release(ctx context.Context, by Provider, p Payment) error {
-	// The payment's own id would be the key of its making.
-	o := Operation{ID: uuid.NewSHA1(p.ID, []byte("abandon")), PaymentID: p.ID, Kind: openapi.PaymentOperationKindVoid, Amount: p.Amount}
+	o := Operation{PaymentID: p.ID, Kind: openapi.PaymentOperationKindVoid, Amount: p.Amount}
 	var err error
 	if p.Captured > 0 {
+		// The payment's own id would be the key of its making. It may have been asked before.
+		o.ID, o.Attempts = uuid.NewSHA1(p.ID, []byte("abandon")), 1
 		o.Kind, o.Amount = openapi.PaymentOperationKindRefund, p.amount(p.Captured-p.Refunded)
 		_, err = by.Refund(ctx, p, o)
 	} else {
+		o.ID = uuid.Must(uuid.NewV7()) // under a key that was refused it would be refused for a day
 		_, err = by.Void(ctx, p, o)
 	}
 	s.metrics.asked(p.Provider, string(o.Kind), err)
+	if _, refused := errors.AsType[*Refusal](err); refused {
+		if facts, unknown := s.afterRefusal(ctx, by, p); unknown == nil && o.isDone(p, facts) {
+			return nil
+		}
+	}
 	return err
 }
 
 // ExpireAttempts gives up payments of orders that were never stored, and
-// returns how many. Two at once do no harm.
+// returns how many. What does not work is tried again after all others; what the
+// provider refuses is a discrepancy. Two at once do no harm.
 func (s *Payments) ExpireAttempts(ctx context.Context) (int, error) {
 	const most = 100
-	q := paymentdb.New(s.pool)
-	rows, err := q.GiveUpAttempts(ctx, paymentdb.GiveUpAttemptsParams{Before: s.now().Add(-abandonedAfter), At: new(s.now()), Most: most})
+	rows, err := paymentdb.New(s.pool).GiveUpAttempts(ctx, paymentdb.GiveUpAttemptsParams{
+		Before: s.now().Add(-abandonedAfter), At: new(s.now()), Most: most,
+	})
 	if err != nil {
 		return 0, fmt.Errorf("finding payments without an order: %w", err)
 	}
+	byProvider := map[string][]paymentdb.PaymentAttempt{}
+	for _, r := range rows {
+		byProvider[r.Provider] = append(byProvider[r.Provider], r)
+	}
 	done := 0
 	var failed error
+	for provider, rows := range byProvider {
+		n, err := s.expire(ctx, provider, rows)
+		done += n
+		failed = errors.Join(failed, err)
+	}
+	return done, failed
+}
+
+// expire gives attempts at one provider up.
+func (s *Payments) expire(ctx context.Context, provider string, rows []paymentdb.PaymentAttempt) (done int, failed error) {
+	by, err := s.elsewhere(provider)
+	if err != nil {
+		return 0, err
+	}
+	made, err := s.madeOf(ctx, by, rows)
+	if err != nil {
+		return 0, fmt.Errorf("looking for payments without an order: %w", err)
+	}
 	for _, r := range rows {
 		p := Payment{ID: r.ID, OrderID: r.OrderID, Provider: r.Provider, Amount: money.Amount{Minor: r.Amount, Currency: r.Currency}}
-		if err := s.expire(ctx, p, r.CreatedAt); err != nil {
+		if facts, ok := made[r.ID]; ok {
+			err = s.giveUp(ctx, by, p, facts)
+			if refused, definite := errors.AsType[*Refusal](err); definite {
+				err = s.dispute(ctx, s.pool, notGivenUp(p, facts, refused))
+			}
+		}
+		if err == nil {
+			err = paymentdb.New(s.pool).ForgetAttempt(ctx, r.ID)
+		}
+		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("giving payment %s up, which has no order: %w", r.ID, err))
 			continue
-		}
-		if err := q.ForgetAttempt(ctx, r.ID); err != nil {
-			return done, fmt.Errorf("forgetting an attempt to pay: %w", err)
 		}
 		done++
 	}
 	return done, failed
 }
 
-func (s *Payments) expire(ctx context.Context, p Payment, at time.Time) error {
-	by, err := s.by(p)
-	if err != nil {
-		return err
+// Around an attempt its payment is made at the provider, by that one's clock.
+const (
+	madeBefore = 5 * time.Minute
+	madeAfter  = time.Hour
+)
+
+// madeOf are the payments that a provider has for attempts, by their ids. It
+// lists what was made around each, what is near together at once.
+func (s *Payments) madeOf(ctx context.Context, by Elsewhere, rows []paymentdb.PaymentAttempt) (map[uuid.UUID]Facts, error) {
+	wanted := map[uuid.UUID]bool{}
+	for _, r := range rows {
+		wanted[r.ID] = true
 	}
-	elsewhere, ok := by.(Elsewhere)
-	if !ok {
-		return nil
+	rows = slices.SortedFunc(slices.Values(rows), func(a, b paymentdb.PaymentAttempt) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	made := map[uuid.UUID]Facts{}
+	for len(rows) > 0 {
+		from, before := rows[0].CreatedAt.Add(-madeBefore), rows[0].CreatedAt.Add(madeAfter)
+		for len(rows) > 0 && rows[0].CreatedAt.Add(-madeBefore).Before(before) {
+			before = rows[0].CreatedAt.Add(madeAfter)
+			rows = rows[1:]
+		}
+		err := by.List(ctx, from, before, func(f Facts) error {
+			if wanted[f.PaymentID] && f.Store == s.store {
+				made[f.PaymentID] = f
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
-	facts, err := elsewhere.Find(ctx, p.ID, at)
-	if errors.Is(err, ErrNoPayment) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return s.giveUp(ctx, elsewhere, p, facts)
+	return made, nil
 }
 
 // giveUp has a provider give up what it has of a payment that has no order.

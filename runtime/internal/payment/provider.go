@@ -67,9 +67,6 @@ type Elsewhere interface {
 	Provider
 	// Fetch tells how a payment stands, by the provider's own name for it.
 	Fetch(ctx context.Context, reference string) (Facts, error)
-	// Find looks for a payment that was asked for about a moment; ErrNoPayment
-	// where there is none.
-	Find(ctx context.Context, id uuid.UUID, at time.Time) (Facts, error)
 	// List calls each for the payments made from a moment on and before another.
 	List(ctx context.Context, from, before time.Time, each func(Facts) error) error
 	// ListRefunds calls each for the refunds made from a moment on and before

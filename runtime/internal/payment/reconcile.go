@@ -76,6 +76,13 @@ func failedOperation(p Payment, o Operation, why string) discrepancy {
 	}
 }
 
+func notGivenUp(p Payment, f Facts, why *Refusal) discrepancy {
+	return discrepancy{
+		kind: openapi.PaymentDiscrepancyKindPaymentWithoutOrder, provider: p.Provider, reference: f.Reference,
+		detail: fmt.Sprintf("The provider has %s for an order that the store does not have, and does not give it up: %v", p.Amount, why),
+	}
+}
+
 func unknownEvent(provider, event, kind, reference string) discrepancy {
 	return discrepancy{
 		kind: openapi.PaymentDiscrepancyKindEventUnknown, provider: provider, reference: event,
@@ -401,13 +408,11 @@ func (c *comparison) withoutOrder(ctx context.Context, f Facts) error {
 	}
 	p := Payment{ID: f.PaymentID, Provider: c.name, Amount: f.Amount}
 	if err := c.giveUp(ctx, c.by, p, f); err != nil {
-		if _, refused := errors.AsType[*Refusal](err); !refused {
+		refused, definite := errors.AsType[*Refusal](err)
+		if !definite {
 			return err
 		}
-		return c.dispute(ctx, discrepancy{
-			kind: openapi.PaymentDiscrepancyKindPaymentWithoutOrder, provider: c.name, reference: f.Reference,
-			detail: fmt.Sprintf("The provider has set %s aside for an order that the store does not have, and does not give it up: %v", f.Amount, err),
-		})
+		return c.dispute(ctx, notGivenUp(p, f, refused))
 	}
 	return nil
 }

@@ -307,28 +307,8 @@ func (s *viaStripe) Fetch(ctx context.Context, reference string) (Facts, error) 
 	return s.facts(intent), nil
 }
 
-// Find goes through the payment intents of the time: Stripe's search is behind,
-// its lists are not.
-func (s *viaStripe) Find(ctx context.Context, id uuid.UUID, at time.Time) (Facts, error) {
-	found := Facts{}
-	stop := errors.New("found")
-	err := s.List(ctx, at.Add(-5*time.Minute), at.Add(time.Hour), func(f Facts) error {
-		if f.PaymentID != id {
-			return nil
-		}
-		found = f
-		return stop
-	})
-	switch {
-	case errors.Is(err, stop):
-		return found, nil
-	case err == nil:
-		return Facts{}, ErrNoPayment
-	}
-	return Facts{}, err
-}
-
-// List goes through payment intents, the newest first.
+// List goes through payment intents, the newest first: Stripe's search is
+// behind, its lists are not.
 func (s *viaStripe) List(ctx context.Context, from, before time.Time, each func(Facts) error) error {
 	client, err := s.api()
 	if err != nil {

@@ -126,15 +126,14 @@ func TestWhatStripeAnswersIsUnderstood(t *testing.T) {
 	if _, err := s.Fetch(ctx, "pi_none"); !errors.Is(err, ErrNoPayment) {
 		t.Errorf("a payment that is not there is answered %v", err)
 	}
-	if _, err := s.Find(ctx, uuid.Must(uuid.NewV7()), time.Now()); !errors.Is(err, ErrNoPayment) {
-		t.Errorf("a payment that was not made is found: %v", err)
-	}
-	if found, err := s.Find(ctx, p.ID, time.Now()); err != nil || found.Reference != p.Reference {
-		t.Errorf("found is %+v, %v", found, err)
-	}
 	n := 0
 	if err := s.List(ctx, time.Now().Add(-time.Minute), time.Now().Add(time.Minute), func(Facts) error { n++; return nil }); err != nil || n != 4 {
 		t.Errorf("of 4 payments on several pages %d are listed, %v", n, err)
+	}
+	var refunds []Event
+	err = s.ListRefunds(ctx, time.Now().Add(-time.Minute), time.Now().Add(time.Minute), func(e Event) error { refunds = append(refunds, e); return nil })
+	if err != nil || len(refunds) != 2 || refunds[0].Reference != p.Reference || refunds[0].FailedRefund != "" {
+		t.Errorf("refunds %+v, %v", refunds, err)
 	}
 }
 
