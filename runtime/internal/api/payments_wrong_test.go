@@ -330,3 +330,42 @@ func TestAttemptsThatCannotBeGivenUpHoldUpNoOthers(t *testing.T) {
 		t.Errorf("it is %+v, with disagreements: %s", i, s.disagreements())
 	}
 }
+
+// TestAnErrorThatStripeRepeatsForItsKeyHoldsNothingUp has Stripe fail once, which
+// it then answers for a day to whoever asks under the same key.
+func TestAnErrorThatStripeRepeatsForItsKeyHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	b, void := s.buy("pm_card"), s.buy("pm_card")
+	back := s.away(500)
+	b.move("processing", "shipped")
+	void.move("cancelled")
+	back()
+	s.askAgain()
+	b.wantPayment("captured", "10.00", "0.00")
+	void.wantPayment("voided", "0.00", "0.00")
+	back = s.away(500)
+	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/refunds", `{"amount":"6.00"}`, http.StatusCreated)
+	back()
+	s.askAgain() // under the same key, for two would be two refunds
+	if n := len(s.stripe.Refunds()); n != 0 {
+		t.Errorf("%d refunds were made", n)
+	}
+	s.stripe.ForgetKeys()
+	s.askAgain()
+	b.wantPayment("captured", "10.00", "6.00")
+	s.wantAlike()
+}
+
+func TestAPaymentsNewestOperationsAreListed(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	b := s.buy("pm_card")
+	s.exec(`INSERT INTO payment_operations (id, payment_id, kind, amount, state, actor, reason, created_at, updated_at)
+		SELECT ('00000000-0000-7000-8000-' || lpad(n::text, 12, '0'))::uuid, '` + b.id + `', 'refund', 1, 'failed', 'staff', '', now(), now() FROM generate_series(1, 120) n`)
+	b.move("processing", "shipped")
+	all := b.details().Operations
+	if len(all) != 100 || all[99].Kind != openapi.PaymentOperationKindCapture || all[0].Id.String() != "00000000-0000-7000-8000-000000000022" {
+		t.Errorf("%d operations are listed, from %s to %s", len(all), all[0].Id, all[len(all)-1].Id)
+	}
+}

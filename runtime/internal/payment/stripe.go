@@ -204,6 +204,16 @@ func plain(s string) string {
 	return string(all[:min(len(all), 300)])
 }
 
+// keyOfAttempt is another key each time that is asked: under one Stripe answers
+// for a day what it did first, an error of its own too. It is for what can be done
+// once anyway, and is known when it was.
+func (o Operation) keyOfAttempt() string {
+	if o.Attempts == 0 {
+		return "gocart-" + o.ID.String()
+	}
+	return fmt.Sprintf("gocart-%s-%d", o.ID, o.Attempts)
+}
+
 // Capture takes an amount, and sets the rest free.
 func (s *viaStripe) Capture(ctx context.Context, p Payment, o Operation) (Facts, error) {
 	amount, err := toStripe(o.Amount)
@@ -211,7 +221,7 @@ func (s *viaStripe) Capture(ctx context.Context, p Payment, o Operation) (Facts,
 		return Facts{}, err
 	}
 	params := &stripe.PaymentIntentCaptureParams{AmountToCapture: stripe.Int64(amount), Expand: []*string{stripe.String(latestCharge)}}
-	params.SetIdempotencyKey("gocart-" + o.ID.String())
+	params.SetIdempotencyKey(o.keyOfAttempt())
 	client, err := s.api()
 	if err != nil {
 		return Facts{}, err
@@ -226,7 +236,7 @@ func (s *viaStripe) Capture(ctx context.Context, p Payment, o Operation) (Facts,
 // Void cancels the payment intent.
 func (s *viaStripe) Void(ctx context.Context, p Payment, o Operation) (Facts, error) {
 	params := &stripe.PaymentIntentCancelParams{Expand: []*string{stripe.String(latestCharge)}}
-	params.SetIdempotencyKey("gocart-" + o.ID.String())
+	params.SetIdempotencyKey(o.keyOfAttempt())
 	client, err := s.api()
 	if err != nil {
 		return Facts{}, err
@@ -238,8 +248,9 @@ func (s *viaStripe) Void(ctx context.Context, p Payment, o Operation) (Facts, er
 	return s.facts(intent), nil
 }
 
-// Refund gives an amount back. Stripe knows a key for a day; so what was asked
-// for before is looked for first.
+// Refund gives an amount back, under one key however often it is asked, for two
+// would be two refunds. Stripe knows a key for a day; so what was asked for before
+// is looked for first.
 func (s *viaStripe) Refund(ctx context.Context, p Payment, o Operation) (Facts, error) {
 	client, err := s.api()
 	if err != nil {
@@ -408,17 +419,23 @@ func stateOf(intent *stripe.PaymentIntent) openapi.PaymentState {
 }
 
 // Verify checks a signature of Stripe's under one of the secrets, not older
-// than 5 minutes.
+// than 5 minutes. Where none that can be read verifies it, a secret that cannot be
+// read is the error.
 func (s *viaStripe) Verify(raw []byte, header http.Header) error {
 	err := errors.New("the store has no secret for them")
+	var unread error
 	for _, file := range s.WebhookSecretFiles {
 		one, failed := secret("payments.stripe.webhookSecretFiles", file)
 		if failed != nil {
-			return failed
+			unread = errors.Join(unread, failed)
+			continue
 		}
 		if err = webhook.ValidatePayload(raw, header.Get("Stripe-Signature"), one); err == nil {
 			return nil
 		}
+	}
+	if unread != nil { // it may be signed by that
+		return unread
 	}
 	return errSignature(err.Error())
 }

@@ -270,6 +270,23 @@ func TestOnlyWhatStripeSignedJustNowIsBelieved(t *testing.T) {
 	}
 }
 
+func TestASecretThatCannotBeReadHidesNoOther(t *testing.T) {
+	t.Parallel()
+	s := stripeAt(t, "http://127.0.0.1:1", "whsec_new", "whsec_old")
+	if err := os.Remove(s.WebhookSecretFiles[0]); err != nil {
+		t.Fatal(err)
+	}
+	raw := []byte(`{}`)
+	if err := s.Verify(raw, http.Header{"Stripe-Signature": {testbed.SignStripe(raw, "whsec_old", time.Now())}}); err != nil {
+		t.Errorf("signed by the secret that can be read it is answered %v", err)
+	}
+	// It may be right, and is to be sent again.
+	err := s.Verify(raw, http.Header{"Stripe-Signature": {testbed.SignStripe(raw, "whsec_new", time.Now())}})
+	if _, refused := errors.AsType[*problem.Problem](err); err == nil || refused || !strings.Contains(err.Error(), "webhookSecretFiles") {
+		t.Errorf("signed by the secret that cannot be read it is answered %v", err)
+	}
+}
+
 func TestAnEventNamesItsPayment(t *testing.T) {
 	t.Parallel()
 	s := &viaStripe{}

@@ -41,7 +41,8 @@ type StripeServer struct {
 
 // Fate is what becomes of a request.
 type Fate struct {
-	// Status refuses it, above 0, without doing it.
+	// Status refuses it, above 0, without doing it. Of a request with a key a 500
+	// is answered again for the key, as Stripe does; 503 is of a proxy before it.
 	Status int
 	// Drop hangs up: before doing it, or after.
 	DropBefore, DropAfter bool
@@ -289,8 +290,7 @@ func (s *StripeServer) serve(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	if fate.Status > 0 {
-		w.WriteHeader(fate.Status)
-		_, _ = w.Write(stripeError("api_error", "", "", "no"))
+		s.fail(w, r, fate.Status)
 		return
 	}
 	a := s.answer(r)
@@ -308,6 +308,19 @@ func (s *StripeServer) serve(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body)
+}
+
+func (s *StripeServer) fail(w http.ResponseWriter, r *http.Request, status int) {
+	a := stripeAnswer{status: status, body: stripeError("api_error", "", "", "no"), form: r.Form.Encode()}
+	if key := r.Header.Get("Idempotency-Key"); key != "" && r.Method == http.MethodPost && status == http.StatusInternalServerError {
+		s.mu.Lock()
+		if _, before := s.answers[key]; !before {
+			s.answers[key] = a
+		}
+		s.mu.Unlock()
+	}
 	w.WriteHeader(a.status)
 	_, _ = w.Write(a.body)
 }
