@@ -281,6 +281,7 @@ func (e PaymentActionType) Valid() bool {
 // Defines values for PaymentDiscrepancyKind.
 const (
 	PaymentDiscrepancyKindAmountsDiffer       PaymentDiscrepancyKind = "amounts_differ"
+	PaymentDiscrepancyKindChargeDisputed      PaymentDiscrepancyKind = "charge_disputed"
 	PaymentDiscrepancyKindEventUnknown        PaymentDiscrepancyKind = "event_unknown"
 	PaymentDiscrepancyKindMissingAtProvider   PaymentDiscrepancyKind = "missing_at_provider"
 	PaymentDiscrepancyKindOperationFailed     PaymentDiscrepancyKind = "operation_failed"
@@ -295,6 +296,8 @@ const (
 func (e PaymentDiscrepancyKind) Valid() bool {
 	switch e {
 	case PaymentDiscrepancyKindAmountsDiffer:
+		return true
+	case PaymentDiscrepancyKindChargeDisputed:
 		return true
 	case PaymentDiscrepancyKindEventUnknown:
 		return true
@@ -1877,7 +1880,7 @@ type PaymentDiscrepancy struct {
 	PaymentId *openapi_types.UUID    `json:"paymentId,omitempty"`
 	Provider  string                 `json:"provider"`
 
-	// Reference The provider's own name for the payment or event.
+	// Reference The provider's own name for the payment, event or dispute.
 	Reference string `json:"reference"`
 
 	// ResolvedAt When it was found mended.

@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -368,4 +370,62 @@ func TestAPaymentsNewestOperationsAreListed(t *testing.T) {
 	if len(all) != 100 || all[99].Kind != openapi.PaymentOperationKindCapture || all[0].Id.String() != "00000000-0000-7000-8000-000000000022" {
 		t.Errorf("%d operations are listed, from %s to %s", len(all), all[0].Id, all[len(all)-1].Id)
 	}
+}
+
+func TestOfAnEventNothingIsKeptOfItsBuyer(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	b := s.buy("pm_card")
+	s.stripe.Do(b.intent, func(i *testbed.Intent) { i.Status, i.Received = "succeeded", i.Amount })
+	s.wantHeard([]byte(`{"id":"evt_charge","object":"event","type":"charge.succeeded","request":{"id":"BUYER"},"data":{"object":{"id":"ch_1","object":"charge","status":"succeeded",
+		"payment_intent":{"id":"` + b.intent + `","object":"payment_intent","receipt_email":"BUYER@example.com"},"amount":1000,"currency":"eur","reason":{"of":"BUYER"},
+		"billing_details":{"name":"BUYER","address":{"line1":"BUYER"}},"payment_method_details":{"card":{"last4":"BUYER","fingerprint":"BUYER"}}}}}`))
+	var kept string
+	s.scan(`SELECT convert_from(raw, 'UTF8') FROM payment_events`, &kept)
+	if strings.Contains(kept, "BUYER") || !strings.Contains(kept, b.intent) {
+		t.Errorf("kept is %s", kept)
+	}
+	b.wantPayment("captured", "10.00", "0.00") // by what is kept of it
+}
+
+// TestAChargebackIsReportedUntilItIsOver has what is told of one come often, and
+// in any order.
+func TestAChargebackIsReportedUntilItIsOver(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	tell := func(b bought, n int, dispute, status string) {
+		s.wantHeard(fmt.Appendf(nil, `{"id":"evt_%s_%d","object":"event","type":"charge.dispute.updated","data":{"object":{"id":%q,"object":"dispute",
+			"payment_intent":%q,"status":%q,"amount":1000,"currency":"eur","reason":"fraudulent"}}}`, dispute, n, dispute, b.intent, status))
+	}
+	b, late := s.buy("pm_card"), s.buy("pm_card")
+	b.move("processing", "shipped")
+	late.move("processing", "shipped")
+	for n, status := range []string{"needs_response", "needs_response", "under_review"} {
+		tell(b, n, "dp_1", status)
+	}
+	s.clock.forward(time.Hour)
+	s.reconcile() // which has no say in it
+	if got := s.disagreements(); got != "charge_disputed" {
+		t.Errorf("disagreements: %s", got)
+	}
+	page := admin[openapi.PaymentDiscrepancyPage](s.store, "GET", "/payment-discrepancies", "", http.StatusOK)
+	if d := page.Discrepancies[0]; d.Reference != "dp_1" || d.PaymentId.String() != b.id ||
+		d.Detail != "The buyer's bank disputes 10.00 EUR of the payment (fraudulent); at the provider the dispute is under_review." {
+		t.Errorf("discrepancy %+v", d)
+	}
+	tell(b, 3, "dp_1", "lost")
+	tell(late, 0, "dp_2", "won")
+	tell(late, 1, "dp_2", "needs_response") // which was before
+	if got := s.disagreements(); got != "" {
+		t.Errorf("over there are disagreements: %s", got)
+	}
+	_, text := b.timeline()
+	if strings.Count(text, "The buyer's bank disputes 10.00 EUR") != 1 || strings.Count(text, "The dispute over 10.00 EUR is over; at the provider it is lost.") != 1 {
+		t.Errorf("the timeline says\n%s", text)
+	}
+	if seen := want[openapi.Timeline](t, b.do("GET", b.path+"/timeline", ""), http.StatusOK); strings.Contains(encode(t, seen), "dispute") {
+		t.Errorf("the buyer sees %s", encode(t, seen))
+	}
+	b.wantPayment("captured", "10.00", "0.00")
+	s.wantAlike()
 }

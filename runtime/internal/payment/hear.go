@@ -71,8 +71,12 @@ func (s *Payments) Receive(ctx context.Context, provider string, raw []byte, hea
 		s.metrics.heard(provider, "refused")
 		return err
 	}
+	kept, err := hook.Keep(raw)
+	if err != nil {
+		return err
+	}
 	row := paymentdb.InsertEventParams{
-		ID: uuid.Must(uuid.NewV7()), Provider: provider, Event: e.ID, Type: e.Type, Reference: e.Reference, Raw: raw, State: received, At: s.now(),
+		ID: uuid.Must(uuid.NewV7()), Provider: provider, Event: e.ID, Type: e.Type, Reference: e.Reference, Raw: kept, State: received, At: s.now(),
 	}
 	if e.Reference == "" {
 		row.State = ignored
@@ -141,6 +145,12 @@ func (s *Payments) apply(ctx context.Context, id uuid.UUID) error {
 		if e.FailedRefund != "" {
 			refused = openapi.PaymentOperationKindRefund
 			if err := s.unrefund(ctx, tx, p, d, e); err != nil {
+				return refused, err
+			}
+		}
+		if e.Dispute.ID != "" {
+			refused = openapi.PaymentOperationKindRefund // what the bank takes back is not given back as well
+			if err := s.chargedBack(ctx, tx, *p, d, e.Dispute); err != nil {
 				return refused, err
 			}
 		}
@@ -247,6 +257,38 @@ func (s *Payments) unrefund(ctx context.Context, tx pgx.Tx, p *Payment, d *Decis
 	return q.ConcludeOperation(ctx, paymentdb.ConcludeOperationParams{
 		ID: o.ID, State: string(openapi.PaymentOperationStateFailed), Reference: o.Reference, Failure: e.Failure, At: s.now(),
 	})
+}
+
+// chargedBack notes a chargeback, which is for people to answer at the provider,
+// until it is over. What was told of it before may be told after.
+func (s *Payments) chargedBack(ctx context.Context, tx pgx.Tx, p Payment, d *Decision, of Dispute) error {
+	q, kind := paymentdb.New(tx), openapi.PaymentDiscrepancyKindChargeDisputed
+	resolved, err := q.DiscrepancyByReference(ctx, paymentdb.DiscrepancyByReferenceParams{Kind: string(kind), Provider: p.Provider, Reference: of.ID})
+	known := !errors.Is(err, pgx.ErrNoRows)
+	if err != nil && known {
+		return fmt.Errorf("looking for a dispute: %w", err)
+	}
+	if resolved {
+		return nil
+	}
+	tell := func(note string) {
+		d.Changes = append(d.Changes, Change{Payment: p, Actor: "provider", Private: true, Note: note})
+	}
+	detail := fmt.Sprintf("The buyer's bank disputes %s of the payment (%s); at the provider the dispute is %s.", of.Amount, of.Reason, of.Status)
+	if !known {
+		tell(detail)
+	}
+	err = s.dispute(ctx, tx, discrepancy{kind: kind, provider: p.Provider, reference: of.ID, payment: p.ID, order: p.OrderID, detail: detail})
+	if err != nil || !of.Over {
+		return err
+	}
+	tell(fmt.Sprintf("The dispute over %s is over; at the provider it is %s.", of.Amount, of.Status))
+	now := s.now()
+	err = q.ResolveByReference(ctx, paymentdb.ResolveByReferenceParams{At: &now, Kind: string(kind), Provider: p.Provider, Reference: of.ID})
+	if err != nil {
+		return fmt.Errorf("resolving a dispute: %w", err)
+	}
+	return nil
 }
 
 // keepEvents is for how long what providers told is kept.

@@ -80,6 +80,9 @@ type Hook interface {
 	Verify(raw []byte, header http.Header) error
 	// Read decodes an event that was verified.
 	Read(raw []byte) (Event, error)
+	// Keep is what of an event is kept: enough for Read to read the same of it,
+	// and nothing of its buyer.
+	Keep(raw []byte) ([]byte, error)
 }
 
 // Event is what a provider tells.
@@ -96,6 +99,18 @@ type Event struct {
 	FailedRefund string
 	// Failure is why.
 	Failure string
+	// Dispute is what the event tells of a chargeback, of no ID where it is
+	// about none.
+	Dispute Dispute
+}
+
+// Dispute is a chargeback: the buyer's bank asks for money back.
+type Dispute struct {
+	// ID is the provider's own name for it, and Status and Reason are its words.
+	ID, Status, Reason string
+	Amount             money.Amount
+	// Over says that it is decided.
+	Over bool
 }
 
 // Refusal is a provider's definite no.

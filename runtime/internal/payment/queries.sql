@@ -110,6 +110,13 @@ VALUES (@id, @kind, @provider, @reference, @payment_id, @order_id, @detail, @at,
 ON CONFLICT (kind, provider, reference) WHERE resolved_at IS NULL DO UPDATE SET seen_at = excluded.seen_at, detail = excluded.detail
 RETURNING (id = @id)::boolean AS is_new;
 
+-- name: DiscrepancyByReference :one
+SELECT (resolved_at IS NOT NULL)::boolean AS resolved FROM payment_discrepancies
+WHERE kind = @kind AND provider = @provider AND reference = @reference ORDER BY id DESC LIMIT 1;
+
+-- name: ResolveByReference :exec
+UPDATE payment_discrepancies SET resolved_at = @at WHERE kind = @kind AND provider = @provider AND reference = @reference AND resolved_at IS NULL;
+
 -- name: ResolveDiscrepancies :many
 UPDATE payment_discrepancies SET resolved_at = @at
 WHERE resolved_at IS NULL AND seen_at < @before::timestamptz AND kind = ANY(@kinds::text[])

@@ -442,19 +442,68 @@ func (s *viaStripe) Verify(raw []byte, header http.Header) error {
 
 // stripeEvent is what of an event matters: the rest is fetched, so that it is
 // of the API's version that the client knows, and of now.
-type stripeEvent struct {
+type stripeEvent[Object any] struct {
 	ID     string `json:"id"`
 	Object string `json:"object"`
 	Type   string `json:"type"`
 	Data   struct {
-		Object struct {
-			ID            string          `json:"id"`
-			Object        string          `json:"object"`
-			PaymentIntent json.RawMessage `json:"payment_intent"`
-			Status        string          `json:"status"`
-			FailureReason string          `json:"failure_reason"`
-		} `json:"object"`
+		Object Object `json:"object"`
 	} `json:"data"`
+}
+
+// stripeObject is what an event is about.
+type stripeObject struct {
+	ID            string          `json:"id"`
+	Object        string          `json:"object"`
+	PaymentIntent json.RawMessage `json:"payment_intent,omitempty"`
+	Status        string          `json:"status,omitempty"`
+	FailureReason string          `json:"failure_reason,omitempty"`
+}
+
+// stripeDispute is an object that is a chargeback.
+type stripeDispute struct {
+	stripeObject
+	Amount   int64  `json:"amount"`
+	Currency string `json:"currency"`
+	Reason   string `json:"reason"`
+}
+
+// dispute is what an event tells of a chargeback.
+func (d stripeDispute) dispute() Dispute {
+	currency := plain(strings.ToUpper(d.Currency))
+	made := Dispute{
+		ID: d.ID, Status: plain(d.Status), Reason: plain(d.Reason), Amount: money.Amount{Minor: fromStripe(d.Amount, currency), Currency: currency},
+	}
+	switch stripe.DisputeStatus(d.Status) {
+	case stripe.DisputeStatusWon, stripe.DisputeStatusLost, stripe.DisputeStatusWarningClosed, "prevented":
+		made.Over = true
+	case stripe.DisputeStatusNeedsResponse, stripe.DisputeStatusUnderReview, stripe.DisputeStatusWarningNeedsResponse, stripe.DisputeStatusWarningUnderReview:
+	}
+	return made
+}
+
+// Keep is what Read needs: Stripe's events hold their buyer's name, address and
+// card as well.
+func (s *viaStripe) Keep(raw []byte) ([]byte, error) {
+	var e stripeEvent[stripeObject]
+	err := json.Unmarshal(raw, &e)
+	var kept any = &e
+	object := &e.Data.Object
+	if err == nil && object.Object == "dispute" {
+		var d stripeEvent[stripeDispute]
+		err = json.Unmarshal(raw, &d)
+		kept, object = &d, &d.Data.Object.stripeObject
+	}
+	if err != nil {
+		return nil, errEvent("it is no JSON of Stripe's")
+	}
+	if object.PaymentIntent, err = json.Marshal(intentOf(object.PaymentIntent)); err == nil {
+		raw, err = json.Marshal(kept)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("encoding an event: %w", err)
+	}
+	return raw, nil
 }
 
 // maxName bounds Stripe's own names for things, in bytes.
@@ -462,7 +511,7 @@ const maxName = 255
 
 // Read decodes an event.
 func (s *viaStripe) Read(raw []byte) (Event, error) {
-	var e stripeEvent
+	var e stripeEvent[stripeObject]
 	if err := json.Unmarshal(raw, &e); err != nil {
 		return Event{}, errEvent("it is no JSON of Stripe's")
 	}
@@ -482,6 +531,13 @@ func (s *viaStripe) Read(raw []byte) (Event, error) {
 		event.Reference = intentOf(o.PaymentIntent)
 		if o.Object == "refund" {
 			event.refund(o.ID, stripe.RefundStatus(o.Status), o.FailureReason)
+		}
+		if o.Object == "dispute" {
+			var d stripeEvent[stripeDispute]
+			if err := json.Unmarshal(raw, &d); err != nil {
+				return Event{}, errEvent("its dispute is none")
+			}
+			event.Dispute = d.Data.Object.dispute()
 		}
 	}
 	if event.Reference != "" && !strings.HasPrefix(event.Reference, "pi_") || len(event.Reference) > maxName || strings.ContainsAny(event.Reference, "/?#\x00 ") {

@@ -301,8 +301,19 @@ func TestAnEventNamesItsPayment(t *testing.T) {
 		of(`{"id":"cus_1","object":"customer"}`):                                                                {},
 		of(`{"id":"re_1","object":"refund","payment_intent":"pi_4","status":"succeeded"}`):                      {Reference: "pi_4"},
 		of(`{"id":"re_1","object":"refund","payment_intent":"pi_4","status":"failed","failure_reason":"lost"}`): {Reference: "pi_4", FailedRefund: "re_1", Failure: "refund_failed: lost"},
+		of(`{"id":"dp_1","object":"dispute","payment_intent":"pi_5","status":"needs_response","amount":1000,"currency":"eur","reason":"fraudulent"}`): {
+			Reference: "pi_5", Dispute: Dispute{ID: "dp_1", Status: "needs_response", Reason: "fraudulent", Amount: money.Amount{Minor: 1000, Currency: "EUR"}},
+		},
+		of(`{"id":"dp_1","object":"dispute","payment_intent":{"id":"pi_5"},"status":"lost","amount":10,"currency":"jpy","reason":"general"}`): {
+			Reference: "pi_5", Dispute: Dispute{ID: "dp_1", Status: "lost", Reason: "general", Amount: money.Amount{Minor: 10, Currency: "JPY"}, Over: true},
+		},
+		of(`{"id":"in_1","object":"invoice","amount":"none","reason":{"x":1}}`): {},
 	} {
 		want.ID, want.Type = "evt_1", "x"
+		kept, keptErr := s.Keep([]byte(raw))
+		if again, err := s.Read(kept); keptErr != nil || err != nil || again != want {
+			t.Errorf("%s is kept as %s, %v, which is %+v, %v", raw, kept, keptErr, again, err)
+		}
 		if got, err := s.Read([]byte(raw)); err != nil || got != want {
 			t.Errorf("%s is %+v, %v", raw, got, err)
 		}

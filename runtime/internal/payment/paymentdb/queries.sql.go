@@ -131,6 +131,24 @@ func (q *Queries) DiscrepanciesToLookAt(ctx context.Context, arg DiscrepanciesTo
 	return items, nil
 }
 
+const discrepancyByReference = `-- name: DiscrepancyByReference :one
+SELECT (resolved_at IS NOT NULL)::boolean AS resolved FROM payment_discrepancies
+WHERE kind = $1 AND provider = $2 AND reference = $3 ORDER BY id DESC LIMIT 1
+`
+
+type DiscrepancyByReferenceParams struct {
+	Kind      string
+	Provider  string
+	Reference string
+}
+
+func (q *Queries) DiscrepancyByReference(ctx context.Context, arg DiscrepancyByReferenceParams) (bool, error) {
+	row := q.db.QueryRow(ctx, discrepancyByReference, arg.Kind, arg.Provider, arg.Reference)
+	var resolved bool
+	err := row.Scan(&resolved)
+	return resolved, err
+}
+
 const eventByID = `-- name: EventByID :one
 SELECT id, provider, event, type, reference, raw, state, received_at, updated_at FROM payment_events WHERE id = $1
 `
@@ -862,6 +880,27 @@ func (q *Queries) PaymentsToCompare(ctx context.Context, arg PaymentsToComparePa
 		return nil, err
 	}
 	return items, nil
+}
+
+const resolveByReference = `-- name: ResolveByReference :exec
+UPDATE payment_discrepancies SET resolved_at = $1 WHERE kind = $2 AND provider = $3 AND reference = $4 AND resolved_at IS NULL
+`
+
+type ResolveByReferenceParams struct {
+	At        *time.Time
+	Kind      string
+	Provider  string
+	Reference string
+}
+
+func (q *Queries) ResolveByReference(ctx context.Context, arg ResolveByReferenceParams) error {
+	_, err := q.db.Exec(ctx, resolveByReference,
+		arg.At,
+		arg.Kind,
+		arg.Provider,
+		arg.Reference,
+	)
+	return err
 }
 
 const resolveDiscrepancies = `-- name: ResolveDiscrepancies :many
