@@ -83,10 +83,11 @@ SELECT position FROM event_readers WHERE name = @name FOR UPDATE;
 -- name: MoveReader :exec
 UPDATE event_readers SET position = @position WHERE name = @name;
 
+-- What there is and that nobody listens are of one moment: who comes to listen later is told of all that happens then.
 -- name: SkipReader :exec
 UPDATE event_readers r SET position = p.position
 FROM event_position p
-WHERE r.name = @name AND r.position < p.position;
+WHERE r.name = @name AND r.position < p.position AND NOT EXISTS (SELECT FROM webhook_endpoints WHERE enabled);
 
 -- When the first events happened that a reader has not read, with a position and before they have one.
 -- name: FirstUnread :many

@@ -69,7 +69,8 @@ func (r *Reader) Read(ctx context.Context, take func(ctx context.Context, tx pgx
 // Most is how many events Read gives at once.
 const Most = page
 
-// Skip notes that all events that there are were read.
+// Skip notes that all events that there are were read, where no webhook
+// endpoint is enabled at that moment; otherwise it does nothing.
 func (r *Reader) Skip(ctx context.Context) error {
 	if err := eventsdb.New(r.pool).SkipReader(ctx, r.name); err != nil {
 		return fmt.Errorf("passing over events for %s: %w", r.name, err)

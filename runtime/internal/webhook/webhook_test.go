@@ -245,6 +245,65 @@ func TestEveryEventIsToldOnceSignedAndInTheOrderOfItsSubject(t *testing.T) {
 	}
 }
 
+// waiting has a statement wait for a lock that a test holds.
+func (h *house) waiting(statement string) {
+	h.t.Helper()
+	testbed.Eventually(h.t, "a statement waits", func() bool {
+		var n int
+		err := h.pool.QueryRow(h.t.Context(), `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'`, statement).Scan(&n)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		return n > 0
+	})
+}
+
+func TestAnEndpointIsToldOfWhatHappensWhileEventsArePassedOver(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	relay := events.NewRelay(h.log, nil, h.said.Logger(), prometheus.NewRegistry())
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	t.Cleanup(func() { cancel(); running.Wait() })
+	running.Go(func() { relay.Run(ctx) })
+	positioned := func(n int64) {
+		t.Helper()
+		testbed.Eventually(t, "the event has a position", func() bool {
+			var at int64
+			if err := h.pool.QueryRow(t.Context(), "SELECT position FROM event_position").Scan(&at); err != nil {
+				t.Fatal(err)
+			}
+			return at == n
+		})
+	}
+	h.happens(uuid.New(), 0)
+	positioned(1)
+	hold, err := h.pool.Begin(t.Context())
+	if err == nil {
+		_, err = hold.Exec(t.Context(), "LOCK TABLE event_readers IN ACCESS EXCLUSIVE MODE")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := NewDispatcher(h.hooks, 1, h.said.Logger(), prometheus.NewRegistry())
+	spread := make(chan error)
+	go func() { spread <- d.spread(t.Context()) }()
+	h.waiting("event_readers")
+	h.endpoint("http://10.0.0.1/", "*")
+	h.happens(uuid.New(), 1)
+	positioned(2)
+	if err := hold.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(<-spread, d.spread(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(h.list(filter{state: pending})); n == 0 {
+		t.Error("what happened after the endpoint was made is told nobody")
+	}
+}
+
 func TestAFailedDeliveryIsTriedAgainAndHoldsBackItsSubjectAlone(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

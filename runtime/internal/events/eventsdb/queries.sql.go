@@ -362,9 +362,10 @@ func (q *Queries) SkipPositions(ctx context.Context, told int64) error {
 const skipReader = `-- name: SkipReader :exec
 UPDATE event_readers r SET position = p.position
 FROM event_position p
-WHERE r.name = $1 AND r.position < p.position
+WHERE r.name = $1 AND r.position < p.position AND NOT EXISTS (SELECT FROM webhook_endpoints WHERE enabled)
 `
 
+// What there is and that nobody listens are of one moment: who comes to listen later is told of all that happens then.
 func (q *Queries) SkipReader(ctx context.Context, name string) error {
 	_, err := q.db.Exec(ctx, skipReader, name)
 	return err
