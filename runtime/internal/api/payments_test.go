@@ -962,10 +962,11 @@ func TestSecretsOfStripeAreNowhere(t *testing.T) {
 	b := s.buy("pm_3ds")
 	s.stripe.Do(b.intent, func(i *testbed.Intent) { i.Status = "requires_capture" })
 	s.wantHeard(s.stripe.Event("payment_intent.amount_capturable_updated", b.intent))
+	s.buy("pm_3ds").move("cancelled") // by staff, while the buyer has the secret
 	s.stripe.Judge(func(*http.Request, int) testbed.Fate { return testbed.Fate{Status: 401} })
 	b.move("processing", "shipped")
 	s.pay("pm_card")
-	for _, table := range []string{"payments", "payment_operations", "payment_attempts", "payment_discrepancies", "events", "river_job"} {
+	for _, table := range []string{"payments", "payment_operations", "payment_attempts", "payment_discrepancies", "payment_events", "events", "river_job", "audit"} {
 		var text string
 		s.scan(`SELECT coalesce(string_agg(t::text, E'\n'), '') FROM `+table+` t`, &text)
 		if strings.Contains(text, "SECRET") { // the buyer's own is gone when it is of no use
