@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -263,6 +264,33 @@ func TestWhoMayNotWriteAKindBringsNoneIn(t *testing.T) {
 	var page openapi.ImportPage
 	if w := s.do("GET", "/imports", "", as...); json.Unmarshal(w.Body.Bytes(), &page) != nil || len(page.Imports) != 0 {
 		t.Errorf("lists %s", w.Body)
+	}
+}
+
+func TestWhatProductsCostGoesOutToWhoMayReadCosts(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.bring("products", "csv", shirts)
+	s.counts(s.bring("prices", "csv", "sku,currency,amount,cost\nSHIRT-S,EUR,9.00,3.57\nSHIRT-M,EUR,9.50,3.57\n"), 0, 2, 0, 0)
+	for _, c := range []struct {
+		scopes []string
+		costs  bool
+	}{
+		{[]string{"transfers:read", "products:read"}, false},
+		{[]string{"transfers:read", "products:write"}, true},
+	} {
+		key := admin[openapi.CreatedApiKey](s, "POST", "/api-keys", openapi.ApiKeyInput{Name: "reader", Scopes: c.scopes}, http.StatusCreated)
+		for _, path := range []string{"products?format=csv", "products?format=jsonl", "prices?format=csv", "prices?format=jsonl"} {
+			w := s.do("GET", "/exports/"+path, "", "Authorization", "Bearer "+key.Secret)
+			body := w.Body.String()
+			if w.Code != http.StatusOK || !strings.Contains(body, "SHIRT-S") || strings.Contains(body, "3.57") != c.costs || strings.Contains(body, "cost") != c.costs {
+				t.Errorf("%v: %s is answered %d %s", c.scopes, path, w.Code, body)
+			}
+		}
+		asked := base64.RawURLEncoding.EncodeToString([]byte(`{"after":"","columns":["sku","cost"],"kind":"prices","format":"csv"}`))
+		if w := s.do("GET", "/exports/prices?format=csv&cursor="+asked, "", "Authorization", "Bearer "+key.Secret); strings.Contains(w.Body.String(), "3.57") != c.costs {
+			t.Errorf("%v: who makes a cursor is answered %d %s", c.scopes, w.Code, w.Body)
+		}
 	}
 }
 

@@ -31,6 +31,9 @@ func (k *Catalog) TransferPrices() transfer.Kind {
 	columns := []string{"sku", "currency", "amount", "compareAt", "cost"}
 	return transfer.Of[PriceRecord]{
 		Name: "prices", ReadScope: "products:read", WriteScope: "products:write", Put: k.importPrices, From: k.pricesFrom,
+		Private: &transfer.Private[PriceRecord]{
+			Scope: costScope, Without: func(p PriceRecord) PriceRecord { p.Cost = nil; return p }, Column: func(name string) bool { return name == "cost" },
+		},
 		Sheets: map[string]transfer.Sheet[PriceRecord]{"csv": {
 			Required: []string{"sku", "currency", "amount"}, Known: func(c string) bool { return slices.Contains(columns, c) },
 			Read: func(_ context.Context, rows []transfer.Row) (PriceRecord, error) {

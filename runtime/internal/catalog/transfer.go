@@ -24,6 +24,9 @@ func (k *Catalog) Transfer() transfer.Kind {
 	return transfer.Of[openapi.ProductInput]{
 		Name: "products", ReadScope: "products:read", WriteScope: "products:write",
 		Put: k.Import, From: k.from,
+		Private: &transfer.Private[openapi.ProductInput]{
+			Scope: costScope, Without: withoutCosts, Column: func(name string) bool { return strings.HasPrefix(name, "cost ") },
+		},
 		Sheets: map[string]transfer.Sheet[openapi.ProductInput]{
 			"csv": {
 				Group: "slug", Required: []string{"slug", "title", "type", "sku"}, Known: isColumn, Read: readSheet,
@@ -32,6 +35,19 @@ func (k *Catalog) Transfer() transfer.Kind {
 			"shopify": {Group: "Handle", Required: []string{"Handle", "Title", "Variant Price"}, Read: k.readShopify},
 		},
 	}
+}
+
+// costScope is what it takes to read what the merchant pays, as it does at
+// GET /products/{id}/costs.
+const costScope = "products:write"
+
+func withoutCosts(p openapi.ProductInput) openapi.ProductInput {
+	for _, v := range p.Variants {
+		for i := range v.Prices {
+			v.Prices[i].Cost = nil
+		}
+	}
+	return p
 }
 
 // from reads products after an id, as they would be brought in.

@@ -80,7 +80,7 @@ func (t *Transfers) export(ctx context.Context, who *identity.Principal, kindNam
 			return nil, "", problem.Invalid(problem.Field{Pointer: "cursor", Detail: "is not one of this export"})
 		}
 	} else {
-		if at.Columns, err = kind.columns(ctx, format); err != nil {
+		if at.Columns, err = kind.columns(ctx, who, format); err != nil {
 			return nil, "", err
 		}
 		if at.Columns != nil {
@@ -88,7 +88,7 @@ func (t *Transfers) export(ctx context.Context, who *identity.Principal, kindNam
 		}
 	}
 	for w.buffer.Len() < maxPage {
-		if at.After, err = kind.take(ctx, format, at.Columns, at.After, w); err != nil {
+		if at.After, err = kind.take(ctx, who, format, at.Columns, at.After, w); err != nil {
 			return nil, "", err
 		}
 		if w.sheet.Flush(); at.After == "" {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/strictjson"
 )
 
@@ -45,19 +47,32 @@ func (o Of[T]) put(ctx context.Context, tx pgx.Tx, records []any) ([]Result, fun
 	return results, after, err
 }
 
-func (o Of[T]) columns(ctx context.Context, format string) ([]string, error) {
+func (o Of[T]) columns(ctx context.Context, who *identity.Principal, format string) ([]string, error) {
 	if format == formatLines {
 		return nil, nil
 	}
-	return o.Sheets[format].Columns(ctx)
+	all, err := o.Sheets[format].Columns(ctx)
+	if err != nil || o.hasAll(who) {
+		return all, err
+	}
+	return slices.DeleteFunc(slices.Clone(all), o.Private.Column), nil
 }
 
-func (o Of[T]) take(ctx context.Context, format string, header []string, after string, out *writer) (last string, err error) {
+// hasAll reports whether who has what is private of records, too.
+func (o Of[T]) hasAll(who *identity.Principal) bool {
+	return o.Private == nil || who.Can(o.Private.Scope)
+}
+
+func (o Of[T]) take(ctx context.Context, who *identity.Principal, format string, header []string, after string, out *writer) (last string, err error) {
 	records, last, err := o.From(ctx, after, page)
 	if err != nil {
 		return last, fmt.Errorf("reading %s: %w", o.Name, err)
 	}
+	all := o.hasAll(who)
 	for _, r := range records {
+		if !all {
+			r = o.Private.Without(r)
+		}
 		if format == formatLines {
 			line, err := json.Marshal(r)
 			if err != nil {

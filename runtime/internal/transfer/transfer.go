@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"gitee.com/captainjez/gocart/runtime/internal/identity"
 )
 
 // Outcome is what became of a record.
@@ -38,8 +40,8 @@ type Kind interface {
 	// put stores records; see Of.
 	put(ctx context.Context, tx pgx.Tx, records []any) ([]Result, func(context.Context), error)
 	// take writes records after a place to out; see From.
-	take(ctx context.Context, format string, header []string, after string, out *writer) (last string, err error)
-	columns(ctx context.Context, format string) ([]string, error)
+	take(ctx context.Context, who *identity.Principal, format string, header []string, after string, out *writer) (last string, err error)
+	columns(ctx context.Context, who *identity.Principal, format string) ([]string, error)
 }
 
 type about struct {
@@ -67,8 +69,20 @@ type Of[T any] struct {
 	// From reads records after a place, in order, of so many things; last is the
 	// place of the last, or "" where nothing is behind it. The first place is "".
 	From func(ctx context.Context, after string, most int32) (records []T, last string, err error)
+	// Private is what of a record not everybody with ReadScope takes out; nil for nothing.
+	Private *Private[T]
 	// Sheets are its forms as CSV, by the name of the format.
 	Sheets map[string]Sheet[T]
+}
+
+// Private is a part of records.
+type Private[T any] struct {
+	// Scope is what it takes to have it, beside the kind's ReadScope.
+	Scope string
+	// Without is a record without it; it may change the one that it is given.
+	Without func(record T) T
+	// Column reports whether a column of a CSV has it.
+	Column func(name string) bool
 }
 
 // Sheet is a form of records as CSV.

@@ -4295,7 +4295,7 @@ type ClientInterface interface {
 
 	// ExportRecords Writes all records of a kind, a part at a time
 	//
-	// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read.
+	// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
 	//
 	// Corresponds with GET /exports/{kind} (the `ExportRecords` operationId).
 	ExportRecords(ctx context.Context, kind TransferKind, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6337,7 +6337,7 @@ func (c *Client) CreateErasure(ctx context.Context, params *CreateErasureParams,
 
 // ExportRecords Writes all records of a kind, a part at a time
 //
-// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read.
+// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
 //
 // Corresponds with GET /exports/{kind} (the `ExportRecords` operationId).
 func (c *Client) ExportRecords(ctx context.Context, kind TransferKind, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -16931,7 +16931,7 @@ type ClientWithResponsesInterface interface {
 
 	// ExportRecordsWithResponse Writes all records of a kind, a part at a time
 	//
-	// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read.
+	// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -26081,7 +26081,7 @@ func (c *ClientWithResponses) CreateErasureWithResponse(ctx context.Context, par
 
 // ExportRecordsWithResponse Writes all records of a kind, a part at a time
 //
-// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read.
+// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
 //
 // Returns a wrapper object for the known response body format(s).
 //
