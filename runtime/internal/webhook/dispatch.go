@@ -21,10 +21,12 @@ const (
 	// lookEvery is how often the database is asked although nothing woke us: for
 	// what other processes published, or left.
 	lookEvery = 500 * time.Millisecond
-	// claimed are how many of an endpoint are taken together, of those of which
-	// no more than that are in hand: so that 16 are, at most, and a slow endpoint
-	// leaves room for others.
+	// claimed are how many of an endpoint are taken together, and twice as many
+	// are in hand at most: a slow endpoint leaves room for others.
 	claimed = 8
+	// claimedFailing are how many are in hand of an endpoint from which nothing
+	// but failures come.
+	claimedFailing = 2
 	// lease is how long who took a delivery may have it in hand.
 	lease = 30 * time.Second
 	// recorded bounds how many results one transaction stores.
@@ -208,12 +210,13 @@ func deliveriesOf(all []events.Published, listeners []webhookdb.ListenersRow) (r
 // send takes what is due, as far as there are slots, and has it sent.
 func (d *Dispatcher) send(ctx context.Context, sending *sync.WaitGroup, results chan<- result) error {
 	for {
-		free, full := d.room()
-		if free == 0 {
+		asked := d.room()
+		if asked.Most <= 0 {
 			return nil
 		}
 		now := d.now()
-		rows, err := webhookdb.New(d.pool).Claim(ctx, webhookdb.ClaimParams{Now: &now, Lapses: now.Add(lease), PerEndpoint: claimed, FullIds: full, Most: int32(free)})
+		asked.Now, asked.Lapses = &now, now.Add(lease)
+		rows, err := webhookdb.New(d.pool).Claim(ctx, asked)
 		if err != nil {
 			return fmt.Errorf("taking deliveries: %w", err)
 		}
@@ -229,17 +232,16 @@ func (d *Dispatcher) send(ctx context.Context, sending *sync.WaitGroup, results 
 	}
 }
 
-// room is how many slots are free, and which endpoints have enough in hand.
-func (d *Dispatcher) room() (free int, full []uuid.UUID) {
+// room is how much can be taken: as much as slots are free, and of which
+// endpoints how much is in hand.
+func (d *Dispatcher) room() webhookdb.ClaimParams {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	full = []uuid.UUID{}
+	asked := webhookdb.ClaimParams{PerEndpoint: claimed, PerFailing: claimedFailing, BusyIds: []uuid.UUID{}, InHand: []int32{}, Most: int32(d.slots - d.taken)}
 	for id, n := range d.inHand {
-		if n > claimed {
-			full = append(full, id)
-		}
+		asked.BusyIds, asked.InHand = append(asked.BusyIds, id), append(asked.InHand, int32(n))
 	}
-	return d.slots - d.taken, full
+	return asked
 }
 
 func (d *Dispatcher) take(id uuid.UUID, n int) {

@@ -85,19 +85,26 @@ FROM (
            unnest(@bodies::text[]) AS body, unnest(@behind::boolean[]) AS behind
 ) d;
 
--- A few of each endpoint that has room for them. What is taken is due again when who took it must have lost it.
+-- A few of each endpoint, and first of those of which least is in hand, so that who answers is not kept waiting by who does
+-- not. What is taken is due again when who took it must have lost it.
 -- name: Claim :many
-WITH due AS (
+WITH busy AS (
+    SELECT unnest(@busy_ids::uuid[]) AS id, unnest(@in_hand::integer[]) AS in_hand
+), room AS (
+    SELECT e.id, e.enabled, coalesce(b.in_hand, 0) AS in_hand,
+           least(@per_endpoint::integer, CASE WHEN e.failing_since IS NULL THEN 2 * @per_endpoint ELSE @per_failing::integer END - coalesce(b.in_hand, 0)) AS free
+    FROM webhook_endpoints e LEFT JOIN busy b ON b.id = e.id
+), due AS (
     SELECT d.sequence
-    FROM webhook_endpoints e CROSS JOIN LATERAL (
+    FROM room e CROSS JOIN LATERAL (
         SELECT w.sequence, w.due_at FROM webhook_deliveries w
         WHERE w.endpoint_id = e.id AND w.state = 'pending' AND w.due_at <= @now::timestamptz AND (e.enabled OR w.type = 'webhook.test')
         ORDER BY w.due_at
-        LIMIT @per_endpoint::integer
+        LIMIT greatest(e.free, 0)
         FOR UPDATE SKIP LOCKED
     ) d
-    WHERE e.id <> ALL (@full_ids::uuid[])
-    ORDER BY d.due_at
+    WHERE e.free > 0
+    ORDER BY e.in_hand + row_number() OVER (PARTITION BY e.id ORDER BY d.due_at), d.due_at
     LIMIT @most::integer
 )
 UPDATE webhook_deliveries d

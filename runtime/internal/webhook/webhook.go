@@ -309,18 +309,22 @@ func (w *Webhooks) remove(ctx context.Context, id uuid.UUID) error {
 			if n, err = q.ForgetOf(ctx, webhookdb.ForgetOfParams{EndpointID: id, Most: atOnce}); err != nil {
 				return fmt.Errorf("forgetting a webhook endpoint's deliveries: %w", err)
 			}
+			if n == atOnce {
+				return nil
+			}
+			// Before somebody else has a delivery of it locked, who would wait for the endpoint.
+			deleted, err := q.DeleteEndpoint(ctx, id)
+			if err != nil {
+				return fmt.Errorf("deleting a webhook endpoint: %w", err)
+			}
+			if deleted == 0 {
+				return endpointNotFound(id)
+			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
-	}
-	n, err := webhookdb.New(w.pool).DeleteEndpoint(ctx, id)
-	if err != nil {
-		return fmt.Errorf("deleting a webhook endpoint: %w", err)
-	}
-	if n == 0 {
-		return endpointNotFound(id)
 	}
 	return nil
 }

@@ -368,7 +368,7 @@ func TestTheDeliveryOfAProcessThatIsGoneIsTakenUpByAnother(t *testing.T) {
 	h.until(filter{state: "pending"}, 1)
 	stop()
 	now := h.now()
-	taken, err := webhookdb.New(h.pool).Claim(t.Context(), webhookdb.ClaimParams{Now: &now, Lapses: now.Add(lease), PerEndpoint: 1, FullIds: []uuid.UUID{}, Most: 1})
+	taken, err := webhookdb.New(h.pool).Claim(t.Context(), webhookdb.ClaimParams{Now: &now, Lapses: now.Add(lease), PerEndpoint: 1, BusyIds: []uuid.UUID{}, InHand: []int32{}, Most: 1})
 	if err != nil || len(taken) != 1 {
 		t.Fatalf("%v %v", taken, err)
 	}
@@ -401,6 +401,90 @@ func TestASlowEndpointLeavesRoomForOthers(t *testing.T) {
 	quick.await(t, 60)
 	if n := len(slow.have()); n > 2*claimed {
 		t.Errorf("the slow one has %d in hand", n)
+	}
+}
+
+func TestNothingIsBetweenWhatAnEndpointHasAndItsEnd(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	e, _ := h.endpoint("http://10.0.0.1/", "*")
+	hold, err := h.pool.Begin(t.Context())
+	if err == nil {
+		err = webhookdb.New(hold).LeaveLines(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	removed := make(chan error)
+	go func() { removed <- h.hooks.remove(t.Context(), e.Id) }()
+	h.waiting("JoinLines")
+	// Behind it waits what stores the results of a delivery, which locks it before its endpoint.
+	there := make(chan bool)
+	go func() {
+		var b pgx.Batch
+		b.Queue("SELECT pg_advisory_xact_lock_shared(hashtextextended('webhook lines', 0))")
+		found := false
+		b.Queue("SELECT EXISTS (SELECT FROM webhook_endpoints)").QueryRow(func(r pgx.Row) error { return r.Scan(&found) })
+		if err := pgx.BeginFunc(t.Context(), h.pool, func(tx pgx.Tx) error { return tx.SendBatch(t.Context(), &b).Close() }); err != nil {
+			t.Error(err)
+		}
+		there <- found
+	}()
+	h.waiting("lock_shared(hashtext")
+	if err := hold.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if <-there {
+		t.Error("the endpoint is there while others go on")
+	}
+	if err := <-removed; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEndpointsThatHangWithMuchOfOldLeaveRoomForOthers(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		failing string
+		most    int
+		slots   int
+	}{
+		"and nobody knows it yet":     {"NULL", OtherSlots, OtherSlots},
+		"and have for long, as known": {"now() - interval '1 hour'", 4 * claimedFailing, 4*claimedFailing + 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			let := make(chan struct{})
+			slow := newReceiver(t, func(http.ResponseWriter, got) { <-let })
+			defer close(let) // before the process waits for what is in hand
+			quick := newReceiver(t, nil)
+			h.endpoint(quick.URL, "order.*")
+			for range 4 {
+				e, _ := h.endpoint(slow.URL, "payment.*")
+				_, err := h.pool.Exec(t.Context(), `INSERT INTO webhook_deliveries (id, endpoint_id, message_id, position, type, subject_id, body, state, due_at, created_at)
+					SELECT gen_random_uuid(), $1, gen_random_uuid(), n, 'payment.captured', gen_random_uuid(), '{}', 'pending', now() - interval '1 day', now()
+					FROM generate_series(1, 100) n`, e.Id)
+				if err == nil {
+					_, err = h.pool.Exec(t.Context(), `UPDATE webhook_endpoints SET failing_since = `+c.failing+` WHERE id = $1`, e.Id)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			const n = 20
+			for i := range n {
+				h.happens(uuid.New(), i)
+			}
+			stop := h.process(h.replica(true), 0) // it makes deliveries, and sends none
+			h.until(filter{state: pending, kind: "order.note"}, n)
+			stop()
+			h.process(h.hooks, c.slots)
+			quick.await(t, n)
+			if n := len(slow.have()); n > c.most {
+				t.Errorf("of those that hang %d are in hand", n)
+			}
+		})
 	}
 }
 

@@ -118,18 +118,24 @@ func (q *Queries) AttemptsOf(ctx context.Context, deliveryID uuid.UUID) ([]Webho
 }
 
 const claim = `-- name: Claim :many
-WITH due AS (
+WITH busy AS (
+    SELECT unnest($3::uuid[]) AS id, unnest($4::integer[]) AS in_hand
+), room AS (
+    SELECT e.id, e.enabled, coalesce(b.in_hand, 0) AS in_hand,
+           least($5::integer, CASE WHEN e.failing_since IS NULL THEN 2 * $5 ELSE $6::integer END - coalesce(b.in_hand, 0)) AS free
+    FROM webhook_endpoints e LEFT JOIN busy b ON b.id = e.id
+), due AS (
     SELECT d.sequence
-    FROM webhook_endpoints e CROSS JOIN LATERAL (
+    FROM room e CROSS JOIN LATERAL (
         SELECT w.sequence, w.due_at FROM webhook_deliveries w
         WHERE w.endpoint_id = e.id AND w.state = 'pending' AND w.due_at <= $2::timestamptz AND (e.enabled OR w.type = 'webhook.test')
         ORDER BY w.due_at
-        LIMIT $3::integer
+        LIMIT greatest(e.free, 0)
         FOR UPDATE SKIP LOCKED
     ) d
-    WHERE e.id <> ALL ($4::uuid[])
-    ORDER BY d.due_at
-    LIMIT $5::integer
+    WHERE e.free > 0
+    ORDER BY e.in_hand + row_number() OVER (PARTITION BY e.id ORDER BY d.due_at), d.due_at
+    LIMIT $7::integer
 )
 UPDATE webhook_deliveries d
 SET attempts = d.attempts + 1, due_at = $1::timestamptz, first_attempt_at = coalesce(d.first_attempt_at, $2)
@@ -143,8 +149,10 @@ RETURNING d.sequence, d.id, d.endpoint_id, d.message_id, d.type, d.subject_id, d
 type ClaimParams struct {
 	Lapses      time.Time
 	Now         *time.Time
+	BusyIds     []uuid.UUID
+	InHand      []int32
 	PerEndpoint int32
-	FullIds     []uuid.UUID
+	PerFailing  int32
 	Most        int32
 }
 
@@ -163,13 +171,16 @@ type ClaimRow struct {
 	Secrets        []string
 }
 
-// A few of each endpoint that has room for them. What is taken is due again when who took it must have lost it.
+// A few of each endpoint, and first of those of which least is in hand, so that who answers is not kept waiting by who does
+// not. What is taken is due again when who took it must have lost it.
 func (q *Queries) Claim(ctx context.Context, arg ClaimParams) ([]ClaimRow, error) {
 	rows, err := q.db.Query(ctx, claim,
 		arg.Lapses,
 		arg.Now,
+		arg.BusyIds,
+		arg.InHand,
 		arg.PerEndpoint,
-		arg.FullIds,
+		arg.PerFailing,
 		arg.Most,
 	)
 	if err != nil {
