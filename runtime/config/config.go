@@ -216,8 +216,9 @@ type Carts struct {
 // Webhooks says where others may be told of events.
 type Webhooks struct {
 	// AllowPrivateAddresses has endpoints in one's own network told too, also by
-	// plain HTTP: loopback and private addresses, but no link-local ones. Whoever
-	// may name endpoints can then reach what the store's pods can.
+	// plain HTTP, but none at link-local addresses, and at loopback only in
+	// ModeDevelopment. Whoever may name endpoints can then reach what the store's
+	// pods can.
 	AllowPrivateAddresses bool `json:"allowPrivateAddresses,omitempty"`
 }
 

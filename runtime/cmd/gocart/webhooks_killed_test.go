@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"sigs.k8s.io/yaml"
 
+	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/internal/webhook"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -62,7 +63,7 @@ func TestNoEventIsLostForWebhooksWhenProcessesAndPostgreSQLAreKilled(t *testing.
 	const orders, notes, buyers, kills = 200, 3, 8, 6
 	server := durable(t)
 	c := storeConfig(t, server.URL("postgres"))
-	c.Webhooks.AllowPrivateAddresses = true
+	c.Store.Mode, c.Webhooks.AllowPrivateAddresses = config.ModeDevelopment, true
 	c.Worker.Workers, c.Worker.Concurrency = 1, 1
 	migrated(t, c)
 	var all [2]*child

@@ -82,7 +82,7 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 		Catalog: catalog.New(pool, answers), Rules: rules.New(pool, now),
 		Events: events.NewLog(pool), Audit: audit.New(pool),
 	}
-	k.Webhooks = webhook.New(c.Webhooks, pool, k.Events, now)
+	k.Webhooks = webhook.New(c, pool, k.Events, now)
 	k.Callers = identity.NewAuthenticator(c, pool, k.Keys, log, now)
 	k.Stock = inventory.New(pool, k.Catalog, k.Events, now)
 	k.Carts = cart.New(pool, k.Catalog, k.Stock, k.Rules, k.Keys, now)

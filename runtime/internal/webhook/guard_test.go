@@ -16,17 +16,20 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"gitee.com/captainjez/gocart/runtime/config"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 )
 
 func TestAddressesThatAreNotPublicAreRefused(t *testing.T) {
 	t.Parallel()
-	strict, lax := newGuard(false), newGuard(true)
+	strict, lax := newGuard(false, false), newGuard(true, false)
 	for address, private := range map[string]bool{ // whether a store that allows private ones allows it
-		"127.0.0.1": true, "127.255.255.254": true, "10.1.2.3": true, "172.16.0.1": true, "192.168.1.1": true, "100.64.0.1": true, "::1": true, "fd00::1": true,
-		"::ffff:10.0.0.1": true, "::ffff:127.0.0.1": true, "64:ff9b::7f00:1": true, "64:ff9b:1::a00:1": true, "2002:7f00:1::": true, "198.18.0.1": true,
+		"127.0.0.1": false, "127.255.255.254": false, "10.1.2.3": true, "172.16.0.1": true, "192.168.1.1": true, "100.64.0.1": true, "::1": false, "fd00::1": true,
+		"::ffff:10.0.0.1": true, "::ffff:127.0.0.1": false, "64:ff9b::7f00:1": false, "64:ff9b::a00:1": true, "64:ff9b:1::a00:1": true, "2002:7f00:1::": false, "2002:a00:1::": true, "198.18.0.1": true,
 		"0.0.0.0": false, "::": false, "169.254.169.254": false, "::ffff:169.254.169.254": false, "fe80::1": false, "fe80::1%eth0": false, "fd00:ec2::254": false,
 		"100.100.100.200": false, "168.63.129.16": false, "224.0.0.1": false, "ff02::1": false, "::ffff:0.0.0.0": false,
+		"fd00:ec2::23": false, "fd20:ce::254": false, "fd00:c1::a9fe:a9fe": false, "192.0.0.192": false, "64:ff9b::a9fe:a9fe": false, "64:ff9b:1::a9fe:a9fe": false,
+		"2002:a9fe:a9fe::1": false, "::169.254.169.254": false, "64:ff9b::c000:c0": false, "::ffff:192.0.0.192": false,
 		"240.0.0.1": true, "255.255.255.255": true, "2001:db8::1": true, "0.1.2.3": true,
 	} {
 		addr := netip.MustParseAddr(address)
@@ -48,7 +51,7 @@ func TestURLsThatNoDeliveryGoesToAreRefused(t *testing.T) {
 	t.Parallel()
 	find := func(private bool, raw string) string {
 		var f problem.Findings
-		newGuard(private).checkURL(&f, "/url", raw)
+		newGuard(private, false).checkURL(&f, "/url", raw)
 		var all []string
 		for _, one := range f {
 			all = append(all, one.Detail)
@@ -70,10 +73,43 @@ func TestURLsThatNoDeliveryGoesToAreRefused(t *testing.T) {
 			t.Errorf("%s: %q", raw, got)
 		}
 	}
-	for raw, want := range map[string]string{"http://10.0.0.1:8080/": "", "https://127.0.0.1/": "", "http://169.254.169.254/": "private or reserved"} {
+	for raw, want := range map[string]string{"http://10.0.0.1:8080/": "", "https://127.0.0.1/": "private or reserved", "http://169.254.169.254/": "private or reserved"} {
 		if got := find(true, raw); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: %q", raw, got)
 		}
+	}
+}
+
+func TestThisMachineIsToldInAStoreOfModeDevelopmentAlone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		mode             string
+		private, allowed bool
+	}{
+		{config.ModeDevelopment, true, true}, {config.ModeDevelopment, false, false}, {config.ModeProduction, true, false}, {config.ModeProduction, false, false},
+	} {
+		w := New(config.Config{Store: config.Store{Mode: c.mode}, Webhooks: config.Webhooks{AllowPrivateAddresses: c.private}}, nil, nil, nil)
+		for _, address := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1"} {
+			if err := w.guard.check(netip.MustParseAddr(address)); (err == nil) != c.allowed {
+				t.Errorf("%+v: %s is answered %v", c, address, err)
+			}
+		}
+	}
+}
+
+func TestAnEndpointWithPlainHTTPIsSentNothingOnceThatIsNotAllowed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	e, _ := h.endpoint("http://93.184.216.34/", "*")
+	h.hooks = h.replica(false)
+	h.process(h.hooks, 4)
+	made, err := h.hooks.test(t.Context(), e.Id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.until(filter{kind: testEvent, state: "failed"}, 1)
+	if log := *h.read(made.Id).Log; len(log) != 1 || log[0].RemoteAddress != nil || !strings.Contains(*log[0].Error, "must begin with https://") {
+		t.Errorf("%+v", log)
 	}
 }
 
@@ -124,7 +160,7 @@ func resolver(t *testing.T, first, later string) (*net.Resolver, *atomic.Int64) 
 func TestANameThatIsReboundReachesNothing(t *testing.T) {
 	t.Parallel()
 	names, asked := resolver(t, "93.184.216.34", "127.0.0.1")
-	g := newGuard(false)
+	g := newGuard(false, false)
 	public, err := names.LookupNetIP(t.Context(), "ip4", "rebind.example")
 	if err != nil || len(public) != 1 || g.check(public[0]) != nil {
 		t.Fatalf("%v %v", public, err)
@@ -157,7 +193,7 @@ func TestEveryConnectionIsCheckedAndNotTheNameOnce(t *testing.T) {
 	var mu sync.Mutex
 	var verdicts []string
 	stop := errors.New("nothing is sent out of a test")
-	g := newGuard(false)
+	g := newGuard(false, false)
 	d := net.Dialer{Resolver: names, Control: func(network, address string, c syscall.RawConn) error {
 		err := g.control(network, address, c)
 		mu.Lock()

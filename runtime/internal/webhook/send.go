@@ -43,6 +43,7 @@ type attempt struct {
 // sender sends deliveries, by connections that it makes to allowed addresses
 // only, whatever the environment says of proxies.
 type sender struct {
+	guard     *guard
 	client    *http.Client
 	transport *http.Transport
 }
@@ -55,7 +56,7 @@ func newSender(g *guard, r *net.Resolver) *sender {
 		TLSHandshakeTimeout: 5 * time.Second, MaxIdleConnsPerHost: 2 * claimed, MaxIdleConns: 256, IdleConnTimeout: 30 * time.Second,
 		MaxResponseHeaderBytes: 32 << 10, DisableCompression: true,
 	}
-	return &sender{transport: transport, client: &http.Client{
+	return &sender{guard: g, transport: transport, client: &http.Client{
 		Transport:     transport,
 		Timeout:       patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -82,6 +83,9 @@ func (s *sender) exchange(ctx context.Context, d webhookdb.ClaimRow, a *attempt)
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, d.Url, bytes.NewReader([]byte(d.Body)))
 	if err != nil {
 		return fmt.Errorf("the URL is none: %w", err)
+	}
+	if err := s.guard.checkScheme(r.URL); err != nil {
+		return err
 	}
 	r.Header = http.Header{
 		"Content-Type": {"application/json"}, "User-Agent": {"GoCart-Webhooks/" + version.Version},

@@ -12,7 +12,7 @@
 // receiver knows one that comes again by its webhook-id.
 //
 // They are no jobs: the queue of jobs keeps no order, and knows no line. A
-// delivery in hand is due again after a minute, so one whose process was killed
+// delivery in hand is due again after half a minute, so one whose process was killed
 // is taken up by another.
 package webhook
 
@@ -60,9 +60,14 @@ type Webhooks struct {
 	soon, due chan struct{}
 }
 
-// New makes the Webhooks of a process; it asks the database nothing.
-func New(c config.Webhooks, pool *pgxpool.Pool, log *events.Log, now func() time.Time) *Webhooks {
-	return &Webhooks{pool: pool, log: log, guard: newGuard(c.AllowPrivateAddresses), now: now, soon: make(chan struct{}, 1), due: make(chan struct{}, 1)}
+// New makes the Webhooks of a process; it asks the database nothing. The
+// process's own machine is told of events in a store of mode development only,
+// for in a cluster what listens there is the store's own.
+func New(c config.Config, pool *pgxpool.Pool, log *events.Log, now func() time.Time) *Webhooks {
+	return &Webhooks{
+		pool: pool, log: log, guard: newGuard(c.Webhooks.AllowPrivateAddresses, c.Webhooks.AllowPrivateAddresses && c.Store.Mode == config.ModeDevelopment), now: now,
+		soon: make(chan struct{}, 1), due: make(chan struct{}, 1),
+	}
 }
 
 // Wake has the dispatcher of this process look for events at once.
@@ -239,8 +244,8 @@ func (w *Webhooks) update(ctx context.Context, id uuid.UUID, in openapi.WebhookE
 			}
 			enabled = n == atOnce
 		}
-		if in.Url != nil {
-			r.Url = *in.Url
+		if in.Url != nil && *in.Url != r.Url {
+			r.Url, r.FailingSince = *in.Url, nil // the three days are of the URL
 		}
 		if in.Description != nil {
 			r.Description = *in.Description

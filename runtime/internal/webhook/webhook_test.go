@@ -51,7 +51,7 @@ func newHouse(t testing.TB) *house {
 }
 
 func (h *house) replica(private bool) *Webhooks {
-	return New(config.Webhooks{AllowPrivateAddresses: private}, h.pool, h.log, h.now)
+	return New(config.Config{Store: config.Store{Mode: config.ModeDevelopment}, Webhooks: config.Webhooks{AllowPrivateAddresses: private}}, h.pool, h.log, h.now)
 }
 
 func (h *house) now() time.Time {
@@ -550,6 +550,32 @@ func TestAnEndpointThatFailsForThreeDaysIsDisabledAndSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.until(filter{endpoint: failingOne.Id, kind: "order.note", state: "succeeded"}, 1)
+}
+
+func TestAnEndpointWithAnotherURLHasThreeDaysAnew(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	r := newReceiver(t, func(w http.ResponseWriter, _ got) { w.WriteHeader(http.StatusBadGateway) })
+	e, _ := h.endpoint(r.URL, "*")
+	stop := h.process(h.hooks, 8)
+	h.happens(uuid.New(), 0)
+	testbed.Eventually(t, "it fails", func() bool {
+		e, err := h.hooks.endpoint(t.Context(), e.Id)
+		return err == nil && e.FailingSince != nil
+	})
+	stop()
+	for _, c := range []struct {
+		in      openapi.WebhookEndpointUpdate
+		failing bool
+	}{
+		{openapi.WebhookEndpointUpdate{Description: new("Still there.")}, true},
+		{openapi.WebhookEndpointUpdate{Url: new(r.URL)}, true},
+		{openapi.WebhookEndpointUpdate{Url: new(r.URL + "/mended")}, false},
+	} {
+		if e, err := h.hooks.update(t.Context(), e.Id, c.in); err != nil || (e.FailingSince != nil) != c.failing {
+			t.Errorf("%+v: %+v %v", c.in, e, err)
+		}
+	}
 }
 
 func isProblem(err error, code string) bool {
