@@ -7,11 +7,15 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 
+	"pgregory.net/rapid"
+
+	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
@@ -292,6 +296,86 @@ func TestWhatProductsCostGoesOutToWhoMayReadCosts(t *testing.T) {
 			t.Errorf("%v: who makes a cursor is answered %d %s", c.scopes, w.Code, w.Body)
 		}
 	}
+}
+
+// one is a text of one line, as a merchant may write it and a spreadsheet would not.
+func one(most int) *rapid.Generator[string] {
+	return rapid.Map(rapid.StringOfN(rapid.SampledFrom([]rune("ab=+-@'\",;: \tä😀.0")), 0, most-1, -1), func(s string) string { return strings.TrimSpace(s) + "x" })
+}
+
+func TestAProductThatGoesOutAsCSVComesInAsItIs(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	rapid.Check(t, func(r *rapid.T) {
+		long := rapid.StringOfN(rapid.SampledFrom([]rune("a=\"', \t\n\rä")), 0, 20, -1).Draw(r, "description")
+		in := openapi.ProductInput{
+			Title: one(20).Draw(r, "title"), Type: openapi.ProductTypeVariable, Slug: new("round"), Options: &[]string{one(9).Draw(r, "option")},
+			Description: new(regexp.MustCompile(`\r+\n`).ReplaceAllString(long, "\n")), // as a CSV has it
+		}
+		tags := rapid.SliceOfNDistinct(one(9), 0, 4, strings.ToLower).Draw(r, "tags")
+		var attributes []openapi.Attribute
+		for i, value := range rapid.SliceOfN(one(20), 0, 4).Draw(r, "attributes") {
+			attributes = append(attributes, openapi.Attribute{Name: fmt.Sprintf("=N%d", i), Value: value})
+		}
+		images := []openapi.Image{{Url: "/a.png", Alt: new(one(20).Draw(r, "alt"))}, {Url: "/b.png"}}
+		in.Tags, in.Attributes, in.Images = &tags, &attributes, &images
+		in.Seo = &openapi.Seo{Title: new(one(20).Draw(r, "seo"))}
+		for i, value := range rapid.SliceOfNDistinct(one(9), 1, 3, rapid.ID).Draw(r, "variants") {
+			prices := []openapi.PriceInput{{Currency: "EUR", Amount: "3.00", CompareAt: new("4.00")}, {Currency: "USD", Amount: "3.50", Cost: new("1.25")}}
+			in.Variants = append(in.Variants, openapi.VariantInput{Sku: fmt.Sprintf("R-%d", i), Prices: prices, Options: &map[string]string{(*in.Options)[0]: value}})
+		}
+		admin[openapi.Product](s, "POST", "/products", in, http.StatusCreated)
+		out := s.out("products", "csv")
+		if i := s.bring("products", "csv", out); i.Unchanged != 1 || i.Updated+i.Created+i.Refused != 0 {
+			r.Errorf("%+v of %q: %+v", i, out, s.refusals(i))
+		}
+		s.asAdmin("DELETE", "/products/round", "")
+		s.exec("DELETE FROM products")
+	})
+}
+
+func TestWhatACSVCanNotSayIsNoTagOrAttribute(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	for _, body := range []string{`"tags":["a\nb"]`, `"tags":["a\rb"]`, `"attributes":[{"name":"A\nB","value":"c"}]`, `"attributes":[{"name":"A","value":"b\r\nc"}]`} {
+		w := s.asAdmin("POST", "/products", `{"title":"Mug","type":"simple","variants":[{"sku":"MUG","prices":[{"amount":"1.00","currency":"EUR"}]}],`+body+`}`)
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "must be one line") {
+			t.Errorf("%s is answered %d %s", body, w.Code, w.Body)
+		}
+	}
+	i := s.bring("products", "csv", "slug,title,type,sku,price EUR,compareAt USD,cost EUR,price USD\nmug,Mug,simple,MUG,1.00,2.00,,\ncup,Cup,simple,CUP,,,1.00,1.00\n")
+	s.counts(i, 0, 0, 0, 2)
+	for n, want := range []string{"has a compareAt USD and no price USD", "has a cost EUR and no price EUR"} {
+		if r := s.refusals(i)[n]; len(r.Errors) != 1 || r.Errors[0].Detail != want {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+func TestPricesOfAProductThatGoesAtThatMomentAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.bring("products", "csv", shirts)
+	hold, err := s.Pool.Begin(t.Context())
+	if err == nil {
+		_, err = hold.Exec(t.Context(), "DELETE FROM products WHERE slug = 'mug'")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := s.begin("prices", "csv", false)
+	done := make(chan openapi.Import)
+	go func() {
+		i, _ := s.part(begun, "sku,currency,amount\nMUG,EUR,9.00\n", 1000)
+		done <- i
+	}()
+	testbed.Eventually(t, "the import waits for the product", func() bool {
+		return s.number(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%LockProductsByID%'`) > 0
+	})
+	if err := hold.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.counts(<-done, 0, 0, 0, 1)
 }
 
 func TestPricesComeInForVariantsThatAreThere(t *testing.T) {

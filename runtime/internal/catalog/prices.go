@@ -75,12 +75,11 @@ func (k *Catalog) importPrices(ctx context.Context, tx pgx.Tx, all []PriceRecord
 	}
 	of := map[uuid.UUID][]int{}
 	for i, p := range all {
-		owner, known := ownerOf[p.SKU]
-		if !known {
-			results[i].Err = problem.Invalid(problem.Field{Pointer: "/sku", Detail: fmt.Sprintf("no variant has the SKU %.64q", p.SKU)})
-			continue
+		// It stays so where the product goes at the same moment.
+		results[i].Err = problem.Invalid(problem.Field{Pointer: "/sku", Detail: fmt.Sprintf("no variant has the SKU %.64q", p.SKU)})
+		if owner, known := ownerOf[p.SKU]; known {
+			of[owner] = append(of[owner], i)
 		}
-		of[owner] = append(of[owner], i)
 	}
 	ids := make([]uuid.UUID, 0, len(of))
 	for id := range of {
@@ -101,9 +100,7 @@ func (k *Catalog) importPrices(ctx context.Context, tx pgx.Tx, all []PriceRecord
 			return nil, nil, fmt.Errorf("a product: %w", err)
 		}
 		in := inputOf(old, costs)
-		for _, i := range of[old.Id] {
-			set(&in, all[i])
-		}
+		set := slices.DeleteFunc(of[old.Id], func(i int) bool { return !set(&in, all[i]) })
 		var r transfer.Result
 		d, err := newDraft(in, old.Id, old.Slug)
 		if r.Err = err; err == nil {
@@ -114,7 +111,7 @@ func (k *Catalog) importPrices(ctx context.Context, tx pgx.Tx, all []PriceRecord
 		if r.Err == nil && r.Outcome != transfer.Unchanged {
 			tags = append(tags, productTags(old)...)
 		}
-		for _, i := range of[old.Id] {
+		for _, i := range set {
 			results[i] = r
 		}
 	}
@@ -123,19 +120,20 @@ func (k *Catalog) importPrices(ctx context.Context, tx pgx.Tx, all []PriceRecord
 	return results, func(ctx context.Context) { k.answers.Invalidate(ctx, tags...) }, k.record(ctx, tx, tags)
 }
 
-// set has an input say a price.
-func set(in *openapi.ProductInput, p PriceRecord) {
+// set has an input say a price, and reports whether it has the variant.
+func set(in *openapi.ProductInput, p PriceRecord) bool {
 	i := slices.IndexFunc(in.Variants, func(v openapi.VariantInput) bool { return v.Sku == p.SKU })
 	if i < 0 { // it went at the same moment
-		return
+		return false
 	}
 	price := openapi.PriceInput{Amount: p.Amount, Currency: p.Currency, CompareAt: p.CompareAt, Cost: p.Cost}
 	prices := &in.Variants[i].Prices
 	if j := slices.IndexFunc(*prices, func(o openapi.PriceInput) bool { return o.Currency == p.Currency }); j >= 0 {
 		(*prices)[j] = price
-		return
+		return true
 	}
 	*prices = append(*prices, price)
+	return true
 }
 
 // costsOf are what variants of products cost the merchant, by the variant's id

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/transfer"
@@ -67,7 +68,7 @@ func (k *Catalog) readShopify(ctx context.Context, rows []transfer.Row) (openapi
 		v := openapi.VariantInput{Sku: ShopifySKU(row, i), Prices: []openapi.PriceInput{{
 			Currency: currency, Amount: row.Get("Variant Price"), Cost: optional.Of(row.Get("Cost per item")),
 		}}}
-		if before := row.Get("Variant Compare At Price"); before != "" && decimalAbove(before, row.Get("Variant Price")) {
+		if before := row.Get("Variant Compare At Price"); before != "" && !isNotAbove(before, row.Get("Variant Price"), currency) {
 			v.Prices[0].CompareAt = &before
 		}
 		if in.Type != openapi.ProductTypeDigital {
@@ -121,9 +122,10 @@ func ShopifySKU(r transfer.Row, i int) string {
 	return slug[:min(len(slug), 64-len(end))] + end
 }
 
-// decimalAbove reports whether an amount is above another; what is none is not.
-func decimalAbove(a, b string) bool {
-	x, errX := strconv.ParseFloat(a, 64)
-	y, errY := strconv.ParseFloat(b, 64)
-	return errX == nil && errY == nil && x > y
+// isNotAbove reports whether an amount is not above another. What is none is
+// not said to be: it is refused with the product.
+func isNotAbove(a, b, currency string) bool {
+	x, errX := money.Parse(a, currency)
+	y, errY := money.Parse(b, currency)
+	return errX == nil && errY == nil && x.Minor <= y.Minor
 }

@@ -213,6 +213,10 @@ func readVariant(f *problem.Findings, at string, row transfer.Row, options []str
 		}
 	}
 	for _, column := range row.Columns() {
+		for _, more := range priceColumns[1:] {
+			currency, ok := strings.CutPrefix(column, more)
+			f.Require(!ok || row.Get(column) == "" || row.Get("price "+currency) != "", at+"/prices", "has a %s and no price %s", column, currency)
+		}
 		currency, ok := strings.CutPrefix(column, "price ")
 		if !ok || row.Get(column) == "" {
 			continue
@@ -239,6 +243,15 @@ func lines(cell string) (all []string) {
 	return all
 }
 
+// joined is a cell with a line for each of several.
+func joined(all []string) string {
+	one := make([]string, len(all))
+	for i, s := range all {
+		one[i] = strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ").Replace(s)
+	}
+	return strings.Join(one, "\n")
+}
+
 // sheetOf are a product's rows. What a bundle is made of is in JSON Lines only.
 func sheetOf(p openapi.ProductInput) []map[string]string {
 	rows := make([]map[string]string, len(p.Variants))
@@ -260,7 +273,7 @@ func sheetOf(p openapi.ProductInput) []map[string]string {
 	}
 	first := rows[0]
 	for column, text := range map[string]string{
-		"title": p.Title, "description": optional.Value(p.Description), "tags": strings.Join(optional.Value(p.Tags), "\n"),
+		"title": p.Title, "description": optional.Value(p.Description), "tags": joined(optional.Value(p.Tags)),
 		"seoTitle": optional.Value(optional.Value(p.Seo).Title), "seoDescription": optional.Value(optional.Value(p.Seo).Description),
 	} {
 		first[column] = transfer.Defused(text)
@@ -274,12 +287,12 @@ func sheetOf(p openapi.ProductInput) []map[string]string {
 		categories = append(categories, id.String())
 	}
 	for _, image := range optional.Value(p.Images) {
-		images = append(images, strings.TrimSpace(image.Url+" "+strings.ReplaceAll(optional.Value(image.Alt), "\n", " ")))
+		images = append(images, strings.TrimSpace(image.Url+" "+optional.Value(image.Alt)))
 	}
 	for _, a := range optional.Value(p.Attributes) {
 		attributes = append(attributes, a.Name+": "+a.Value)
 	}
-	first["categoryIds"], first["images"] = strings.Join(categories, "\n"), strings.Join(images, "\n")
-	first["attributes"] = transfer.Defused(strings.Join(attributes, "\n"))
+	first["categoryIds"], first["images"] = joined(categories), joined(images)
+	first["attributes"] = transfer.Defused(joined(attributes))
 	return rows
 }

@@ -37,7 +37,16 @@ func (w *writer) row(columns []string, cells map[string]string) {
 	for i, name := range columns {
 		record[i] = cells[name]
 	}
+	w.cells(record)
+}
+
+// cells writes a row that ends as in RFC 4180; UseCRLF of the csv.Writer would
+// also change what is in cells.
+func (w *writer) cells(record []string) {
 	_ = w.sheet.Write(record) // a buffer takes everything
+	w.sheet.Flush()
+	w.buffer.Truncate(w.buffer.Len() - 1)
+	w.buffer.WriteString("\r\n")
 }
 
 // place is where an export goes on.
@@ -70,7 +79,6 @@ func (t *Transfers) export(ctx context.Context, who *identity.Principal, kindNam
 	at := place{Kind: kindName, Format: format}
 	w := &writer{}
 	w.sheet = csv.NewWriter(&w.buffer)
-	w.sheet.UseCRLF = true // RFC 4180
 	if cursor != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(cursor)
 		if err == nil {
@@ -84,14 +92,14 @@ func (t *Transfers) export(ctx context.Context, who *identity.Principal, kindNam
 			return nil, "", err
 		}
 		if at.Columns != nil {
-			_ = w.sheet.Write(at.Columns)
+			w.cells(at.Columns)
 		}
 	}
 	for w.buffer.Len() < maxPage {
 		if at.After, err = kind.take(ctx, who, format, at.Columns, at.After, w); err != nil {
 			return nil, "", err
 		}
-		if w.sheet.Flush(); at.After == "" {
+		if at.After == "" {
 			return w.buffer.Bytes(), "", nil
 		}
 	}
