@@ -931,8 +931,9 @@ type MailSpec struct {
 // WebhooksSpec says where other programs may be told of events.
 type WebhooksSpec struct {
 	// allowPrivateAddresses has endpoints in the cluster's own network told too,
-	// also by plain HTTP; never link-local ones. Whoever has the scope
-	// webhooks:write can then reach what the store's pods can. By default false.
+	// also by plain HTTP; never link-local ones, and the pods' own loopback in
+	// mode Development only. Whoever has the scope webhooks:write can then reach
+	// what the store's pods can. By default false.
 	// +optional
 	AllowPrivateAddresses *bool `json:"allowPrivateAddresses,omitempty"`
 }

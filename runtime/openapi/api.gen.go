@@ -1429,7 +1429,9 @@ type ImportRefusal struct {
 
 // ImportRefusalList defines model for ImportRefusalList.
 type ImportRefusalList struct {
-	Refusals []ImportRefusal `json:"refusals"`
+	// NextCursor Absent on the last page.
+	NextCursor *string         `json:"nextCursor,omitempty"`
+	Refusals   []ImportRefusal `json:"refusals"`
 }
 
 // ImportState defines model for ImportState.
@@ -3199,6 +3201,15 @@ type ContinueImportParams struct {
 	UploadComplete *bool `json:"Upload-Complete,omitempty"`
 }
 
+// ListImportRefusalsParams defines parameters for ListImportRefusals.
+type ListImportRefusalsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListInventoryParams defines parameters for ListInventory.
 type ListInventoryParams struct {
 	// Limit Items in a page.
@@ -3952,7 +3963,7 @@ type ServerInterface interface {
 	ContinueImport(c *gin.Context, id openapi_types.UUID, params ContinueImportParams)
 	// ListImportRefusals Lists the records that an import did not take, and why
 	// (GET /imports/{id}/refusals)
-	ListImportRefusals(c *gin.Context, id openapi_types.UUID)
+	ListImportRefusals(c *gin.Context, id openapi_types.UUID, params ListImportRefusalsParams)
 	// ListInventory Lists stock levels by variant and location
 	// (GET /inventory)
 	ListInventory(c *gin.Context, params ListInventoryParams)
@@ -5753,6 +5764,25 @@ func (siw *ServerInterfaceWrapper) ListImportRefusals(c *gin.Context) {
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListImportRefusalsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", c.Request.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cursor: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -5760,7 +5790,7 @@ func (siw *ServerInterfaceWrapper) ListImportRefusals(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.ListImportRefusals(c, id)
+	siw.Handler.ListImportRefusals(c, id, params)
 }
 
 // ListInventory operation middleware

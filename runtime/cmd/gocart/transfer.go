@@ -124,18 +124,26 @@ func (i importing) part(ctx context.Context, at *openapi.Import, size int64) err
 // end says what became of the records, and which were refused.
 func (i importing) end(ctx context.Context, at openapi.Import) error {
 	fmt.Fprintf(i.say, "%d rows: %d created, %d updated, %d unchanged, %d refused\n", at.Rows, at.Created, at.Updated, at.Unchanged, at.Refused)
-	var list openapi.ImportRefusalList
-	if at.Refused > 0 {
-		if err := i.json(ctx, &list, "GET", "/imports/"+at.Id.String()+"/refusals", nil); err != nil {
+	for cursor := ""; at.Refused > 0; {
+		var list openapi.ImportRefusalList
+		query := url.Values{"limit": {"100"}}
+		if cursor != "" {
+			query.Set("cursor", cursor)
+		}
+		if err := i.json(ctx, &list, "GET", "/imports/"+at.Id.String()+"/refusals?"+query.Encode(), nil); err != nil {
 			return err
 		}
-	}
-	for _, r := range list.Refusals {
-		fmt.Fprintf(i.out, "row %d: %s: %s", r.Row, r.Code, r.Detail)
-		for _, e := range r.Errors {
-			fmt.Fprintf(i.out, " %s %s;", e.Pointer, e.Detail)
+		for _, r := range list.Refusals {
+			fmt.Fprintf(i.out, "row %d: %s: %s", r.Row, r.Code, r.Detail)
+			for _, e := range r.Errors {
+				fmt.Fprintf(i.out, " %s %s;", e.Pointer, e.Detail)
+			}
+			fmt.Fprintln(i.out)
 		}
-		fmt.Fprintln(i.out)
+		if list.NextCursor == nil {
+			break
+		}
+		cursor = *list.NextCursor
 	}
 	if at.Refused > 0 {
 		return fmt.Errorf("%d records were refused", at.Refused)

@@ -66,7 +66,15 @@ func (s *store) counts(i openapi.Import, created, updated, unchanged, refused in
 
 func (s *store) refusals(i openapi.Import) []openapi.ImportRefusal {
 	s.t.Helper()
-	return admin[openapi.ImportRefusalList](s, "GET", "/imports/"+i.Id.String()+"/refusals", nil, http.StatusOK).Refusals
+	s.t.Helper()
+	var all []openapi.ImportRefusal
+	for path := "/imports/" + i.Id.String() + "/refusals?limit=2"; ; {
+		page := admin[openapi.ImportRefusalList](s, "GET", path, nil, http.StatusOK)
+		if all = append(all, page.Refusals...); page.NextCursor == nil {
+			return all
+		}
+		path = "/imports/" + i.Id.String() + "/refusals?limit=2&cursor=" + *page.NextCursor
+	}
 }
 
 // out is a whole export.
@@ -114,6 +122,17 @@ func TestProductsComeInAndGoOutAsTheyAre(t *testing.T) {
 	}
 	if now := admin[openapi.Product](s, "GET", "/products/shirt", nil, http.StatusOK); now.Variants[0].Id != shirt.Variants[0].Id || now.Version != 5 {
 		t.Errorf("the shirt became %+v", now)
+	}
+}
+
+func TestOfARecordWithManyErrorsSomeAreKept(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	tags := strings.Repeat(`"same",`, 40) + `"same"`
+	i := s.bring("products", "jsonl", `{"title":"Mug","type":"simple","tags":[`+tags+`],"variants":[{"sku":"MUG","prices":[{"amount":"1.00","currency":"EUR"}]}]}`)
+	s.counts(i, 0, 0, 0, 1)
+	if r := s.refusals(i)[0]; len(r.Errors) != 20 || r.Errors[19].Pointer != "/tags/20" {
+		t.Errorf("%d are kept, the last is %+v", len(r.Errors), r.Errors[len(r.Errors)-1])
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 const (
 	// page is how many records are read at once, and maxPage how many bytes an
 	// answer has before it ends with the last record that was begun.
-	page    = 500
+	page    = 50
 	maxPage = 1 << 20
 )
 

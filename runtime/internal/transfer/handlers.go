@@ -82,19 +82,32 @@ func (h Handlers) ContinueImport(c *gin.Context, id uuid.UUID, params openapi.Co
 }
 
 // ListImportRefusals answers GET /imports/{id}/refusals.
-func (h Handlers) ListImportRefusals(c *gin.Context, id uuid.UUID) {
-	page, err := h.refusals(c.Request.Context(), identity.Of(c), id)
+func (h Handlers) ListImportRefusals(c *gin.Context, id uuid.UUID, params openapi.ListImportRefusalsParams) {
+	page, err := h.refusals(c.Request.Context(), identity.Of(c), id, params)
 	rest.JSON(c, http.StatusOK, page, err)
 }
 
-func (h Handlers) refusals(ctx context.Context, who *identity.Principal, id uuid.UUID) (openapi.ImportRefusalList, error) {
+func (h Handlers) refusals(ctx context.Context, who *identity.Principal, id uuid.UUID, params openapi.ListImportRefusalsParams) (openapi.ImportRefusalList, error) {
 	list := openapi.ImportRefusalList{Refusals: []openapi.ImportRefusal{}}
-	if _, _, err := h.Transfers.find(ctx, who, id); err != nil {
+	asked := transferdb.ListRefusalsParams{ImportID: id}
+	limit, err := rest.Limit(params.Limit)
+	if err == nil {
+		err = rest.Place(params.Cursor, "refusals", &asked.After)
+	}
+	if err == nil {
+		_, _, err = h.Transfers.find(ctx, who, id)
+	}
+	if err != nil {
 		return list, err
 	}
-	rows, err := transferdb.New(h.Transfers.pool).ListRefusals(ctx, id) // maxRefusals at most
+	asked.PageSize = int32(limit + 1)
+	rows, err := transferdb.New(h.Transfers.pool).ListRefusals(ctx, asked)
 	if err != nil {
 		return list, fmt.Errorf("listing refusals: %w", err)
+	}
+	if len(rows) > limit {
+		rows = rows[:limit]
+		list.NextCursor = new(rest.Cursor("refusals", rows[limit-1].Row))
 	}
 	for _, r := range rows {
 		one := openapi.ImportRefusal{Row: r.Row, Code: r.Code, Detail: r.Detail}

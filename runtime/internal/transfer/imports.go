@@ -31,6 +31,8 @@ const (
 	MaxPart = 1 << 20
 	// maxRefusals is how many refused records of an import are kept with why.
 	maxRefusals = 1000
+	// maxErrors is how much is kept of what is wrong with one.
+	maxErrors = 20
 	// keepFor is for how long an import is remembered after its last part.
 	keepFor = 30 * 24 * time.Hour
 )
@@ -296,7 +298,7 @@ func (b *read) refuse(row int64, why error) error {
 	if errs == nil {
 		errs = []problem.Field{}
 	}
-	encoded, err := json.Marshal(errs)
+	encoded, err := json.Marshal(errs[:min(len(errs), maxErrors)])
 	r := &b.refused
 	r.Rows, r.Codes, r.Details, r.Errors = append(r.Rows, row+1), append(r.Codes, p.Code), append(r.Details, p.Detail), append(r.Errors, string(encoded))
 	return err

@@ -23,7 +23,7 @@ INSERT INTO import_refusals (import_id, row, code, detail, errors)
 SELECT @import_id::uuid, unnest(@rows::bigint[]), unnest(@codes::text[]), unnest(@details::text[]), unnest(@errors::text[])::jsonb;
 
 -- name: ListRefusals :many
-SELECT row, code, detail, errors FROM import_refusals WHERE import_id = @import_id ORDER BY row;
+SELECT row, code, detail, errors FROM import_refusals WHERE import_id = @import_id AND row > @after ORDER BY row LIMIT @page_size::integer;
 
 -- name: ForgetImports :execrows
 DELETE FROM imports WHERE updated_at < @before;

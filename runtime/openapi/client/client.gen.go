@@ -1433,7 +1433,9 @@ type ImportRefusal struct {
 
 // ImportRefusalList defines model for ImportRefusalList.
 type ImportRefusalList struct {
-	Refusals []ImportRefusal `json:"refusals"`
+	// NextCursor Absent on the last page.
+	NextCursor *string         `json:"nextCursor,omitempty"`
+	Refusals   []ImportRefusal `json:"refusals"`
 }
 
 // ImportState defines model for ImportState.
@@ -3203,6 +3205,15 @@ type ContinueImportParams struct {
 	UploadComplete *bool `json:"Upload-Complete,omitempty"`
 }
 
+// ListImportRefusalsParams defines parameters for ListImportRefusals.
+type ListImportRefusalsParams struct {
+	// Limit Items in a page.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor nextCursor of the page before.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
 // ListInventoryParams defines parameters for ListInventory.
 type ListInventoryParams struct {
 	// Limit Items in a page.
@@ -4394,10 +4405,10 @@ type ClientInterface interface {
 
 	// ListImportRefusals Lists the records that an import did not take, and why
 	//
-	// The first 1,000 of an import are kept.
+	// The first 1,000 of an import are kept, with 20 errors of each at most.
 	//
 	// Corresponds with GET /imports/{id}/refusals (the `ListImportRefusals` operationId).
-	ListImportRefusals(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListImportRefusals(ctx context.Context, id openapi_types.UUID, params *ListImportRefusalsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListInventory Lists stock levels by variant and location
 	//
@@ -6566,11 +6577,11 @@ func (c *Client) ContinueImportWithBody(ctx context.Context, id openapi_types.UU
 
 // ListImportRefusals Lists the records that an import did not take, and why
 //
-// The first 1,000 of an import are kept.
+// The first 1,000 of an import are kept, with 20 errors of each at most.
 //
 // Corresponds with GET /imports/{id}/refusals (the `ListImportRefusals` operationId).
-func (c *Client) ListImportRefusals(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListImportRefusalsRequest(c.Server, id)
+func (c *Client) ListImportRefusals(ctx context.Context, id openapi_types.UUID, params *ListImportRefusalsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListImportRefusalsRequest(c.Server, id, params)
 	if err != nil {
 		return nil, err
 	}
@@ -11300,7 +11311,7 @@ func NewContinueImportRequestWithBody(server string, id openapi_types.UUID, para
 }
 
 // NewListImportRefusalsRequest constructs an http.Request for the ListImportRefusals method
-func NewListImportRefusalsRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+func NewListImportRefusalsRequest(server string, id openapi_types.UUID, params *ListImportRefusalsParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11323,6 +11334,45 @@ func NewListImportRefusalsRequest(server string, id openapi_types.UUID) (*http.R
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -17042,12 +17092,12 @@ type ClientWithResponsesInterface interface {
 
 	// ListImportRefusalsWithResponse Lists the records that an import did not take, and why
 	//
-	// The first 1,000 of an import are kept.
+	// The first 1,000 of an import are kept, with 20 errors of each at most.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /imports/{id}/refusals (the `ListImportRefusals` operationId).
-	ListImportRefusalsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListImportRefusalsResponse, error)
+	ListImportRefusalsWithResponse(ctx context.Context, id openapi_types.UUID, params *ListImportRefusalsParams, reqEditors ...RequestEditorFn) (*ListImportRefusalsResponse, error)
 
 	// ListInventoryWithResponse Lists stock levels by variant and location
 	//
@@ -26270,13 +26320,13 @@ func (c *ClientWithResponses) ContinueImportWithBodyWithResponse(ctx context.Con
 
 // ListImportRefusalsWithResponse Lists the records that an import did not take, and why
 //
-// The first 1,000 of an import are kept.
+// The first 1,000 of an import are kept, with 20 errors of each at most.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /imports/{id}/refusals (the `ListImportRefusals` operationId).
-func (c *ClientWithResponses) ListImportRefusalsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*ListImportRefusalsResponse, error) {
-	rsp, err := c.ListImportRefusals(ctx, id, reqEditors...)
+func (c *ClientWithResponses) ListImportRefusalsWithResponse(ctx context.Context, id openapi_types.UUID, params *ListImportRefusalsParams, reqEditors ...RequestEditorFn) (*ListImportRefusalsResponse, error) {
+	rsp, err := c.ListImportRefusals(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

@@ -148,8 +148,14 @@ func (q *Queries) ListImports(ctx context.Context, arg ListImportsParams) ([]Imp
 }
 
 const listRefusals = `-- name: ListRefusals :many
-SELECT row, code, detail, errors FROM import_refusals WHERE import_id = $1 ORDER BY row
+SELECT row, code, detail, errors FROM import_refusals WHERE import_id = $1 AND row > $2 ORDER BY row LIMIT $3::integer
 `
+
+type ListRefusalsParams struct {
+	ImportID uuid.UUID
+	After    int64
+	PageSize int32
+}
 
 type ListRefusalsRow struct {
 	Row    int64
@@ -158,8 +164,8 @@ type ListRefusalsRow struct {
 	Errors []byte
 }
 
-func (q *Queries) ListRefusals(ctx context.Context, importID uuid.UUID) ([]ListRefusalsRow, error) {
-	rows, err := q.db.Query(ctx, listRefusals, importID)
+func (q *Queries) ListRefusals(ctx context.Context, arg ListRefusalsParams) ([]ListRefusalsRow, error) {
+	rows, err := q.db.Query(ctx, listRefusals, arg.ImportID, arg.After, arg.PageSize)
 	if err != nil {
 		return nil, err
 	}
