@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"gitee.com/captainjez/gocart/runtime/internal/transfer"
@@ -59,11 +60,13 @@ func (i importing) run(ctx context.Context, in openapi.ImportInput, resume strin
 		return err
 	}
 	var at openapi.Import
-	if resume == "" {
-		err = i.json(ctx, &at, "POST", "/imports", body, "Content-Type", "application/json")
-	} else {
-		err = i.json(ctx, &at, "GET", "/imports/"+url.PathEscape(resume), nil)
-	}
+	key := uuid.NewString() // so that it is begun once, also over a line that is lost
+	err = persist(ctx, func() error {
+		if resume == "" {
+			return i.json(ctx, &at, "POST", "/imports", body, "Content-Type", "application/json", "Idempotency-Key", key)
+		}
+		return i.json(ctx, &at, "GET", "/imports/"+url.PathEscape(resume), nil)
+	})
 	if err != nil {
 		return err
 	}
@@ -92,6 +95,22 @@ func (i importing) run(ctx context.Context, in openapi.ImportInput, resume strin
 
 // patience is how often in a row something is asked for again.
 const patience = 10
+
+// persist does something until it succeeds, or there is no use in it.
+func persist(ctx context.Context, do func() error) error {
+	for failures := 0; ; {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		if failures++; failures > patience || !again(err) {
+			return err
+		}
+		if pause(ctx, failures) != nil {
+			return err
+		}
+	}
+}
 
 // pause is longer after each failure, up to half a minute.
 func pause(ctx context.Context, failures int) error {
@@ -130,7 +149,8 @@ func (i importing) end(ctx context.Context, at openapi.Import) error {
 		if cursor != "" {
 			query.Set("cursor", cursor)
 		}
-		if err := i.json(ctx, &list, "GET", "/imports/"+at.Id.String()+"/refusals?"+query.Encode(), nil); err != nil {
+		path := "/imports/" + at.Id.String() + "/refusals?" + query.Encode()
+		if err := persist(ctx, func() error { return i.json(ctx, &list, "GET", path, nil) }); err != nil {
 			return err
 		}
 		for _, r := range list.Refusals {

@@ -87,7 +87,7 @@ UPDATE event_readers SET position = @position WHERE name = @name;
 -- name: SkipReader :exec
 UPDATE event_readers r SET position = p.position
 FROM event_position p
-WHERE r.name = @name AND r.position < p.position AND NOT EXISTS (SELECT FROM webhook_endpoints WHERE enabled);
+WHERE r.name = @name AND r.position < p.position AND (r.name <> 'webhooks' OR NOT EXISTS (SELECT FROM webhook_endpoints WHERE enabled));
 
 -- When the first events happened that a reader has not read, with a position and before they have one.
 -- name: FirstUnread :many

@@ -42,7 +42,7 @@ var Places = map[string]map[Fate][]string{
 	"promotion_uses":   {Redacted: {"customer_key"}},
 	"payments":         {Redacted: {"next_action"}, Books: {"provider", "state", "currency", "reference"}},
 	"payment_attempts": {Impersonal: {"provider", "currency"}},
-	"payment_events":   {Redacted: {"raw"}, Books: {"event", "type", "provider", "reference", "state"}},
+	"payment_events":   {Books: {"raw", "event", "type", "provider", "reference", "state"}},
 	"payment_operations": {
 		Redacted: {"actor", "reason"}, Books: {"kind", "state", "reference", "failure"},
 	},

@@ -362,7 +362,7 @@ func (q *Queries) SkipPositions(ctx context.Context, told int64) error {
 const skipReader = `-- name: SkipReader :exec
 UPDATE event_readers r SET position = p.position
 FROM event_position p
-WHERE r.name = $1 AND r.position < p.position AND NOT EXISTS (SELECT FROM webhook_endpoints WHERE enabled)
+WHERE r.name = $1 AND r.position < p.position AND (r.name <> 'webhooks' OR NOT EXISTS (SELECT FROM webhook_endpoints WHERE enabled))
 `
 
 // What there is and that nobody listens are of one moment: who comes to listen later is told of all that happens then.
