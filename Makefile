@@ -109,9 +109,11 @@ bench-operator: ## Measure planning and a steady reconcile
 	go test -run '^$$' -bench . -benchmem -count 3 ./controllers/...
 
 .PHONY: bench-api
-bench-api: test-programs ## Measure catalogue, cart and checkout over HTTP beside bare Gin and the same SQL, and statistics
+bench-api: test-programs ## Measure catalogue, cart, checkout, statistics, import and the outbox beside their floors
 	@go run ./runtime/internal/api/apibench
 	@go run ./runtime/internal/api/apibench -statistics
+	@go run ./runtime/internal/api/apibench -import
+	go test -run '^$$' -bench 'Outbox|Deliveries|FanOut' -benchtime 10000x ./runtime/internal/events ./runtime/internal/webhook
 
 .PHONY: bench-cache
 bench-cache: test-programs ## Measure a cache hit beside bare Gin, and what the cache spares the database

@@ -351,6 +351,43 @@ func TestAnExchangeIsAReturnAndAnOrderThatItPaysFor(t *testing.T) {
 	s.wantAddedUp()
 }
 
+func TestMoneyThatIsInAnExchangeIsNotGivenBackTwice(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 20)
+	p := s.ordered(s.shipping(), line(mug, 3))
+	p.pack(openapi.FulfillmentInput{Shipped: new(true)})
+	r := admin[openapi.Return](s, "POST", p.path+"/returns", openapi.ReturnInput{Lines: p.back(2)}, http.StatusCreated)
+	want[openapi.Return](t, p.act("returns", r.Id, "approve", `{}`), http.StatusOK)
+	body := encode(t, openapi.ExchangeInput{Lines: []openapi.ExchangeLine{{VariantId: mug.Id, Quantity: 2}}})
+	o := want[openapi.Order](t, p.act("returns", r.Id, "exchange", body), http.StatusCreated)
+	wantProblem(t, p.act("returns", r.Id, "cancel", `{}`), http.StatusConflict, "return_state")
+	wantProblem(t, s.asAdmin("POST", p.path+"/refunds", `{"amount":"14.91"}`), http.StatusConflict, "refund_exceeds_captured")
+	wantProblem(t, s.asAdmin("POST", p.path+"/transitions", `{"to":"refunded"}`), http.StatusConflict, "order_exchanged")
+	wantProblem(t, s.asAdmin("POST", "/orders/"+o.Id.String()+"/edits", fmt.Sprintf(`{"add":[{"variantId":%q,"quantity":1}]}`, mug.Id)), http.StatusConflict, "order_not_editable")
+	admin[openapi.Order](s, "POST", "/orders/"+o.Id.String()+"/cancel", `{}`, http.StatusOK)
+	p.wantLine(0, 0, 3, 0, 0, 0)
+	want[openapi.Return](t, p.act("returns", r.Id, "receive", `{"refund":true}`), http.StatusOK)
+	p.wantLine(0, 0, 3, 0, 2, 2)
+	want[openapi.Refund](t, s.asAdmin("POST", p.path+"/refunds", `{"amount":"14.90"}`), http.StatusCreated)
+	p.wantState(openapi.OrderStateRefunded)
+	s.wantAddedUp()
+}
+
+func TestAnOrderOfWhichMoneyIsToComeIsNotRefundedByARefund(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 20)
+	p := s.ordered(s.shipping(), line(mug, 1))
+	wantProblem(t, s.asAdmin("POST", p.path+"/refunds", encode(t, openapi.OrderRefundInput{Lines: new(p.part(1))})), http.StatusConflict, "refund_exceeds_order")
+	admin[openapi.OrderEdit](s, "POST", p.path+"/edits", fmt.Sprintf(`{"add":[{"variantId":%q,"quantity":1}]}`, mug.Id), http.StatusCreated)
+	admin[openapi.Order](s, "POST", p.path+"/payments", `{"provider":"manual"}`, http.StatusCreated)
+	p.pack(openapi.FulfillmentInput{Shipped: new(true)})
+	want[openapi.Refund](t, s.asAdmin("POST", p.path+"/refunds", `{"amount":"14.90"}`), http.StatusCreated)
+	p.wantState(openapi.OrderStateShipped)
+	s.wantAddedUp()
+}
+
 func TestWhatIsBeingReturnedIsNotUnpacked(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

@@ -8,7 +8,7 @@ import (
 
 // Change has an owner hold more of what is demanded with a quantity above zero,
 // and less of what is with one below, as far as anything is held. Of that, what
-// is kept at a location is given up last. Too little stock is the error of
+// is kept at a location stays. Too little stock is the error of
 // Reserve, and then nothing is changed. The demands name each variant once.
 func (l *Locked) Change(owner Owner, demands []Demand, kept func(variant, location uuid.UUID) int64) error {
 	var more []Demand
@@ -26,9 +26,7 @@ func (l *Locked) Change(owner Owner, demands []Demand, kept func(variant, locati
 		if d.Quantity >= 0 {
 			continue
 		}
-		rest := -d.Quantity
-		rest -= l.giveUp(owner, d.VariantID, rest, kept)
-		l.giveUp(owner, d.VariantID, rest, func(uuid.UUID, uuid.UUID) int64 { return 0 })
+		l.giveUp(owner, d.VariantID, -d.Quantity, kept)
 	}
 	l.holds[owner.ID] = slices.DeleteFunc(l.holds[owner.ID], func(h hold) bool { return h.quantity == 0 })
 	if len(before) > 0 { // its rows are written anew

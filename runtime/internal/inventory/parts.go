@@ -1,8 +1,10 @@
 package inventory
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -64,8 +66,8 @@ func (s *Stock) Tracked(ctx context.Context, tx pgx.Tx, variantIDs []uuid.UUID) 
 // front.
 func (l *Locked) Held(owner uuid.UUID) []Part {
 	var parts []Part
-	for variant, places := range l.byVariant {
-		for _, at := range places {
+	for _, variant := range slices.SortedFunc(maps.Keys(l.byVariant), func(a, b uuid.UUID) int { return bytes.Compare(a[:], b[:]) }) {
+		for _, at := range l.byVariant[variant] {
 			for _, h := range l.holds[owner] {
 				if h.place == at {
 					parts = append(parts, Part{VariantID: variant, LocationID: at.location, Quantity: h.quantity})

@@ -185,6 +185,9 @@ func (s *Orders) edit(ctx context.Context, tx pgx.Tx, id uuid.UUID, e edit) (edi
 	if err := s.complete(ctx, tx, o); err != nil {
 		return edited{}, err
 	}
+	if o.inExchange() {
+		return edited{}, problem.New(http.StatusConflict, "order_not_editable", "The order was placed in exchange for what comes back; cancel it, and exchange that for something else.")
+	}
 	w := &editing{edit: e, order: o}
 	if err := w.read(ctx, tx); err != nil {
 		return edited{}, err
@@ -224,7 +227,10 @@ func (s *Orders) edit(ctx context.Context, tx pgx.Tx, id uuid.UUID, e edit) (edi
 		return edited{}, err
 	}
 	if o.State == openapi.OrderStateProcessing { // what is left of it may have been shipped
-		if err := (&dispatch{s: s, tx: tx, order: o, actor: e.actor}).progress(ctx); err != nil {
+		d := &dispatch{s: s, tx: tx, order: o, actor: e.actor}
+		err := d.progress(ctx)
+		made.asked = append(made.asked, d.asked...)
+		if err != nil {
 			return edited{}, err
 		}
 	}

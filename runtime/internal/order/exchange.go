@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/batch"
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/inventory"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
@@ -95,7 +96,9 @@ func (d *dispatch) exchange(ctx context.Context, id uuid.UUID, in openapi.Exchan
 	if err != nil {
 		return nil, err
 	}
-	r.ExchangeID, r.UpdatedAt = o.ID, o.CreatedAt
+	r.ExchangeID, r.Credit, r.UpdatedAt = o.ID, used, o.CreatedAt
+	d.order.Credit += used
+	d.tellExchange(r, o)
 	if err := d.saveReturn(ctx, r); err != nil {
 		return nil, err
 	}
@@ -112,6 +115,9 @@ func (d *dispatch) credit(ctx context.Context, r *Return) (minor int64, err erro
 	rows := orderdb.ExchangeLinesParams{ReturnID: r.ID}
 	for i := range r.Lines {
 		back, l := &r.Lines[i], d.order.line(r.Lines[i].LineID)
+		if l == nil { // nothing of it came, and it was edited out of the order since
+			continue
+		}
 		n := back.Quantity
 		if r.State == openapi.ReturnStateReceived {
 			n = back.Restocked + back.WrittenOff
@@ -161,10 +167,59 @@ func (d *dispatch) inExchange(ctx context.Context, r *Return, in openapi.Exchang
 		o.State = openapi.OrderStateConfirmed
 	}
 	o.Payments = []payment.Payment{{
-		ID: uuid.Must(uuid.NewV7()), OrderID: o.ID, Provider: "exchange", State: openapi.PaymentStateCaptured, Amount: money.Amount{Currency: o.Currency},
+		ID: uuid.Must(uuid.NewV7()), OrderID: o.ID, Provider: exchanged, State: openapi.PaymentStateCaptured, Amount: money.Amount{Currency: o.Currency},
 		Reference: r.ID.String(), CreatedAt: d.s.now().Truncate(time.Microsecond),
 	}}
 	return o, used, d.storeNew(ctx, o, demands)
+}
+
+// inExchange reports whether the order was placed in exchange for another's goods.
+func (o *Order) inExchange() bool {
+	return slices.ContainsFunc(o.Payments, func(p payment.Payment) bool { return p.Provider == exchanged })
+}
+
+// exchanged is the provider of the payment of nothing that an order in exchange has.
+const exchanged = "exchange"
+
+// tellExchange tells of an exchange where the goods come back.
+func (d *dispatch) tellExchange(r *Return, o *Order) {
+	was := d.order
+	d.happened = append(d.happened, events.Event{
+		Type: "return.exchanged", Topic: events.Orders, Subject: was.ID, Customer: was.CustomerID, Actor: d.actor, Public: true, At: r.UpdatedAt,
+		Data: sentBack{
+			change: was.change(change{Text: fmt.Sprintf("Order %d was placed in exchange.", o.Number)}), ReturnID: r.ID, State: r.State, Lines: r.Public().Lines,
+		},
+	})
+}
+
+// undoExchange has an order that is cancelled be in exchange for nothing: what
+// it was placed for can be given its money back, or exchanged, again.
+func (s *Orders) undoExchange(ctx context.Context, tx pgx.Tx, o *Order, actor string) error {
+	q := orderdb.New(tx)
+	all, err := q.ExchangedBy(ctx, &o.ID)
+	if err != nil {
+		return fmt.Errorf("looking for what an order was placed for: %w", err)
+	}
+	for _, r := range all {
+		was, err := s.hold(ctx, tx, r.OrderID)
+		if err != nil {
+			return err
+		}
+		now := s.now().Truncate(time.Microsecond)
+		if err := q.UndoExchangedLines(ctx, orderdb.UndoExchangedLinesParams{ReturnID: r.ID, OrderID: r.OrderID}); err != nil {
+			return fmt.Errorf("undoing an exchange: %w", err)
+		}
+		if err := q.UndoExchange(ctx, orderdb.UndoExchangeParams{ReturnID: r.ID, At: now}); err != nil {
+			return fmt.Errorf("undoing an exchange: %w", err)
+		}
+		text := fmt.Sprintf("Order %d, which was placed in exchange, was cancelled.", o.Number)
+		if err := s.events.Append(ctx, tx, events.Event{
+			Type: "order.payment", Topic: events.Orders, Subject: was.ID, Customer: was.CustomerID, Actor: actor, Public: true, At: now, Data: change{Text: text},
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // storeNew stores an order that no cart describes, with what it takes of the stock.

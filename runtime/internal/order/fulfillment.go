@@ -23,8 +23,12 @@ import (
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
-// mostParts bounds an order's fulfilments, its returns and its refunds.
-const mostParts = 100
+const (
+	// mostParts bounds an order's fulfilments and returns that are not cancelled
+	// or rejected, and its refunds, mostEver all that ever were.
+	mostParts = 100
+	mostEver  = 1000
+)
 
 // Fulfillment is a part of an order that goes out together, from one location.
 type Fulfillment struct {
@@ -87,6 +91,9 @@ func (s *Orders) goods(ctx context.Context, tx pgx.Tx, o *Order, actor string) (
 		}
 	}
 	var err error
+	if o.Credit, err = orderdb.New(tx).CreditOf(ctx, o.ID); err != nil {
+		return nil, fmt.Errorf("reading what was exchanged: %w", err)
+	}
 	d.all, err = fulfillmentsOf(ctx, tx, o.ID)
 	return d, err
 }
@@ -181,6 +188,16 @@ func (d *dispatch) progress(ctx context.Context) error {
 		to = openapi.OrderStateProcessing
 	case o.State == openapi.OrderStateProcessing && shipped:
 		to = openapi.OrderStateShipped
+	}
+	if to == openapi.OrderStateShipped && o.State != to { // what was set aside since the last package left
+		decided, err := d.s.payments.Capture(ctx, d.tx, o.ID, d.actor)
+		if err != nil {
+			return err
+		}
+		d.asked = append(d.asked, decided.Asked...)
+		if err := d.s.events.Append(ctx, d.tx, o.told(decided.Changes, d.s.now().Truncate(time.Microsecond))...); err != nil {
+			return err
+		}
 	}
 	if err := d.enter(ctx, to); err != nil {
 		return err
@@ -303,7 +320,13 @@ func (d *dispatch) mayPack() error {
 	if o.State != openapi.OrderStateConfirmed && o.State != openapi.OrderStateProcessing {
 		return problem.New(http.StatusConflict, "order_not_fulfillable", "The order is %s; what is confirmed or processing can be packed.", o.State)
 	}
-	if len(d.all) >= mostParts {
+	there := 0
+	for _, f := range d.all {
+		if f.State != openapi.FulfillmentStateCancelled {
+			there++
+		}
+	}
+	if there >= mostParts || len(d.all) >= mostEver {
 		return tooManyParts("fulfilments")
 	}
 	return nil

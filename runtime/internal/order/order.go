@@ -48,6 +48,9 @@ type Order struct {
 	Subtotal, Discount, Shipping, Tax, Total int64
 	// ShippingRefunded is what of the shipping, with its tax, was given back.
 	ShippingRefunded int64
+	// Credit is what of the money is in orders that were placed in exchange; it
+	// is known while goods or money are moved.
+	Credit int64
 
 	Lines    []Line
 	Details  Details
@@ -258,6 +261,9 @@ func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertL
 		stock, err := stored(l.Stock)
 		if err != nil {
 			return err
+		}
+		if l.Stock == nil {
+			stock = []byte("null") // what it takes is not known
 		}
 		rates, err := json.Marshal(append([]pricing.Rate{}, l.Rates...)) // none is [], for null is not known
 		if err != nil {
@@ -575,6 +581,9 @@ func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.Or
 		return s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.deliverAll(ctx) })
 	case openapi.OrderStateCancelled:
 		if _, err := s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.unpackAll(ctx, reason) }); err != nil {
+			return payment.Decision{}, err
+		}
+		if err := s.undoExchange(ctx, tx, o, actor); err != nil {
 			return payment.Decision{}, err
 		}
 		if err := s.promotions.GiveBack(ctx, tx, o.ID); err != nil {

@@ -123,7 +123,7 @@ INSERT INTO return_lines (return_id, line_id, quantity, reason)
 SELECT @return_id, unnest(@line_ids::uuid[]), unnest(@quantities::bigint[]), unnest(@reasons::text[]);
 
 -- name: UpdateReturn :exec
-UPDATE returns SET state = @state, answer = @answer, exchange_id = @exchange_id, updated_at = @at WHERE id = @id;
+UPDATE returns SET state = @state, answer = @answer, exchange_id = @exchange_id, credit = @credit, updated_at = @at WHERE id = @id;
 
 -- name: ReceiveLines :exec
 UPDATE return_lines l SET restocked = d.restocked, written_off = d.written_off
@@ -138,13 +138,13 @@ FROM (SELECT unnest(@line_ids::uuid[]) AS line_id, unnest(@exchanged::bigint[]) 
 WHERE l.return_id = @return_id AND l.line_id = d.line_id;
 
 -- name: ReturnByID :one
-SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE id = @id;
+SELECT id, order_id, state, note, answer, exchange_id, credit, created_at, updated_at FROM returns WHERE id = @id;
 
 -- name: ReturnsOf :many
-SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE order_id = @order_id ORDER BY id;
+SELECT id, order_id, state, note, answer, exchange_id, credit, created_at, updated_at FROM returns WHERE order_id = @order_id ORDER BY id;
 
 -- name: ListReturns :many
-SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at
+SELECT id, order_id, state, note, answer, exchange_id, credit, created_at, updated_at
 FROM returns
 WHERE id < @before::uuid AND (sqlc.narg('state')::text IS NULL OR state = sqlc.narg('state')::text)
 ORDER BY id DESC
@@ -239,3 +239,19 @@ CROSS JOIN LATERAL (SELECT o.product_id, o.sku, o.title FROM order_lines o WHERE
 
 -- name: BuyersOf :many
 SELECT id, customer_id, email FROM orders WHERE id = ANY(@ids::uuid[]);
+
+-- What of an order's money is in others that were placed in exchange.
+-- name: CreditOf :one
+SELECT coalesce(sum(credit), 0)::bigint AS credit FROM returns WHERE order_id = @order_id;
+
+-- The return that an order was placed in exchange for.
+-- name: ExchangedBy :many
+SELECT id, order_id FROM returns WHERE exchange_id = @exchange_id;
+
+-- name: UndoExchangedLines :exec
+UPDATE order_lines l SET refunded = l.refunded - b.exchanged
+FROM return_lines b WHERE b.return_id = @return_id AND l.order_id = @order_id AND l.id = b.line_id;
+
+-- name: UndoExchange :exec
+WITH lines AS (UPDATE return_lines SET exchanged = 0 WHERE return_id = @return_id)
+UPDATE returns SET exchange_id = NULL, credit = 0, updated_at = @at WHERE id = @return_id;

@@ -15,6 +15,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
+	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -71,8 +72,10 @@ func (o *Order) carriage() int64 {
 	return rest
 }
 
-// left is what the order brought, or is about to bring, and was not given back.
+// left is what the order brought, or is about to bring, and was neither given
+// back nor put into an order that was placed in exchange.
 func (o *Order) left() (minor int64) {
+	minor = -o.Credit
 	for _, p := range o.Payments {
 		minor += p.Captured + p.Capturing - p.Refunded - p.Refunding
 	}
@@ -95,6 +98,9 @@ func (d *dispatch) refund(ctx context.Context, in Repayment) (*Refund, error) {
 	if err != nil {
 		return nil, err
 	}
+	if left := d.order.left(); r.Amount > left {
+		return nil, problem.New(http.StatusConflict, "refund_exceeds_captured", "%s can be given back at most: that is what was taken and not given back.", d.order.amount(max(0, left)))
+	}
 	decided, err := d.s.payments.Refund(ctx, d.tx, d.order.ID, money.Amount{Minor: r.Amount, Currency: r.Currency}, in.Reason, d.actor)
 	if err != nil {
 		return nil, err
@@ -104,13 +110,18 @@ func (d *dispatch) refund(ctx context.Context, in Repayment) (*Refund, error) {
 	}
 	d.order.ShippingRefunded += r.Shipping
 	d.asked = append(d.asked, decided.Asked...)
-	d.spent = d.order.left() == r.Amount
+	d.spent = d.order.left() == r.Amount && d.order.Credit == 0 && !slices.ContainsFunc(d.order.Payments, comes)
 	if err := d.s.storeRefund(ctx, d.tx, r); err != nil {
 		return nil, err
 	}
 	d.repaid(r)
 	d.happened = append(d.happened, d.order.told(decided.Changes, r.CreatedAt)...)
 	return r, nil
+}
+
+// comes reports whether money is to come of a payment.
+func comes(p payment.Payment) bool {
+	return !p.Undone && (p.Waits() || p.State == openapi.PaymentStateAuthorized) && p.Amount.Minor > 0
 }
 
 // worth is what a repayment comes to.
@@ -125,8 +136,8 @@ func (d *dispatch) worth(ctx context.Context, in Repayment) (*Refund, error) {
 			continue
 		}
 		wrong.Range(at+"/quantity", w.Quantity, 1, mostQuantity)
-		ok := l.Refunded+w.Quantity <= l.Quantity
-		against.Require(ok, at+"/quantity", "for only %d of %s the money was not given back", l.Quantity-l.Refunded, l.SKU)
+		ok := l.Refunded+w.Quantity <= l.Shipped
+		against.Require(ok, at+"/quantity", "only %d of %s were shipped and not given their money back; what was not shipped is edited out of the order", l.Shipped-l.Refunded, l.SKU)
 		if ok && w.Quantity > 0 {
 			amount := Share(l.Total, l.Quantity, l.Refunded, w.Quantity)
 			r.Lines = append(r.Lines, RefundLine{LineID: l.ID, Quantity: w.Quantity, Amount: amount})
@@ -134,7 +145,7 @@ func (d *dispatch) worth(ctx context.Context, in Repayment) (*Refund, error) {
 		}
 	}
 	left := money.Amount{Minor: o.carriage() - o.ShippingRefunded, Currency: o.Currency}
-	against.Require(in.Shipping <= left.Minor, "/shipping", "%s of the shipping were not given back", left)
+	against.Require(in.Shipping == 0 || in.Shipping <= left.Minor, "/shipping", "%s of the shipping were not given back", left)
 	against.Require(len(against) > 0 || len(wrong) > 0 || r.Amount > 0, "/lines", "cost nothing, so there is nothing to give back")
 	if in.ReturnID != uuid.Nil {
 		all, err := returnsOf(ctx, d.tx, o.ID)
@@ -167,6 +178,9 @@ func (d *dispatch) newRefund(in Repayment) *Refund {
 func (d *dispatch) refundRest(ctx context.Context, reason string) (err error) {
 	if d.order.Payments, err = d.s.payments.Of(ctx, d.tx, d.order.ID); err != nil {
 		return err
+	}
+	if d.order.Credit > 0 {
+		return problem.New(http.StatusConflict, "order_exchanged", "A part of the order was exchanged, and its money is in another order: give back the rest of it with POST /orders/%s/refunds.", d.order.ID)
 	}
 	left := d.order.left()
 	if left == 0 {

@@ -28,7 +28,9 @@ type Return struct {
 	// Note is its buyer's, Answer the store's.
 	Note, Answer string
 	// ExchangeID is the order that was placed in exchange, uuid.Nil for none.
-	ExchangeID           uuid.UUID
+	ExchangeID uuid.UUID
+	// Credit is how much of the money for what comes back is in that order.
+	Credit               int64
 	CreatedAt, UpdatedAt time.Time
 }
 
@@ -78,7 +80,13 @@ func (d *dispatch) request(ctx context.Context, in openapi.ReturnInput) (*Return
 	if err != nil {
 		return nil, err
 	}
-	if len(before) >= mostParts {
+	asked := 0
+	for _, r := range before {
+		if r.State != openapi.ReturnStateCancelled && r.State != openapi.ReturnStateRejected {
+			asked++
+		}
+	}
+	if asked >= mostParts || len(before) >= mostEver {
 		return nil, tooManyParts("returns")
 	}
 	now := d.s.now().Truncate(time.Microsecond)
@@ -134,11 +142,14 @@ var returnMails = map[openapi.ReturnState]mail.Template{
 // answer takes a return to a state, with words for its buyer, and gives up what
 // does not come back then.
 func (d *dispatch) answer(ctx context.Context, r *Return, to openapi.ReturnState, text string) error {
+	if to == openapi.ReturnStateCancelled && r.ExchangeID != uuid.Nil {
+		return problem.New(http.StatusConflict, "return_state", "Other goods were sent for the return; cancel their order first, if they have not left.")
+	}
 	if !slices.Contains(answers[to], r.State) {
 		return problem.New(http.StatusConflict, "return_state", "The return is %s, and can not be %s.", r.State, to)
 	}
 	r.State, r.UpdatedAt = to, d.s.now().Truncate(time.Microsecond)
-	if text != "" {
+	if text != "" && to != openapi.ReturnStateCancelled { // that may be the buyer's word
 		r.Answer = text
 	}
 	if to != openapi.ReturnStateApproved {
@@ -162,7 +173,7 @@ func (d *dispatch) answer(ctx context.Context, r *Return, to openapi.ReturnState
 
 func (d *dispatch) saveReturn(ctx context.Context, r *Return) error {
 	err := orderdb.New(d.tx).UpdateReturn(ctx, orderdb.UpdateReturnParams{
-		ID: r.ID, State: string(r.State), Answer: r.Answer, ExchangeID: optional.Of(r.ExchangeID), At: r.UpdatedAt,
+		ID: r.ID, State: string(r.State), Answer: r.Answer, ExchangeID: optional.Of(r.ExchangeID), Credit: r.Credit, At: r.UpdatedAt,
 	})
 	if err != nil {
 		return fmt.Errorf("storing a return: %w", err)
@@ -240,6 +251,9 @@ func (r *Return) arrived(lines *[]openapi.ReceiveLine) error {
 // restock puts what came back and can be sold again into the stock, as far as
 // the stock counts it.
 func (d *dispatch) restock(ctx context.Context, r *Return, location uuid.UUID) error {
+	if !slices.ContainsFunc(r.Lines, func(l ReturnLine) bool { return l.Restocked > 0 }) {
+		return nil
+	}
 	var err error
 	if location == uuid.Nil {
 		location, err = d.anyLocation(ctx)
@@ -291,7 +305,7 @@ func (d *dispatch) comingIn(ctx context.Context, r *Return, location uuid.UUID) 
 
 func returnOf(r orderdb.Return) *Return {
 	return &Return{
-		ID: r.ID, OrderID: r.OrderID, State: openapi.ReturnState(r.State), Note: r.Note, Answer: r.Answer, ExchangeID: optional.Value(r.ExchangeID),
+		ID: r.ID, OrderID: r.OrderID, State: openapi.ReturnState(r.State), Note: r.Note, Answer: r.Answer, ExchangeID: optional.Value(r.ExchangeID), Credit: r.Credit,
 		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }

@@ -43,7 +43,7 @@ var disagreements = map[string]string{
 		SELECT count(*) FROM orders o WHERE NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.imported') AND (
 		   NOT EXISTS (SELECT FROM payments WHERE order_id = o.id)
 		   OR NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.placed')
-		   OR o.email <> '' AND NOT EXISTS (SELECT FROM carts WHERE order_id = o.id) AND NOT EXISTS (SELECT FROM returns WHERE exchange_id = o.id))`,
+		   OR o.email <> '' AND NOT EXISTS (SELECT FROM carts WHERE order_id = o.id) AND NOT EXISTS (SELECT FROM payments WHERE order_id = o.id AND provider = 'exchange'))`,
 	"carts or reservations are an order's that is not there": `
 		SELECT (SELECT count(*) FROM carts WHERE order_id IS NOT NULL AND order_id NOT IN (SELECT id FROM orders))
 		     + (SELECT count(*) FROM stock_reservations WHERE order_owned AND owner_id NOT IN (SELECT id FROM orders))`,

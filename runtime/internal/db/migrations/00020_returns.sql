@@ -9,10 +9,13 @@ CREATE TABLE returns (
     answer      text NOT NULL DEFAULT '',
     -- The order that was placed in exchange.
     exchange_id uuid REFERENCES orders (id),
+    -- How much of the money for what comes back is in that order; minor units.
+    credit      bigint NOT NULL DEFAULT 0 CHECK (credit >= 0),
     created_at  timestamptz NOT NULL,
     updated_at  timestamptz NOT NULL
 );
 CREATE INDEX returns_by_order ON returns (order_id, id);
+CREATE INDEX returns_by_exchange ON returns (exchange_id) WHERE exchange_id IS NOT NULL;
 CREATE INDEX returns_open ON returns (id) WHERE state IN ('requested', 'approved');
 
 CREATE TABLE return_lines (

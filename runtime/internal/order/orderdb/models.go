@@ -77,6 +77,7 @@ type Return struct {
 	Note       string
 	Answer     string
 	ExchangeID *uuid.UUID
+	Credit     int64
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 }

@@ -235,6 +235,18 @@ func (q *Queries) CountLines(ctx context.Context, arg CountLinesParams) error {
 	return err
 }
 
+const creditOf = `-- name: CreditOf :one
+SELECT coalesce(sum(credit), 0)::bigint AS credit FROM returns WHERE order_id = $1
+`
+
+// What of an order's money is in others that were placed in exchange.
+func (q *Queries) CreditOf(ctx context.Context, orderID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, creditOf, orderID)
+	var credit int64
+	err := row.Scan(&credit)
+	return credit, err
+}
+
 const everOrdered = `-- name: EverOrdered :one
 SELECT EXISTS (SELECT FROM order_lines WHERE variant_id = ANY($1::uuid[]))
 `
@@ -261,6 +273,36 @@ type ExchangeLinesParams struct {
 func (q *Queries) ExchangeLines(ctx context.Context, arg ExchangeLinesParams) error {
 	_, err := q.db.Exec(ctx, exchangeLines, arg.ReturnID, arg.LineIds, arg.Exchanged)
 	return err
+}
+
+const exchangedBy = `-- name: ExchangedBy :many
+SELECT id, order_id FROM returns WHERE exchange_id = $1
+`
+
+type ExchangedByRow struct {
+	ID      uuid.UUID
+	OrderID uuid.UUID
+}
+
+// The return that an order was placed in exchange for.
+func (q *Queries) ExchangedBy(ctx context.Context, exchangeID *uuid.UUID) ([]ExchangedByRow, error) {
+	rows, err := q.db.Query(ctx, exchangedBy, exchangeID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ExchangedByRow
+	for rows.Next() {
+		var i ExchangedByRow
+		if err := rows.Scan(&i.ID, &i.OrderID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const factsOf = `-- name: FactsOf :many
@@ -855,7 +897,7 @@ func (q *Queries) ListOrders(ctx context.Context, arg ListOrdersParams) ([]ListO
 }
 
 const listReturns = `-- name: ListReturns :many
-SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at
+SELECT id, order_id, state, note, answer, exchange_id, credit, created_at, updated_at
 FROM returns
 WHERE id < $1::uuid AND ($2::text IS NULL OR state = $2::text)
 ORDER BY id DESC
@@ -884,6 +926,7 @@ func (q *Queries) ListReturns(ctx context.Context, arg ListReturnsParams) ([]Ret
 			&i.Note,
 			&i.Answer,
 			&i.ExchangeID,
+			&i.Credit,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 		); err != nil {
@@ -1220,7 +1263,7 @@ func (q *Queries) RemoveLines(ctx context.Context, arg RemoveLinesParams) error 
 }
 
 const returnByID = `-- name: ReturnByID :one
-SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE id = $1
+SELECT id, order_id, state, note, answer, exchange_id, credit, created_at, updated_at FROM returns WHERE id = $1
 `
 
 func (q *Queries) ReturnByID(ctx context.Context, id uuid.UUID) (Return, error) {
@@ -1233,6 +1276,7 @@ func (q *Queries) ReturnByID(ctx context.Context, id uuid.UUID) (Return, error) 
 		&i.Note,
 		&i.Answer,
 		&i.ExchangeID,
+		&i.Credit,
 		&i.CreatedAt,
 		&i.UpdatedAt,
 	)
@@ -1273,7 +1317,7 @@ func (q *Queries) ReturnLines(ctx context.Context, returnIds []uuid.UUID) ([]Ret
 }
 
 const returnsOf = `-- name: ReturnsOf :many
-SELECT id, order_id, state, note, answer, exchange_id, created_at, updated_at FROM returns WHERE order_id = $1 ORDER BY id
+SELECT id, order_id, state, note, answer, exchange_id, credit, created_at, updated_at FROM returns WHERE order_id = $1 ORDER BY id
 `
 
 func (q *Queries) ReturnsOf(ctx context.Context, orderID uuid.UUID) ([]Return, error) {
@@ -1292,6 +1336,7 @@ func (q *Queries) ReturnsOf(ctx context.Context, orderID uuid.UUID) ([]Return, e
 			&i.Note,
 			&i.Answer,
 			&i.ExchangeID,
+			&i.Credit,
 			&i.CreatedAt,
 			&i.UpdatedAt,
 		); err != nil {
@@ -1476,6 +1521,36 @@ func (q *Queries) TotalOf(ctx context.Context, id uuid.UUID) (int64, error) {
 	return total, err
 }
 
+const undoExchange = `-- name: UndoExchange :exec
+WITH lines AS (UPDATE return_lines SET exchanged = 0 WHERE return_id = $2)
+UPDATE returns SET exchange_id = NULL, credit = 0, updated_at = $1 WHERE id = $2
+`
+
+type UndoExchangeParams struct {
+	At       time.Time
+	ReturnID uuid.UUID
+}
+
+func (q *Queries) UndoExchange(ctx context.Context, arg UndoExchangeParams) error {
+	_, err := q.db.Exec(ctx, undoExchange, arg.At, arg.ReturnID)
+	return err
+}
+
+const undoExchangedLines = `-- name: UndoExchangedLines :exec
+UPDATE order_lines l SET refunded = l.refunded - b.exchanged
+FROM return_lines b WHERE b.return_id = $1 AND l.order_id = $2 AND l.id = b.line_id
+`
+
+type UndoExchangedLinesParams struct {
+	ReturnID uuid.UUID
+	OrderID  uuid.UUID
+}
+
+func (q *Queries) UndoExchangedLines(ctx context.Context, arg UndoExchangedLinesParams) error {
+	_, err := q.db.Exec(ctx, undoExchangedLines, arg.ReturnID, arg.OrderID)
+	return err
+}
+
 const unpaidOrders = `-- name: UnpaidOrders :many
 SELECT id FROM orders WHERE payment_due_at < $1::timestamptz AND state = 'pending' ORDER BY payment_due_at LIMIT $2::integer
 `
@@ -1533,13 +1608,14 @@ func (q *Queries) UpdateFulfillment(ctx context.Context, arg UpdateFulfillmentPa
 }
 
 const updateReturn = `-- name: UpdateReturn :exec
-UPDATE returns SET state = $1, answer = $2, exchange_id = $3, updated_at = $4 WHERE id = $5
+UPDATE returns SET state = $1, answer = $2, exchange_id = $3, credit = $4, updated_at = $5 WHERE id = $6
 `
 
 type UpdateReturnParams struct {
 	State      string
 	Answer     string
 	ExchangeID *uuid.UUID
+	Credit     int64
 	At         time.Time
 	ID         uuid.UUID
 }
@@ -1549,6 +1625,7 @@ func (q *Queries) UpdateReturn(ctx context.Context, arg UpdateReturnParams) erro
 		arg.State,
 		arg.Answer,
 		arg.ExchangeID,
+		arg.Credit,
 		arg.At,
 		arg.ID,
 	)
