@@ -33,7 +33,6 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
 	"gitee.com/captainjez/gocart/runtime/internal/rules"
-	"gitee.com/captainjez/gocart/runtime/internal/strictjson"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
@@ -80,15 +79,8 @@ type Handlers struct{ Checkout *Checkout }
 
 // PlaceOrder answers POST /orders.
 func (h Handlers) PlaceOrder(c *gin.Context, params openapi.PlaceOrderParams) {
-	var in openapi.OrderInput
-	body, err := strictjson.Read(c.Request, &in)
-	if err != nil {
-		rest.Fail(c, err)
-		return
-	}
-	request, err := rest.Once(c, params.IdempotencyKey, body)
-	if err != nil {
-		rest.Fail(c, err)
+	in, request, ok := rest.ReadOnce[openapi.OrderInput](c, params.IdempotencyKey)
+	if !ok {
 		return
 	}
 	answer, err := h.Checkout.Place(c.Request.Context(), in, cart.WhoOf(c), request)

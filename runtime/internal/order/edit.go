@@ -51,7 +51,7 @@ type edited struct {
 }
 
 func (e edited) public() openapi.OrderEdit {
-	return openapi.OrderEdit{Order: e.order.Public(), TotalBefore: e.order.money(e.totalBefore), GivenBack: e.order.money(e.givenBack)}
+	return openapi.OrderEdit{Order: withoutActions(e.order.Public()), TotalBefore: e.order.money(e.totalBefore), GivenBack: e.order.money(e.givenBack)}
 }
 
 // EditOrder answers POST /orders/{id}/edits.
@@ -79,7 +79,7 @@ func (h Handlers) EditOrder(c *gin.Context, id uuid.UUID, params openapi.EditOrd
 				return openapi.OrderEdit{}, err
 			}
 			asked = made.asked
-			return hideActions(made.public()), nil
+			return made.public(), nil
 		},
 		// Whoever asks again with the key is told how the order stands by then.
 		Present: func(ctx context.Context, made openapi.OrderEdit) (any, error) {
@@ -88,18 +88,10 @@ func (h Handlers) EditOrder(c *gin.Context, id uuid.UUID, params openapi.EditOrd
 			if err != nil {
 				return nil, err
 			}
-			made.Order = o.Public()
-			return hideActions(made), nil
+			made.Order = withoutActions(o.Public())
+			return made, nil
 		},
 	})
-}
-
-// hideActions leaves out what the buyer has left to do, which is nobody else's.
-func hideActions(e openapi.OrderEdit) openapi.OrderEdit {
-	for i := range e.Order.Payments {
-		e.Order.Payments[i].NextAction = nil
-	}
-	return e
 }
 
 // errPreview undoes an edit that was only tried.
@@ -115,7 +107,7 @@ func (s *Orders) preview(ctx context.Context, id uuid.UUID, in openapi.OrderEdit
 		if err != nil {
 			return err
 		}
-		tried = hideActions(made.public())
+		tried = made.public()
 		return errPreview
 	})
 	if errors.Is(err, errPreview) {
@@ -227,15 +219,29 @@ func (s *Orders) edit(ctx context.Context, tx pgx.Tx, id uuid.UUID, e edit) (edi
 		return edited{}, err
 	}
 	if o.State == openapi.OrderStateProcessing { // what is left of it may have been shipped
-		d := &dispatch{s: s, tx: tx, order: o, actor: e.actor}
-		err := d.progress(ctx)
-		made.asked = append(made.asked, d.asked...)
+		asked, err := s.shippedByEdit(ctx, tx, o, e.actor)
 		if err != nil {
 			return edited{}, err
 		}
+		made.asked = append(made.asked, asked...)
 	}
 	o.Payments, err = s.payments.Of(ctx, tx, o.ID)
 	return made, err
+}
+
+// shippedByEdit takes an order on of which nothing is left to ship, with what
+// was set aside for it since its last package left, and returns what providers
+// are to be asked for that.
+func (s *Orders) shippedByEdit(ctx context.Context, tx pgx.Tx, o *Order, actor string) ([]uuid.UUID, error) {
+	d := &dispatch{s: s, tx: tx, order: o, actor: actor}
+	if err := d.progress(ctx); err != nil || o.State == openapi.OrderStateProcessing {
+		return d.asked, err
+	}
+	decided, err := s.payments.Capture(ctx, tx, o.ID, actor)
+	if err != nil {
+		return nil, err
+	}
+	return append(d.asked, decided.Asked...), s.events.Append(ctx, tx, o.told(decided.Changes, o.UpdatedAt)...)
 }
 
 // editing is an order while it is edited.
@@ -284,13 +290,8 @@ func (w *editing) read(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	w.packed = map[[2]uuid.UUID]int64{}
-	for _, f := range all {
-		if f.State != openapi.FulfillmentStatePending {
-			continue
-		}
-		for _, p := range f.Stock {
-			w.packed[[2]uuid.UUID{p.VariantID, p.LocationID}] += p.Quantity
-		}
+	for _, p := range packedNow(all) {
+		w.packed[[2]uuid.UUID{p.VariantID, p.LocationID}] += p.Quantity
 	}
 	return nil
 }

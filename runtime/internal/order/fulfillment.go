@@ -189,16 +189,6 @@ func (d *dispatch) progress(ctx context.Context) error {
 	case o.State == openapi.OrderStateProcessing && shipped:
 		to = openapi.OrderStateShipped
 	}
-	if to == openapi.OrderStateShipped && o.State != to { // what was set aside since the last package left
-		decided, err := d.s.payments.Capture(ctx, d.tx, o.ID, d.actor)
-		if err != nil {
-			return err
-		}
-		d.asked = append(d.asked, decided.Asked...)
-		if err := d.s.events.Append(ctx, d.tx, o.told(decided.Changes, d.s.now().Truncate(time.Microsecond))...); err != nil {
-			return err
-		}
-	}
 	if err := d.enter(ctx, to); err != nil {
 		return err
 	}
@@ -391,15 +381,20 @@ func (d *dispatch) free(ctx context.Context) ([]inventory.Part, error) {
 		return nil, err
 	}
 	held := d.stock.Held(d.order.ID)
-	for _, f := range d.all {
-		if f.State != openapi.FulfillmentStatePending {
-			continue
-		}
-		for _, p := range f.Stock {
-			claim(held, p)
-		}
+	for _, p := range packedNow(d.all) {
+		claim(held, p)
 	}
 	return held, nil
+}
+
+// packedNow is what of the stock is in fulfilments that have not left.
+func packedNow(all []*Fulfillment) (parts []inventory.Part) {
+	for _, f := range all {
+		if f.State == openapi.FulfillmentStatePending {
+			parts = append(parts, f.Stock...)
+		}
+	}
+	return parts
 }
 
 // claim lessens what is in p's place by p's quantity, or to nothing.

@@ -127,13 +127,8 @@ func (h Handlers) DeliverFulfillment(c *gin.Context, id uuid.UUID) {
 
 // CancelFulfillment answers POST /fulfillments/{id}/cancel.
 func (h Handlers) CancelFulfillment(c *gin.Context, id uuid.UUID) {
-	in, ok := rest.Read[openapi.CancelInput](c)
+	reason, ok := readReason(c)
 	if !ok {
-		return
-	}
-	reason, err := reasonOf(in.Reason)
-	if err != nil {
-		rest.Fail(c, err)
 		return
 	}
 	f, err := h.Orders.changeFulfillment(c.Request.Context(), id, identity.Of(c).Actor(), func(ctx context.Context, d *dispatch, f *Fulfillment) error {

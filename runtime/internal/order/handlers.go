@@ -108,22 +108,24 @@ func (h Handlers) answer(c *gin.Context, o *Order, err error) {
 	}
 	public := o.Public()
 	if !h.Orders.bought(whoOf(c), o) {
-		for i := range public.Payments {
-			public.Payments[i].NextAction = nil
-		}
+		public = withoutActions(public)
 	}
 	rest.JSON(c, http.StatusOK, public, nil)
 }
 
+// withoutActions leaves out what the buyer has left to do, which is nobody
+// else's to know.
+func withoutActions(o openapi.Order) openapi.Order {
+	for i := range o.Payments {
+		o.Payments[i].NextAction = nil
+	}
+	return o
+}
+
 // CancelOrder answers POST /orders/{id}/cancel.
 func (h Handlers) CancelOrder(c *gin.Context, id uuid.UUID) {
-	in, ok := rest.Read[openapi.CancelInput](c)
+	reason, ok := readReason(c)
 	if !ok {
-		return
-	}
-	reason, err := reasonOf(in.Reason)
-	if err != nil {
-		rest.Fail(c, err)
 		return
 	}
 	who := whoOf(c)
@@ -141,6 +143,20 @@ func (h Handlers) CancelOrder(c *gin.Context, id uuid.UUID) {
 		return nil
 	})
 	h.answer(c, o, err)
+}
+
+// readReason reads why something is cancelled; what is wrong with it is
+// answered, and then ok is false.
+func readReason(c *gin.Context) (reason string, ok bool) {
+	in, ok := rest.Read[openapi.CancelInput](c)
+	if !ok {
+		return "", false
+	}
+	reason, err := reasonOf(in.Reason)
+	if err != nil {
+		rest.Fail(c, err)
+	}
+	return reason, err == nil
 }
 
 func reasonOf(reason *string) (string, error) {

@@ -19,21 +19,13 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
-	"gitee.com/captainjez/gocart/runtime/internal/strictjson"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
 // PayOrder answers POST /orders/{id}/payments.
 func (h Handlers) PayOrder(c *gin.Context, id uuid.UUID, params openapi.PayOrderParams) {
-	var in openapi.OrderPaymentInput
-	body, err := strictjson.Read(c.Request, &in)
-	if err != nil {
-		rest.Fail(c, err)
-		return
-	}
-	request, err := rest.Once(c, params.IdempotencyKey, body)
-	if err != nil {
-		rest.Fail(c, err)
+	in, request, ok := rest.ReadOnce[openapi.OrderPaymentInput](c, params.IdempotencyKey)
+	if !ok {
 		return
 	}
 	answer, err := h.Orders.pay(c.Request.Context(), id, in, whoOf(c), request)
@@ -200,9 +192,7 @@ func (s *Orders) storePayment(ctx context.Context, tx pgx.Tx, paid payment.Payme
 	}
 	public := o.Public()
 	if !s.bought(who, o) {
-		for i := range public.Payments {
-			public.Payments[i].NextAction = nil
-		}
+		public = withoutActions(public)
 	}
 	answer.Status = http.StatusCreated
 	if answer.Body, err = json.Marshal(public); err != nil {

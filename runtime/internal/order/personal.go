@@ -18,9 +18,5 @@ func (s *Orders) AsBuyer(ctx context.Context, id uuid.UUID) (openapi.Order, []op
 	}
 	buyer := Who{Principal: &identity.Principal{CustomerID: o.CustomerID}, CartToken: s.keys.CartToken(o.CartID)}
 	timeline, err := Handlers{s}.timeline(ctx, id, buyer)
-	public := o.Public()
-	for i := range public.Payments {
-		public.Payments[i].NextAction = nil
-	}
-	return public, timeline.Entries, err
+	return withoutActions(o.Public()), timeline.Entries, err
 }

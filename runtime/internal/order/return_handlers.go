@@ -156,13 +156,8 @@ func (h Handlers) answerReturn(c *gin.Context, id uuid.UUID, to openapi.ReturnSt
 
 // CancelReturn answers POST /returns/{id}/cancel.
 func (h Handlers) CancelReturn(c *gin.Context, id uuid.UUID) {
-	in, ok := rest.Read[openapi.CancelInput](c)
+	reason, ok := readReason(c)
 	if !ok {
-		return
-	}
-	reason, err := reasonOf(in.Reason)
-	if err != nil {
-		rest.Fail(c, err)
 		return
 	}
 	who := whoOf(c)

@@ -100,15 +100,8 @@ type Creation[In, T any] struct {
 // Create reads the body and answers 201 with what Effect makes, once for the
 // caller, the path and the key.
 func Create[In, T any](c *gin.Context, pool *pgxpool.Pool, r Creation[In, T]) {
-	var in In
-	body, err := strictjson.Read(c.Request, &in)
-	if err != nil {
-		Fail(c, err)
-		return
-	}
-	request, err := Once(c, r.Key, body)
-	if err != nil {
-		Fail(c, err)
+	in, request, ok := ReadOnce[In](c, r.Key)
+	if !ok {
 		return
 	}
 	ctx := c.Request.Context()
@@ -180,6 +173,19 @@ func Answer(c *gin.Context, a idempotency.Answer) {
 		c.Header("Idempotency-Replayed", "true")
 	}
 	Encoded(c, a.Status, a.Body)
+}
+
+// ReadOnce reads the body, and the request under its Idempotency-Key, nil for
+// none; what is wrong with either is answered, and then ok is false.
+func ReadOnce[In any](c *gin.Context, key *string) (in In, request idempotency.Request, ok bool) {
+	body, err := strictjson.Read(c.Request, &in)
+	if err == nil {
+		request, err = Once(c, key, body)
+	}
+	if err != nil {
+		Fail(c, err)
+	}
+	return in, request, err == nil
 }
 
 // Once is the request under its Idempotency-Key, nil for none; a key that is
