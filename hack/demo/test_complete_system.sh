@@ -108,11 +108,9 @@ found() {
 	echo "search for espr finds $n"
 	[ "$n" = 1 ]
 }
-restarts() {
-	local n
-	n=$("$kubectl" -n gocart-system get pods -l app.kubernetes.io/name=gocart-operator -o 'jsonpath={range .items[*]}{.status.containerStatuses[0].restartCount}{"\n"}{end}' | awk '{n += $1} END {print n + 0}')
-	echo "$n restarts"
-	[ "$n" = 0 ]
+operator() {
+	"$kubectl" -n gocart-system get pods -l app.kubernetes.io/name=gocart-operator -o 'jsonpath={range .items[*]}{.status.containerStatuses[0].ready}{" "}{.status.containerStatuses[0].restartCount}{"\n"}{end}' |
+		awk '$1 == "true" {ready++} {n += $2} END {print ready + 0 "/" NR " ready, " n + 0 " restarts"; exit NR == 0 || ready < NR}'
 }
 
 # api WHO METHOD PATH STATUS [BODY [CURL OPTION...]] prints the answer, or what is wrong with it. WHO is a file of curl options.
@@ -242,7 +240,7 @@ check "PostgreSQL" version database
 check "Redis" version redis
 check "api pods" pods api
 check "worker pods" pods worker
-check "operator" restarts
+check "operator" operator
 check "certificate" certificate
 check "HTTPS" https
 check "old TLS" tls12

@@ -166,7 +166,7 @@ func operatorIsWell(t *testing.T) {
 	for _, p := range operatorPods(t) {
 		for _, c := range p.Status.ContainerStatuses {
 			if c.RestartCount > 0 {
-				t.Errorf("the operator's pod %s was restarted %d times", p.Name, c.RestartCount)
+				t.Errorf("the operator's pod %s was restarted %d times; it ended with %+v", p.Name, c.RestartCount, c.LastTerminationState.Terminated)
 			}
 		}
 	}
