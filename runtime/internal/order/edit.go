@@ -237,11 +237,10 @@ func (s *Orders) shippedByEdit(ctx context.Context, tx pgx.Tx, o *Order, actor s
 	if err := d.progress(ctx); err != nil || o.State == openapi.OrderStateProcessing {
 		return d.asked, err
 	}
-	decided, err := s.payments.Capture(ctx, tx, o.ID, actor)
-	if err != nil {
+	if err := d.capture(ctx); err != nil {
 		return nil, err
 	}
-	return append(d.asked, decided.Asked...), s.events.Append(ctx, tx, o.told(decided.Changes, o.UpdatedAt)...)
+	return d.asked, s.events.Append(ctx, tx, d.happened...)
 }
 
 // editing is an order while it is edited.

@@ -584,8 +584,7 @@ func (d *dispatch) ship(ctx context.Context, f *Fulfillment, tracking []openapi.
 	if err := d.s.payments.Sure(ctx, d.tx, d.order.ID); err != nil {
 		return err
 	}
-	decided, err := d.s.payments.Capture(ctx, d.tx, d.order.ID, d.actor)
-	if err != nil {
+	if err := d.capture(ctx); err != nil {
 		return err
 	}
 	if err := d.lock(ctx, nil); err != nil {
@@ -601,11 +600,20 @@ func (d *dispatch) ship(ctx context.Context, f *Fulfillment, tracking []openapi.
 	if err := d.save(ctx, f, events.Event{Type: "fulfillment.shipped"}, ""); err != nil {
 		return err
 	}
-	d.happened = append(d.happened, d.order.told(decided.Changes, f.UpdatedAt)...)
-	d.asked = append(d.asked, decided.Asked...)
 	m := d.order.message(mail.OrderShipped)
 	m.FulfillmentID = f.ID
 	d.mails = append(d.mails, m)
+	return nil
+}
+
+// capture takes what is set aside for the order.
+func (d *dispatch) capture(ctx context.Context) error {
+	decided, err := d.s.payments.Capture(ctx, d.tx, d.order.ID, d.actor)
+	if err != nil {
+		return err
+	}
+	d.happened = append(d.happened, d.order.told(decided.Changes, d.s.now().Truncate(time.Microsecond))...)
+	d.asked = append(d.asked, decided.Asked...)
 	return nil
 }
 
@@ -681,7 +689,7 @@ func (d *dispatch) shipAll(ctx context.Context) error {
 		}
 	}
 	if !slices.ContainsFunc(d.order.Lines, func(l Line) bool { return l.Packed < l.Quantity }) {
-		return nil
+		return d.capture(ctx) // what was set aside since its last package left
 	}
 	f, err := d.pack(ctx, Packing{Anywhere: true})
 	if err != nil {
