@@ -2,9 +2,12 @@ package db_test
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +39,43 @@ func TestMigrationsThatRunAtOnceAllSucceed(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestAMigrationStaysAsItWasWritten: a database that has one never gets it again.
+func TestAMigrationStaysAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	sums, err := os.ReadFile("migrations/SHA256SUMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := map[string]string{}
+	for line := range strings.Lines(string(sums)) {
+		if sum, name, ok := strings.Cut(strings.TrimSpace(line), "  "); ok {
+			written[name] = sum
+		}
+	}
+	names, err := filepath.Glob("migrations/*.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, sum := filepath.Base(name), fmt.Sprintf("%x", sha256.Sum256(text))
+		switch written[base] {
+		case sum:
+		case "":
+			t.Errorf("%s is new; when it is done, add to migrations/SHA256SUMS:\n%s  %s", base, sum, base)
+		default:
+			t.Errorf("%s was changed, and databases that have it stay as they are; write another migration instead", base)
+		}
+		delete(written, base)
+	}
+	for name := range written {
+		t.Errorf("%s is gone, and databases have it", name)
+	}
 }
 
 func TestADatabaseIsReadyOnceItsSchemaIs(t *testing.T) {
