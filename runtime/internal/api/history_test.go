@@ -1,11 +1,14 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
+	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
@@ -222,6 +225,38 @@ func TestWhatGoesOutOfAStoreComesIntoAnEmptyOneAsItWas(t *testing.T) {
 		}
 		empty.counts(empty.bring("orders", format, file), 0, 0, 4, 1)
 		empty.wantAddedUp()
+	}
+}
+
+func TestOrdersGoOutWithAFewStatementsForAPageOfThem(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	const n = 120
+	var file strings.Builder
+	for i := range n {
+		lines := strings.Repeat(fmt.Sprintf(`,{"sku":"S-%d","title":"T","quantity":1,"unitPrice":"1.00"}`, i), 1+i%3)
+		fmt.Fprintf(&file, `{"number":"%d","state":"completed","createdAt":"2020-01-01T00:00:00Z","lines":[%s],"totals":{"currency":"EUR","total":"%d.00"},`+
+			`"payments":[{"provider":"p-%d","state":"captured","amount":"%d.00"}]}`+"\n", 7000+i, lines[1:], 1+i%3, i, 1+i%3)
+	}
+	s.counts(s.bring("orders", "jsonl", file.String()), n, 0, 0, 0)
+	before := s.statements.Load()
+	out := strings.Split(strings.TrimSpace(s.out("orders", "jsonl")), "\n")
+	if taken := s.statements.Load() - before; taken > 12 {
+		t.Errorf("%d statements for %d orders", taken, n)
+	}
+	if len(out) != n {
+		t.Fatalf("%d went out", len(out))
+	}
+	for _, line := range out {
+		var o order.Record
+		if err := json.Unmarshal([]byte(line), &o); err != nil {
+			t.Fatal(err)
+		}
+		number, _ := strconv.Atoi(o.Number)
+		i := number - 7000
+		if len(o.Lines) != 1+i%3 || o.Lines[len(o.Lines)-1].SKU != fmt.Sprintf("S-%d", i) || len(o.Payments) != 1 || o.Payments[0].Provider != fmt.Sprintf("p-%d", i) {
+			t.Errorf("of order %d went out %s", number, line)
+		}
 	}
 }
 

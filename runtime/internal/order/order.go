@@ -335,30 +335,48 @@ func orderOf(r orderdb.Order) (*Order, error) {
 	return o, nil
 }
 
-// complete reads an order's lines and payments.
-func (s *Orders) complete(ctx context.Context, tx orderdb.DBTX, o *Order) error {
-	rows, err := orderdb.New(tx).LinesOf(ctx, o.ID)
+// complete reads the lines and payments of orders.
+func (s *Orders) complete(ctx context.Context, tx orderdb.DBTX, all ...*Order) error {
+	ids, byID := make([]uuid.UUID, len(all)), make(map[uuid.UUID]*Order, len(all))
+	for i, o := range all {
+		o.Lines, o.Payments = nil, nil
+		ids[i], byID[o.ID] = o.ID, o
+	}
+	rows, err := orderdb.New(tx).LinesOf(ctx, ids)
 	if err != nil {
 		return fmt.Errorf("reading order lines: %w", err)
 	}
-	o.Lines = make([]Line, len(rows))
-	for i, r := range rows {
-		o.Lines[i] = Line{
-			ID: r.ID, VariantID: r.VariantID, ProductID: r.ProductID, SKU: r.Sku, Title: r.Title, Quantity: r.Quantity, UnitPrice: r.UnitPrice,
-			Subtotal: r.Subtotal, Discount: r.Discount, Tax: r.Tax, Total: r.Total,
-			Packed: r.Packed, Shipped: r.Shipped, Delivered: r.Delivered, ComingBack: r.ComingBack, Returned: r.Returned, Refunded: r.Refunded,
+	for _, r := range rows {
+		l, err := lineOf(r)
+		if err != nil {
+			return err
 		}
-		if err := json.Unmarshal(r.Options, &o.Lines[i].Options); err != nil {
-			return fmt.Errorf("options of order line %s: %w", r.ID, err)
-		}
-		if r.Stock != nil {
-			if err := json.Unmarshal(r.Stock, &o.Lines[i].Stock); err != nil {
-				return fmt.Errorf("what order line %s takes from the stock: %w", r.ID, err)
-			}
+		o := byID[r.OrderID]
+		o.Lines = append(o.Lines, l)
+	}
+	payments, err := s.payments.Of(ctx, tx, ids...)
+	for _, p := range payments {
+		o := byID[p.OrderID]
+		o.Payments = append(o.Payments, p)
+	}
+	return err
+}
+
+func lineOf(r orderdb.LinesOfRow) (Line, error) {
+	l := Line{
+		ID: r.ID, VariantID: r.VariantID, ProductID: r.ProductID, SKU: r.Sku, Title: r.Title, Quantity: r.Quantity, UnitPrice: r.UnitPrice,
+		Subtotal: r.Subtotal, Discount: r.Discount, Tax: r.Tax, Total: r.Total,
+		Packed: r.Packed, Shipped: r.Shipped, Delivered: r.Delivered, ComingBack: r.ComingBack, Returned: r.Returned, Refunded: r.Refunded,
+	}
+	if err := json.Unmarshal(r.Options, &l.Options); err != nil {
+		return l, fmt.Errorf("options of order line %s: %w", r.ID, err)
+	}
+	if r.Stock != nil {
+		if err := json.Unmarshal(r.Stock, &l.Stock); err != nil {
+			return l, fmt.Errorf("what order line %s takes from the stock: %w", r.ID, err)
 		}
 	}
-	o.Payments, err = s.payments.Of(ctx, tx, o.ID)
-	return err
+	return l, nil
 }
 
 // Who asks for an order.

@@ -28,9 +28,9 @@ SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subt
 FROM orders WHERE id = @id FOR UPDATE;
 
 -- name: LinesOf :many
-SELECT id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
+SELECT order_id, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
        packed, shipped, delivered, coming_back, returned, refunded, stock
-FROM order_lines WHERE order_id = @order_id ORDER BY position;
+FROM order_lines WHERE order_id = ANY(@order_ids::uuid[]) ORDER BY order_id, position;
 
 -- name: CountLines :exec
 UPDATE order_lines l
@@ -90,6 +90,11 @@ LIMIT @most;
 
 -- name: OrdersFrom :many
 SELECT id FROM orders WHERE id > @after::uuid ORDER BY id LIMIT @most::integer;
+
+-- name: NextOrders :many
+SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
+       details, payment_due_at, created_at, updated_at, shipping_refunded
+FROM orders WHERE id > @after::uuid ORDER BY id LIMIT @most::integer;
 
 -- name: InsertFulfillment :exec
 INSERT INTO fulfillments (id, order_id, location_id, state, tracking, stock, created_at, updated_at)

@@ -104,18 +104,23 @@ func (s *Orders) from(ctx context.Context, after string, most int32) (all []Reco
 	if err != nil {
 		return nil, "", err
 	}
-	ids, err := orderdb.New(s.pool).OrdersFrom(ctx, orderdb.OrdersFromParams{After: id, Most: most})
+	rows, err := orderdb.New(s.pool).NextOrders(ctx, orderdb.NextOrdersParams{After: id, Most: most})
 	if err != nil {
 		return nil, "", fmt.Errorf("reading orders: %w", err)
 	}
-	for _, id := range ids {
-		o, err := s.Find(ctx, id)
-		if err != nil {
+	orders := make([]*Order, len(rows))
+	for i, r := range rows {
+		if orders[i], err = orderOf(r); err != nil {
 			return nil, "", err
 		}
-		all, last = append(all, recordOf(o)), id.String()
 	}
-	if len(ids) < int(most) {
+	if err := s.complete(ctx, s.pool, orders...); err != nil {
+		return nil, "", err
+	}
+	for _, o := range orders {
+		all, last = append(all, recordOf(o)), o.ID.String()
+	}
+	if len(orders) < int(most) {
 		last = ""
 	}
 	return all, last, nil

@@ -279,9 +279,9 @@ func paymentsOf(rows []paymentdb.Payment) (all []Payment, err error) {
 	return all, nil
 }
 
-// Of lists an order's payments.
-func (s *Payments) Of(ctx context.Context, q paymentdb.DBTX, orderID uuid.UUID) ([]Payment, error) {
-	rows, err := paymentdb.New(q).PaymentsOf(ctx, orderID)
+// Of lists the payments of orders, the oldest first.
+func (s *Payments) Of(ctx context.Context, q paymentdb.DBTX, orderIDs ...uuid.UUID) ([]Payment, error) {
+	rows, err := paymentdb.New(q).PaymentsOf(ctx, orderIDs)
 	if err != nil {
 		return nil, fmt.Errorf("reading payments: %w", err)
 	}

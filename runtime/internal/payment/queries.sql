@@ -5,7 +5,7 @@ SELECT unnest(@ids::uuid[]), unnest(@order_ids::uuid[]), unnest(@providers::text
        nullif(unnest(@next_actions::text[]), '')::jsonb, @at::timestamptz, @at::timestamptz;
 
 -- name: PaymentsOf :many
-SELECT * FROM payments WHERE order_id = @order_id ORDER BY id;
+SELECT * FROM payments WHERE order_id = ANY(@order_ids::uuid[]) ORDER BY id;
 
 -- name: LockPaymentsOf :many
 SELECT * FROM payments WHERE order_id = @order_id ORDER BY id FOR UPDATE;

@@ -759,12 +759,13 @@ func (q *Queries) LinesHaveArrived(ctx context.Context, orderIds []uuid.UUID) er
 }
 
 const linesOf = `-- name: LinesOf :many
-SELECT id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
+SELECT order_id, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
        packed, shipped, delivered, coming_back, returned, refunded, stock
-FROM order_lines WHERE order_id = $1 ORDER BY position
+FROM order_lines WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, position
 `
 
 type LinesOfRow struct {
+	OrderID    uuid.UUID
 	ID         uuid.UUID
 	VariantID  uuid.UUID
 	ProductID  uuid.UUID
@@ -786,8 +787,8 @@ type LinesOfRow struct {
 	Stock      []byte
 }
 
-func (q *Queries) LinesOf(ctx context.Context, orderID uuid.UUID) ([]LinesOfRow, error) {
-	rows, err := q.db.Query(ctx, linesOf, orderID)
+func (q *Queries) LinesOf(ctx context.Context, orderIds []uuid.UUID) ([]LinesOfRow, error) {
+	rows, err := q.db.Query(ctx, linesOf, orderIds)
 	if err != nil {
 		return nil, err
 	}
@@ -796,6 +797,7 @@ func (q *Queries) LinesOf(ctx context.Context, orderID uuid.UUID) ([]LinesOfRow,
 	for rows.Next() {
 		var i LinesOfRow
 		if err := rows.Scan(
+			&i.OrderID,
 			&i.ID,
 			&i.VariantID,
 			&i.ProductID,
@@ -990,6 +992,57 @@ func (q *Queries) NextNumbers(ctx context.Context, n int32) ([]int64, error) {
 			return nil, err
 		}
 		items = append(items, nextval)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const nextOrders = `-- name: NextOrders :many
+SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
+       details, payment_due_at, created_at, updated_at, shipping_refunded
+FROM orders WHERE id > $1::uuid ORDER BY id LIMIT $2::integer
+`
+
+type NextOrdersParams struct {
+	After uuid.UUID
+	Most  int32
+}
+
+func (q *Queries) NextOrders(ctx context.Context, arg NextOrdersParams) ([]Order, error) {
+	rows, err := q.db.Query(ctx, nextOrders, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []Order
+	for rows.Next() {
+		var i Order
+		if err := rows.Scan(
+			&i.ID,
+			&i.Number,
+			&i.State,
+			&i.HeldFrom,
+			&i.CustomerID,
+			&i.CartID,
+			&i.Email,
+			&i.Currency,
+			&i.Subtotal,
+			&i.Discount,
+			&i.Shipping,
+			&i.Tax,
+			&i.Total,
+			&i.ItemCount,
+			&i.Details,
+			&i.PaymentDueAt,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+			&i.ShippingRefunded,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -800,11 +800,11 @@ func (q *Queries) PaymentByReference(ctx context.Context, arg PaymentByReference
 }
 
 const paymentsOf = `-- name: PaymentsOf :many
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE order_id = $1 ORDER BY id
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE order_id = ANY($1::uuid[]) ORDER BY id
 `
 
-func (q *Queries) PaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Payment, error) {
-	rows, err := q.db.Query(ctx, paymentsOf, orderID)
+func (q *Queries) PaymentsOf(ctx context.Context, orderIds []uuid.UUID) ([]Payment, error) {
+	rows, err := q.db.Query(ctx, paymentsOf, orderIds)
 	if err != nil {
 		return nil, err
 	}
