@@ -875,7 +875,7 @@ type PaymentsSpec struct {
 // StripePaymentsSpec is an account at Stripe.
 type StripePaymentsSpec struct {
 	// apiKeySecretRef holds the secret key (sk_...), or a restricted one (rk_...)
-	// that may write payment intents and refunds and read charges.
+	// that may write payment intents and refunds and read charges and disputes.
 	// +required
 	APIKeySecretRef SecretKey `json:"apiKeySecretRef"`
 	// webhookSecretRefs hold what Stripe signs its events with (whsec_...), which

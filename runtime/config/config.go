@@ -170,7 +170,7 @@ type Payments struct {
 // Stripe is the store's account at Stripe.
 type Stripe struct {
 	// APIKeyFile holds the secret key (sk_…), or a restricted one (rk_…) that
-	// may write payment intents and refunds and read charges.
+	// may write payment intents and refunds and read charges and disputes.
 	APIKeyFile string `json:"apiKeyFile"`
 	// WebhookSecretFiles hold what Stripe signs its events with (whsec_…): one
 	// secret each, and two while one takes the place of another. Without any the

@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -400,11 +401,12 @@ func TestAChargebackIsReportedUntilItIsOver(t *testing.T) {
 	b, late := s.buy("pm_card"), s.buy("pm_card")
 	b.move("processing", "shipped")
 	late.move("processing", "shipped")
+	s.stripe.MoveDispute(s.stripe.Dispute(b.intent, 1000), "under_review") // dp_1
 	for n, status := range []string{"needs_response", "needs_response", "under_review"} {
 		tell(b, n, "dp_1", status)
 	}
 	s.clock.forward(time.Hour)
-	s.reconcile() // which has no say in it
+	s.reconcile() // which finds the same
 	if got := s.disagreements(); got != "charge_disputed" {
 		t.Errorf("disagreements: %s", got)
 	}
@@ -428,4 +430,86 @@ func TestAChargebackIsReportedUntilItIsOver(t *testing.T) {
 	}
 	b.wantPayment("captured", "10.00", "0.00")
 	s.wantAlike()
+}
+
+func TestAChargebackWhoseEventsNeverCameIsFound(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	told, missed, over := s.buy("pm_card"), s.buy("pm_card"), s.buy("pm_card")
+	disputes := map[string]string{}
+	for what, b := range map[string]bought{"told": told, "missed": missed, "over": over} {
+		b.move("processing", "shipped")
+		disputes[what] = s.stripe.Dispute(b.intent, 1000)
+	}
+	past := s.clock.now().Add(-10 * 24 * time.Hour) // so that the payments themselves are not looked at
+	for what, metadata := range map[string]map[string]string{"lost to the store": {"gocart_store": "ns/shop", "gocart_payment": uuid.NewString()}, "another's": {"gocart_store": "ns/other"}, "no store's": nil} {
+		disputes[what] = s.stripe.Dispute(s.stripe.Add(testbed.Intent{Status: "succeeded", Amount: 500, Received: 500, Currency: "eur", Created: past, Metadata: metadata}), 500)
+	}
+	s.wantHeard(s.stripe.Event("charge.dispute.created", disputes["told"]))
+	s.stripe.MoveDispute(disputes["over"], "won")
+	// open are the disputes that are reported and not over.
+	open := func() (all []string) {
+		t.Helper()
+		for _, d := range admin[openapi.PaymentDiscrepancyPage](s.store, "GET", "/payment-discrepancies?resolved=false", "", http.StatusOK).Discrepancies {
+			for what, id := range disputes {
+				if d.Kind == openapi.PaymentDiscrepancyKindChargeDisputed && d.Reference == id {
+					all = append(all, what)
+				}
+			}
+		}
+		slices.Sort(all)
+		return all
+	}
+	s.reconcile() // both sides are still at it
+	if got := open(); !slices.Equal(got, []string{"told"}) {
+		t.Errorf("at once %q are reported", got)
+	}
+	s.clock.forward(20 * time.Minute)
+	for range 2 {
+		s.reconcile()
+		if got := open(); !slices.Equal(got, []string{"lost to the store", "missed", "told"}) {
+			t.Errorf("%q are reported", got)
+		}
+	}
+	s.wantHeard(s.stripe.Event("charge.dispute.created", disputes["missed"])) // late
+	s.wantHeard(s.stripe.Event("charge.dispute.closed", disputes["over"]))
+	for i, b := range []bought{over, told, missed} {
+		_, text := b.timeline()
+		ended := strings.Contains(text, "The dispute over 10.00 EUR is over; at the provider it is won.")
+		if strings.Count(text, "The buyer's bank disputes 10.00 EUR of the payment (fraudulent)") != 1 || ended != (i == 0) {
+			t.Errorf("a timeline says\n%s", text)
+		}
+		b.wantPayment("captured", "10.00", "0.00")
+	}
+	if text := encode(t, admin[openapi.PaymentDiscrepancyPage](s.store, "GET", "/payment-discrepancies", "", http.StatusOK)); !strings.Contains(text,
+		", of which the store has no payment (fraudulent); at the provider the dispute is needs_response.") {
+		t.Errorf("discrepancies %s", text)
+	}
+	// Long after they came up, what became of them is found as well.
+	s.clock.forward(80 * 24 * time.Hour)
+	s.stripe.MoveDispute(disputes["told"], "lost")
+	s.stripe.MoveDispute(disputes["lost to the store"], "lost")
+	s.stripe.MoveDispute(disputes["missed"], "under_review")
+	s.reconcile()
+	if got := open(); !slices.Equal(got, []string{"missed"}) {
+		t.Errorf("months later %q are reported", got)
+	}
+	if _, text := told.timeline(); strings.Count(text, "The dispute over 10.00 EUR is over; at the provider it is lost.") != 1 {
+		t.Errorf("the timeline says\n%s", text)
+	}
+	// What was over and is forgotten is not told of again.
+	s.clock.forward(20 * 24 * time.Hour)
+	if _, err := s.Payments.ForgetEvents(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.reconcile()
+	if n := s.number(`SELECT count(*) FROM payment_discrepancies WHERE reference = '` + disputes["over"] + `'`); n != 0 {
+		t.Errorf("what was over is reported %d times again", n)
+	}
+	if _, text := over.timeline(); strings.Count(text, "is over") != 1 {
+		t.Errorf("the timeline says\n%s", text)
+	}
+	if got := open(); !slices.Equal(got, []string{"missed"}) {
+		t.Errorf("in the end %q are reported", got)
+	}
 }

@@ -260,7 +260,8 @@ func (s *Payments) unrefund(ctx context.Context, tx pgx.Tx, p *Payment, d *Decis
 }
 
 // chargedBack notes a chargeback, which is for people to answer at the provider,
-// until it is over. What was told of it before may be told after.
+// until it is over. What was told of it before may be told after. A payment that
+// the store does not have has no ID.
 func (s *Payments) chargedBack(ctx context.Context, tx pgx.Tx, p Payment, d *Decision, of Dispute) error {
 	q, kind := paymentdb.New(tx), openapi.PaymentDiscrepancyKindChargeDisputed
 	resolved, err := q.DiscrepancyByReference(ctx, paymentdb.DiscrepancyByReferenceParams{Kind: string(kind), Provider: p.Provider, Reference: of.ID})
@@ -274,7 +275,11 @@ func (s *Payments) chargedBack(ctx context.Context, tx pgx.Tx, p Payment, d *Dec
 	tell := func(note string) {
 		d.Changes = append(d.Changes, Change{Payment: p, Actor: "provider", Private: true, Note: note})
 	}
-	detail := fmt.Sprintf("The buyer's bank disputes %s of the payment (%s); at the provider the dispute is %s.", of.Amount, of.Reason, of.Status)
+	which := "the payment"
+	if p.ID == uuid.Nil {
+		which = p.Reference + ", of which the store has no payment"
+	}
+	detail := fmt.Sprintf("The buyer's bank disputes %s of %s (%s); at the provider the dispute is %s.", of.Amount, which, of.Reason, of.Status)
 	if !known {
 		tell(detail)
 	}

@@ -72,6 +72,12 @@ type Elsewhere interface {
 	// ListRefunds calls each for the refunds made from a moment on and before
 	// another, as an event about each would tell of it now.
 	ListRefunds(ctx context.Context, from, before time.Time, each func(Event) error) error
+	// ListDisputes calls each for the chargebacks that came up from a moment on
+	// and before another, with how their payments stand.
+	ListDisputes(ctx context.Context, from, before time.Time, each func(Facts, Dispute) error) error
+	// FetchDispute tells how a chargeback and its payment stand, by the
+	// provider's own name for it. One that is not there is ErrNoPayment.
+	FetchDispute(ctx context.Context, reference string) (Facts, Dispute, error)
 }
 
 // Hook is a provider that tells of events.

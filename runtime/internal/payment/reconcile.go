@@ -28,6 +28,10 @@ const (
 	stuckAfter = time.Hour
 	// refundsFail is for how long a refund that was made may fail after all.
 	refundsFail = 30 * 24 * time.Hour
+	// disputesFor is how far back chargebacks are looked for of which no event
+	// came. It is less than keepEvents, for one that was over and forgotten would
+	// be told of again.
+	disputesFor = 60 * 24 * time.Hour
 	// pageOf is how many rows are read at once.
 	pageOf = 500
 )
@@ -164,7 +168,8 @@ func here() []string {
 
 // compare goes through the provider's payments of the window, then through the
 // store's that were not among them and may have changed there, through those of
-// which something was given back, and through what is disputed.
+// which something was given back, through what is disputed, and through
+// chargebacks.
 func (r *reconciliation) compare(ctx context.Context, name string, by Elsewhere) error {
 	from, before := r.began.Add(-r.window), r.began.Add(-settled)
 	c := &comparison{reconciliation: r, name: name, by: by, seen: map[uuid.UUID]bool{}}
@@ -194,7 +199,10 @@ func (r *reconciliation) compare(ctx context.Context, name string, by Elsewhere)
 	if err := c.refunds(ctx, from, before); err != nil {
 		return err
 	}
-	return c.disputed(ctx)
+	if err := c.disputed(ctx); err != nil {
+		return err
+	}
+	return c.chargebacks(ctx, before)
 }
 
 // comparison is that with one provider.
@@ -255,11 +263,63 @@ func (c *comparison) failed(ctx context.Context, id uuid.UUID, e Event) error {
 	return err
 }
 
-// disputed looks again at what is disputed and was not seen by now, and resolves
-// what is so no more.
+// disputed looks again at what is disputed.
 func (c *comparison) disputed(ctx context.Context) error {
+	return c.lookAgain(ctx, atProvider(), func(row paymentdb.DiscrepanciesToLookAtRow) error {
+		if row.PaymentID != nil {
+			return c.missing(ctx, *row.PaymentID)
+		}
+		return c.unowned(ctx, row.Reference)
+	})
+}
+
+// chargebacks goes through those that came up of late, whose events may never
+// have come, and looks again at those that are older and not over here.
+func (c *comparison) chargebacks(ctx context.Context, before time.Time) error {
+	err := c.by.ListDisputes(ctx, c.began.Add(-disputesFor), before, func(f Facts, d Dispute) error { return c.chargeback(ctx, f, d) })
+	if err != nil {
+		return err
+	}
+	return c.lookAgain(ctx, []string{string(openapi.PaymentDiscrepancyKindChargeDisputed)}, func(row paymentdb.DiscrepanciesToLookAtRow) error {
+		f, d, err := c.by.FetchDispute(ctx, row.Reference)
+		if errors.Is(err, ErrNoPayment) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return c.chargeback(ctx, f, d)
+	})
+}
+
+// chargeback is for one as an event about it is; of a payment that is none of
+// this store's it is nothing.
+func (c *comparison) chargeback(ctx context.Context, f Facts, of Dispute) error {
+	row, err := paymentdb.New(c.pool).PaymentByReference(ctx, paymentdb.PaymentByReferenceParams{Provider: c.name, Reference: f.Reference})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows) && f.Store != c.store:
+		return nil
+	case errors.Is(err, pgx.ErrNoRows):
+		err = db.WithTx(ctx, c.pool, func(tx pgx.Tx) error {
+			return c.chargedBack(ctx, tx, Payment{Provider: c.name, Reference: f.Reference}, &Decision{}, of)
+		})
+	case err == nil:
+		err = c.held(ctx, row.ID, row.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error { return c.chargedBack(ctx, tx, *p, d, of) })
+	}
+	if err != nil {
+		return fmt.Errorf("the dispute %s: %w", of.ID, err)
+	}
+	if !of.Over {
+		c.found++
+	}
+	return nil
+}
+
+// lookAgain does something with each open discrepancy of some kinds that was not
+// seen by now, and resolves those that are not seen then.
+func (c *comparison) lookAgain(ctx context.Context, kinds []string, look func(paymentdb.DiscrepanciesToLookAtRow) error) error {
 	q := paymentdb.New(c.pool)
-	page := paymentdb.DiscrepanciesToLookAtParams{Provider: c.name, Kinds: atProvider(), Before: c.began, Most: pageOf}
+	page := paymentdb.DiscrepanciesToLookAtParams{Provider: c.name, Kinds: kinds, Before: c.began, Most: pageOf}
 	return allOf(func(after uuid.UUID) ([]paymentdb.DiscrepanciesToLookAtRow, error) {
 		page.After = after
 		rows, err := q.DiscrepanciesToLookAt(ctx, page)
@@ -268,13 +328,7 @@ func (c *comparison) disputed(ctx context.Context) error {
 		}
 		return rows, nil
 	}, func(row paymentdb.DiscrepanciesToLookAtRow) uuid.UUID { return row.ID }, func(row paymentdb.DiscrepanciesToLookAtRow) error {
-		var err error
-		if row.PaymentID != nil {
-			err = c.missing(ctx, *row.PaymentID)
-		} else {
-			err = c.unowned(ctx, row.Reference)
-		}
-		if err != nil {
+		if err := look(row); err != nil {
 			return err
 		}
 		now := c.now()

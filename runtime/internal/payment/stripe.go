@@ -365,6 +365,50 @@ func (s *viaStripe) ListRefunds(ctx context.Context, from, before time.Time, eac
 	return nil
 }
 
+// ListDisputes goes through disputes, the newest first.
+func (s *viaStripe) ListDisputes(ctx context.Context, from, before time.Time, each func(Facts, Dispute) error) error {
+	client, err := s.api()
+	if err != nil {
+		return err
+	}
+	params := &stripe.DisputeListParams{CreatedRange: &stripe.RangeQueryParams{GreaterThanOrEqual: from.Unix(), LesserThan: before.Unix()}}
+	params.Limit = stripe.Int64(100)
+	params.Expand = []*string{stripe.String("data.payment_intent." + latestCharge)}
+	for d, err := range client.V1Disputes.List(ctx, params) {
+		if err != nil {
+			return translate(err)
+		}
+		if err := each(s.disputed(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// FetchDispute reads a dispute.
+func (s *viaStripe) FetchDispute(ctx context.Context, reference string) (Facts, Dispute, error) {
+	client, err := s.api()
+	if err != nil {
+		return Facts{}, Dispute{}, err
+	}
+	read, err := client.V1Disputes.Retrieve(ctx, reference, &stripe.DisputeRetrieveParams{Expand: []*string{stripe.String("payment_intent." + latestCharge)}})
+	if err != nil {
+		return Facts{}, Dispute{}, translate(err)
+	}
+	f, d := s.disputed(read)
+	return f, d, nil
+}
+
+// disputed are a dispute and its payment; a charge that no payment intent made
+// is none of a store's.
+func (s *viaStripe) disputed(d *stripe.Dispute) (f Facts, of Dispute) {
+	if d.PaymentIntent != nil {
+		f = s.facts(d.PaymentIntent)
+	}
+	told := stripeDispute{stripeObject: stripeObject{ID: d.ID, Status: string(d.Status)}, Amount: d.Amount, Currency: string(d.Currency), Reason: string(d.Reason)}
+	return f, told.dispute()
+}
+
 // refund notes that a refund failed, where it did.
 func (e *Event) refund(id string, status stripe.RefundStatus, why string) {
 	if status != stripe.RefundStatusFailed && status != stripe.RefundStatusCanceled {
@@ -468,7 +512,7 @@ type stripeDispute struct {
 	Reason   string `json:"reason"`
 }
 
-// dispute is what an event tells of a chargeback.
+// dispute is what Stripe tells of a chargeback.
 func (d stripeDispute) dispute() Dispute {
 	currency := plain(strings.ToUpper(d.Currency))
 	made := Dispute{

@@ -84,6 +84,20 @@ func TestStripesOwnDescriptionTakesWhatTheStoreSends(t *testing.T) {
 	if err != nil || n == 0 {
 		t.Errorf("%d payments are listed, %v", n, err)
 	}
+	n = 0
+	err = s.ListDisputes(ctx, time.Now().Add(-time.Hour), time.Now(), func(_ Facts, d Dispute) error {
+		n++
+		if d.ID == "" || d.Status == "" || d.Reason == "" || d.Amount.Currency == "" {
+			t.Errorf("a dispute of the list is %+v", d)
+		}
+		return nil
+	})
+	if err != nil || n == 0 {
+		t.Errorf("%d disputes are listed, %v", n, err)
+	}
+	if _, d, err := s.FetchDispute(ctx, "dp_1"); err != nil || d.ID == "" {
+		t.Errorf("a dispute is %+v, %v", d, err)
+	}
 }
 
 func TestWhatStripeAnswersIsUnderstood(t *testing.T) {
@@ -134,6 +148,28 @@ func TestWhatStripeAnswersIsUnderstood(t *testing.T) {
 	err = s.ListRefunds(ctx, time.Now().Add(-time.Minute), time.Now().Add(time.Minute), func(e Event) error { refunds = append(refunds, e); return nil })
 	if err != nil || len(refunds) != 2 || refunds[0].Reference != p.Reference || refunds[0].FailedRefund != "" {
 		t.Errorf("refunds %+v, %v", refunds, err)
+	}
+	server.MoveDispute(server.Dispute(p.Reference, 1500), "lost")
+	for range 3 { // the first is on the second page
+		server.Dispute(p.Reference, 100)
+	}
+	var disputes []Dispute
+	err = s.ListDisputes(ctx, time.Now().Add(-time.Minute), time.Now().Add(time.Minute), func(f Facts, d Dispute) error {
+		disputes = append(disputes, d)
+		if f.Reference != p.Reference || f.Store != "ns/shop" || f.Refunded != 1500 {
+			t.Errorf("a dispute's payment is %+v", f)
+		}
+		return nil
+	})
+	lost := Dispute{ID: "dp_1", Status: "lost", Reason: "fraudulent", Amount: euros(1500), Over: true}
+	if err != nil || len(disputes) != 4 || disputes[0].ID != "dp_4" || disputes[0].Over || disputes[3] != lost {
+		t.Errorf("disputes %+v, %v", disputes, err)
+	}
+	if f, d, err := s.FetchDispute(ctx, "dp_1"); err != nil || d != lost || f.Reference != p.Reference {
+		t.Errorf("a dispute is %+v of %+v, %v", d, f, err)
+	}
+	if _, _, err := s.FetchDispute(ctx, "dp_none"); !errors.Is(err, ErrNoPayment) {
+		t.Errorf("a dispute that is not there is answered %v", err)
 	}
 }
 

@@ -22,21 +22,22 @@ import (
 )
 
 // StripeServer is a Stripe of a test's own, which remembers: payment intents,
-// refunds and idempotency keys, as far as the store uses them.
+// refunds, disputes and idempotency keys, as far as the store uses them.
 type StripeServer struct {
 	// URL is the API's base.
 	URL string
 
-	mu      sync.Mutex
-	now     func() time.Time
-	judge   func(r *http.Request, n int) Fate
-	calls   int
-	late    int
-	intents []*Intent
-	refunds []*StripeRefund
-	answers map[string]stripeAnswer
-	keys    map[string]int
-	events  int
+	mu       sync.Mutex
+	now      func() time.Time
+	judge    func(r *http.Request, n int) Fate
+	calls    int
+	late     int
+	intents  []*Intent
+	refunds  []*StripeRefund
+	disputes []*StripeDispute
+	answers  map[string]stripeAnswer
+	keys     map[string]int
+	events   int
 }
 
 // Fate is what becomes of a request.
@@ -67,6 +68,13 @@ type StripeRefund struct {
 	Amount             int64
 	Created            time.Time
 	Metadata           map[string]string
+}
+
+// StripeDispute is a chargeback, of a payment intent in its currency.
+type StripeDispute struct {
+	ID, Intent, Status string
+	Amount             int64
+	Created            time.Time
 }
 
 type stripeAnswer struct {
@@ -181,6 +189,31 @@ func (s *StripeServer) FailRefund(id string) {
 	}
 }
 
+// Dispute has a buyer's bank ask for an amount back.
+func (s *StripeServer) Dispute(intent string, amount int64) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := &StripeDispute{ID: fmt.Sprintf("dp_%d", len(s.disputes)+1), Intent: intent, Status: "needs_response", Amount: amount, Created: s.now()}
+	s.disputes = append(s.disputes, d)
+	return d.ID
+}
+
+// MoveDispute gives a dispute a status.
+func (s *StripeServer) MoveDispute(id, status string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dispute(id).Status = status
+}
+
+func (s *StripeServer) dispute(id string) *StripeDispute {
+	for _, d := range s.disputes {
+		if d.ID == id {
+			return d
+		}
+	}
+	return nil
+}
+
 // ForgetKeys is what Stripe does after a day.
 func (s *StripeServer) ForgetKeys() {
 	s.mu.Lock()
@@ -212,6 +245,8 @@ func (s *StripeServer) Event(kind, id string) []byte {
 				object = r.public()
 			}
 		}
+	case s.dispute(id) != nil:
+		object = s.disputed(s.dispute(id), nil)
 	case s.intent(id) != nil:
 		object = s.intent(id).public()
 	default:
@@ -264,6 +299,20 @@ func (i *Intent) public() map[string]any {
 
 func (r *StripeRefund) public() map[string]any {
 	return map[string]any{"id": r.ID, "object": "refund", "payment_intent": r.Intent, "amount": r.Amount, "status": r.Status, "metadata": r.Metadata, "failure_reason": "expired_or_canceled_card"}
+}
+
+// disputed is a dispute, with the whole of its intent where the form of a
+// request asks for that.
+func (s *StripeServer) disputed(d *StripeDispute, form url.Values) map[string]any {
+	i := s.intent(d.Intent)
+	p := map[string]any{
+		"id": d.ID, "object": "dispute", "payment_intent": d.Intent, "status": d.Status, "amount": d.Amount, "currency": i.Currency, "reason": "fraudulent",
+		"created": d.Created.Unix(),
+	}
+	if strings.Contains(form.Get("expand[0]"), "payment_intent") {
+		p["payment_intent"] = i.public()
+	}
+	return p
 }
 
 func (s *StripeServer) serve(w http.ResponseWriter, r *http.Request) {
@@ -364,6 +413,14 @@ func (s *StripeServer) route(r *http.Request) stripeAnswer {
 		return s.refund(r.Form)
 	case r.URL.Path == "/v1/refunds":
 		return s.listRefunds(r.Form)
+	case r.URL.Path == "/v1/disputes":
+		return s.listDisputes(r.Form)
+	case parts[0] == "disputes" && len(parts) == 2:
+		d := s.dispute(parts[1])
+		if d == nil {
+			return refuse(http.StatusNotFound, "invalid_request_error", "resource_missing", "id", "No such dispute: "+parts[1])
+		}
+		return accept(s.disputed(d, r.Form))
 	case parts[0] != "payment_intents" || len(parts) < 2:
 		return refuse(http.StatusNotFound, "invalid_request_error", "", "", "Unrecognized request URL")
 	}
@@ -473,6 +530,11 @@ func (s *StripeServer) listRefunds(form url.Values) stripeAnswer {
 	of := form.Get("payment_intent")
 	return accept(page(s.refunds, form, func(r *StripeRefund) string { return r.ID }, func(r *StripeRefund) time.Time { return r.Created }, (*StripeRefund).public,
 		func(r *StripeRefund) bool { return of == "" || r.Intent == of }))
+}
+
+func (s *StripeServer) listDisputes(form url.Values) stripeAnswer {
+	return accept(page(s.disputes, form, func(d *StripeDispute) string { return d.ID }, func(d *StripeDispute) time.Time { return d.Created },
+		func(d *StripeDispute) map[string]any { return s.disputed(d, form) }, func(*StripeDispute) bool { return true }))
 }
 
 func metadata(form url.Values) map[string]string {
