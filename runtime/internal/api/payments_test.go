@@ -943,18 +943,6 @@ func TestTheTestProviderDoesAsOthersDo(t *testing.T) {
 	}
 }
 
-// TestPaymentsOfTheVersionBeforeAreRead writes as the version before does,
-// which runs beside this one during an upgrade.
-func TestPaymentsOfTheVersionBeforeAreRead(t *testing.T) {
-	t.Parallel()
-	s := newStriped(t)
-	b := s.buy("pm_card")
-	s.exec(`UPDATE payments SET state = 'captured', updated_at = now()`)
-	b.wantPayment("captured", "10.00", "0.00")
-	s.exec(`UPDATE payments SET state = 'refunded', updated_at = now()`)
-	b.wantPayment("refunded", "10.00", "10.00")
-}
-
 // TestSecretsOfStripeAreNowhere looks through all that is stored and said.
 func TestSecretsOfStripeAreNowhere(t *testing.T) {
 	t.Parallel()

@@ -91,7 +91,6 @@ var Places = map[string]map[Fate][]string{
 	"tax_rates":   {Impersonal: {"category", "name"}},
 	"settings":    {Impersonal: {"country", "currency"}},
 	"locations":   {Impersonal: {"name"}},
-	"sales_daily": {Impersonal: {"currency"}},
 
 	"product_prices":   {Impersonal: {"currency"}},
 	"shipping_methods": {Impersonal: {"name", "prices"}},
