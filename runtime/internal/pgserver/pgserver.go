@@ -213,9 +213,6 @@ func (s *Server) URL(database string) string {
 // User is the account that the server runs as, empty when it is our own.
 func (s *Server) User() string { return s.userAs }
 
-// Done is closed when the server has ended.
-func (s *Server) Done() <-chan struct{} { return s.done }
-
 // Stop ends the server, cutting its connections, and waits for it.
 func (s *Server) Stop() { s.end(syscall.SIGINT) }
 

@@ -272,15 +272,6 @@ func (l *Limiter) Ban(ctx context.Context, key string, d time.Duration) {
 	l.bans.set(key, l.now(), d, !told)
 }
 
-// Unban ends a ban: here at once, by other replicas within ten seconds.
-func (l *Limiter) Unban(ctx context.Context, key string) error {
-	l.bans.lift(key)
-	if l.redis == nil {
-		return nil
-	}
-	return l.script.ban(ctx, key, 0)
-}
-
 // Bans is the number of bans in force that this process knows of.
 func (l *Limiter) Bans() int64 { return l.bans.count(l.now()) }
 
