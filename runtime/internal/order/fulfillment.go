@@ -581,7 +581,7 @@ func (d *dispatch) ship(ctx context.Context, f *Fulfillment, tracking []openapi.
 	case d.order.Due() > 0:
 		return problem.New(http.StatusConflict, "payment_due", "%s of the order are to be paid first, with POST /orders/%s/payments.", d.order.amount(d.order.Due()), d.order.ID)
 	}
-	if err := d.s.payments.Sure(ctx, d.tx, d.order.ID); err != nil {
+	if err := d.s.payments.Sure(ctx, d.tx, d.order.Payments, d.order.Total); err != nil {
 		return err
 	}
 	if err := d.capture(ctx); err != nil {

@@ -63,18 +63,11 @@ func taken(all []Payment) (minor int64) {
 }
 
 // Sure says what stands against letting go of the goods of an order that the
-// transaction holds: what it comes to must be taken or set aside, with nobody
-// giving that up, or be expected from outside of the store. It is a
-// *problem.Problem with status 409.
-func (s *Payments) Sure(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) error {
-	left, err := s.orders.Total(ctx, tx, orderID)
-	if err != nil {
-		return err
-	}
-	all, err := s.hold(ctx, tx, orderID)
-	if err != nil {
-		return err
-	}
+// transaction holds, whose total and payments these are: what it comes to must
+// be taken or set aside, with nobody giving that up, or be expected from outside
+// of the store. It is a *problem.Problem with status 409.
+func (s *Payments) Sure(ctx context.Context, tx pgx.Tx, all []Payment, total int64) error {
+	left := total
 	var against error
 	for _, p := range all {
 		voiding, err := s.voiding(ctx, tx, p)

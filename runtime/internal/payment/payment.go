@@ -337,6 +337,11 @@ func (s *Payments) each(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, do fu
 	if err != nil {
 		return d, err
 	}
+	return s.eachOf(ctx, tx, all, do)
+}
+
+// eachOf is each for payments that the transaction holds.
+func (s *Payments) eachOf(ctx context.Context, tx pgx.Tx, all []Payment, do func(*Payment, *Decision) (bool, error)) (d Decision, err error) {
 	for i := range all {
 		changed, err := do(&all[i], &d)
 		if err == nil && changed {
@@ -378,12 +383,12 @@ func (s *Payments) Capture(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, ac
 	if err != nil {
 		return Decision{}, err
 	}
-	all, err := s.Of(ctx, tx, orderID)
+	all, err := s.hold(ctx, tx, orderID)
 	if err != nil {
 		return Decision{}, err
 	}
 	left := total - taken(all)
-	return s.each(ctx, tx, orderID, func(p *Payment, d *Decision) (bool, error) {
+	return s.eachOf(ctx, tx, all, func(p *Payment, d *Decision) (bool, error) {
 		if p.State != openapi.PaymentStateAuthorized || p.Capturing > 0 {
 			return false, nil
 		}
