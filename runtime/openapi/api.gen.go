@@ -1311,10 +1311,10 @@ type Fulfillment struct {
 	Id          openapi_types.UUID `json:"id"`
 	Lines       []FulfillmentLine  `json:"lines"`
 
-	// LocationId Where it is packed.
-	LocationId openapi_types.UUID `json:"locationId"`
-	OrderId    openapi_types.UUID `json:"orderId"`
-	ShippedAt  *time.Time         `json:"shippedAt,omitempty"`
+	// LocationId Where it is packed; for staff only.
+	LocationId *openapi_types.UUID `json:"locationId,omitempty"`
+	OrderId    openapi_types.UUID  `json:"orderId"`
+	ShippedAt  *time.Time          `json:"shippedAt,omitempty"`
 
 	// State pending is packed, or is to be, and has not left.
 	State     FulfillmentState `json:"state"`
@@ -3934,7 +3934,7 @@ type ServerInterface interface {
 	// ExportRecords Writes all records of a kind, a part at a time
 	// (GET /exports/{kind})
 	ExportRecords(c *gin.Context, kind TransferKind, params ExportRecordsParams)
-	// GetFulfillment Reads a package
+	// GetFulfillment Reads a package: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 	// (GET /fulfillments/{id})
 	GetFulfillment(c *gin.Context, id openapi_types.UUID)
 	// CancelFulfillment Unpacks a package that has not arrived
@@ -4138,7 +4138,7 @@ type ServerInterface interface {
 	// ListReturns Lists returns, the newest first
 	// (GET /returns)
 	ListReturns(c *gin.Context, params ListReturnsParams)
-	// GetReturn Reads a return
+	// GetReturn Reads a return: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 	// (GET /returns/{id})
 	GetReturn(c *gin.Context, id openapi_types.UUID)
 	// ApproveReturn Has a buyer send back what they asked to

@@ -190,7 +190,7 @@ func TestEveryRouteIsOpenToThoseWhomItNamesAndToNobodyElse(t *testing.T) {
 		switch {
 		case strings.HasPrefix(o.path, "/carts/{id}"), strings.HasPrefix(o.path, "/me/addresses/{id}"):
 			return true
-		case strings.HasPrefix(o.path, "/orders/{id}"), o.id == "cancelReturn":
+		case strings.HasPrefix(o.path, "/orders/{id}"), slices.Contains([]string{"getFulfillment", "getReturn", "cancelReturn"}, o.id):
 			return !c.principal.Can("orders:read")
 		}
 		return false
@@ -245,6 +245,7 @@ func TestNobodyTouchesWhatIsSomebodyElses(t *testing.T) {
 		{"GET", order, ""}, {"POST", order + "/cancel", `{}`}, {"POST", order + "/payments", `{"provider":"test"}`}, {"GET", order + "/timeline", ""},
 		{"GET", order + "/fulfillments", ""}, {"GET", order + "/returns", ""}, {"GET", order + "/refunds", ""},
 		{"POST", "/orders/" + things["{shipped}"] + "/returns", fmt.Sprintf(`{"lines":[{"lineId":%q,"quantity":1}]}`, things["{shippedLine}"])},
+		{"GET", "/fulfillments/" + things["/fulfillments/{id}"], ""}, {"GET", "/returns/" + things["/returns/{id}"], ""},
 		{"POST", "/returns/" + things["/returns/{id}"] + "/cancel", `{}`},
 		{"PUT", address, encode(t, openapi.SavedAddressInput{Address: berlin})}, {"DELETE", address, ""},
 	} {

@@ -185,8 +185,8 @@ func TestWhatIsPackedComesFromOneLocation(t *testing.T) {
 	if !strings.Contains(*refusal.Detail, main.String()) || !strings.Contains(*refusal.Detail, cellar.String()) {
 		t.Errorf("%s does not name %s and %s", *refusal.Detail, main, cellar)
 	}
-	if f := p.pack(openapi.FulfillmentInput{Lines: new(p.part(0, 2))}); f.LocationId != cellar {
-		t.Errorf("cups are packed at %s, and are at %s", f.LocationId, cellar)
+	if f := p.pack(openapi.FulfillmentInput{Lines: new(p.part(0, 2))}); *f.LocationId != cellar {
+		t.Errorf("cups are packed at %s, and are at %s", *f.LocationId, cellar)
 	}
 	// There are mugs at the first location alone, so none of them is gathered elsewhere.
 	wantProblem(t, s.asAdmin("POST", p.path+"/fulfillments", encode(t, openapi.FulfillmentInput{LocationId: &cellar, Lines: new(p.part(1, 0))})), http.StatusConflict, "out_of_stock")
@@ -194,8 +194,8 @@ func TestWhatIsPackedComesFromOneLocation(t *testing.T) {
 		Reason: openapi.AdjustmentInputReasonDelivery, Changes: []openapi.StockChange{{Sku: "MUG", LocationId: cellar, Quantity: 1}},
 	}, http.StatusCreated)
 	f := p.pack(openapi.FulfillmentInput{LocationId: &cellar, Lines: new(p.part(1, 1)), Shipped: new(true)})
-	if f.LocationId != cellar {
-		t.Errorf("packed at %s", f.LocationId)
+	if *f.LocationId != cellar {
+		t.Errorf("packed at %s", *f.LocationId)
 	}
 	levels := admin[openapi.InventoryPage](s, "GET", "/inventory?locationId="+cellar.String(), "", http.StatusOK).Levels
 	for _, l := range levels {
@@ -302,6 +302,51 @@ func TestAReturnIsRequestedApprovedReceivedAndRefunded(t *testing.T) {
 	again := want[openapi.Return](t, p.guest.do("POST", p.path+"/returns", encode(t, openapi.ReturnInput{Lines: p.back(2)})), http.StatusCreated)
 	want[openapi.Return](t, p.guest.do("POST", "/returns/"+again.Id.String()+"/cancel", `{}`), http.StatusOK)
 	s.wantAddedUp()
+}
+
+func TestWhoeverBoughtReadsTheirPackagesAndReturns(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 10)
+	p := s.ordered(s.shipping(), line(mug, 1))
+	guest, other := []string{"X-Cart-Token", p.guest.token}, s.ordered(p.method, line(mug, 1)).guest
+	customer, stranger := s.person("ada", openapi.RoleCustomer), s.person("eve", openapi.RoleCustomer)
+	as := []string{"Authorization", customer.bearer}
+	cart := want[openapi.CreatedCart](t, s.do("POST", "/carts", encode(t, openapi.CartInput{
+		Lines: &[]openapi.CartLineInput{line(mug, 1)}, ShippingAddress: &berlin, ShippingMethodId: &p.method.Id,
+	}), as...), http.StatusCreated).Cart
+	own := want[openapi.Order](t, s.do("POST", "/orders", encode(t, openapi.OrderInput{CartId: cart.Id, Payment: openapi.PaymentInput{Provider: "test"}}), as...), http.StatusCreated)
+	for buyer, of := range map[string]struct {
+		path    string
+		headers []string
+	}{
+		"a guest": {p.path, guest}, "a customer": {"/orders/" + own.Id.String(), as},
+	} {
+		p := parcels{store: s, path: of.path}
+		packed := s.asAdmin("POST", of.path+"/fulfillments", `{"shipped":true}`)
+		f := want[openapi.Fulfillment](t, packed, http.StatusCreated)
+		asked := s.do("POST", of.path+"/returns", encode(t, openapi.ReturnInput{Lines: p.back(1)}), of.headers...)
+		r := want[openapi.Return](t, asked, http.StatusCreated)
+		if got := want[openapi.Return](t, s.do("GET", asked.Header().Get("Location"), "", of.headers...), http.StatusOK); got.Id != r.Id || got.OrderId != r.OrderId {
+			t.Errorf("%s asked for %+v and reads %+v", buyer, r, got)
+		}
+		listed := want[openapi.FulfillmentList](t, s.do("GET", of.path+"/fulfillments", "", of.headers...), http.StatusOK).Fulfillments[0]
+		read := want[openapi.Fulfillment](t, s.do("GET", packed.Header().Get("Location"), "", of.headers...), http.StatusOK)
+		if read.Id != f.Id || listed.Id != f.Id || read.LocationId != nil || listed.LocationId != nil || f.LocationId == nil {
+			t.Errorf("%s sees %+v and %+v of %+v", buyer, listed, read, f)
+		}
+		for who, headers := range map[string][]string{"another guest": {"X-Cart-Token", other.token}, "another customer": {"Authorization", stranger.bearer}} {
+			for path, code := range map[string]string{"/returns/" + r.Id.String(): "return_not_found", "/fulfillments/" + f.Id.String(): "fulfillment_not_found"} {
+				there := wantProblem(t, s.do("GET", path, "", headers...), http.StatusNotFound, code)
+				id, none := path[len(path)-36:], uuid.NewString()
+				nowhere := wantProblem(t, s.do("GET", strings.Replace(path, id, none, 1), "", headers...), http.StatusNotFound, code)
+				if *nowhere.Detail != strings.Replace(*there.Detail, id, none, 1) {
+					t.Errorf("%s is told apart by %s: %+v and %+v", path, who, there, nowhere)
+				}
+			}
+		}
+		wantProblem(t, s.do("GET", "/returns/"+r.Id.String(), ""), http.StatusUnauthorized, "unauthorized")
+	}
 }
 
 func TestAnExchangeIsAReturnAndAnOrderThatItPaysFor(t *testing.T) {

@@ -52,7 +52,7 @@ type Packed struct {
 // Public is the fulfilment as callers see it.
 func (f *Fulfillment) Public() openapi.Fulfillment {
 	public := openapi.Fulfillment{
-		Id: f.ID, OrderId: f.OrderID, LocationId: f.LocationID, State: f.State, Tracking: f.Tracking, Lines: make([]openapi.FulfillmentLine, len(f.Lines)),
+		Id: f.ID, OrderId: f.OrderID, LocationId: &f.LocationID, State: f.State, Tracking: f.Tracking, Lines: make([]openapi.FulfillmentLine, len(f.Lines)),
 		ShippedAt: optional.Of(f.ShippedAt), DeliveredAt: optional.Of(f.DeliveredAt), CreatedAt: f.CreatedAt, UpdatedAt: f.UpdatedAt,
 	}
 	for i, l := range f.Lines {
@@ -782,7 +782,7 @@ func withContents(ctx context.Context, tx orderdb.DBTX, rows []orderdb.Fulfillme
 func (s *Orders) Fulfillment(ctx context.Context, id uuid.UUID) (*Fulfillment, error) {
 	r, err := orderdb.New(s.pool).FulfillmentByID(ctx, id)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, problem.New(http.StatusNotFound, "fulfillment_not_found", "No fulfilment has the id %s.", id)
+		return nil, fulfillmentNotFound(id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading a fulfilment: %w", err)
@@ -792,6 +792,10 @@ func (s *Orders) Fulfillment(ctx context.Context, id uuid.UUID) (*Fulfillment, e
 		return nil, err
 	}
 	return all[0], nil
+}
+
+func fulfillmentNotFound(id uuid.UUID) error {
+	return problem.New(http.StatusNotFound, "fulfillment_not_found", "No fulfilment of yours has the id %s.", id)
 }
 
 // changeFulfillment is change for one of an order's fulfilments.

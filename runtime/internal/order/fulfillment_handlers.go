@@ -2,6 +2,7 @@ package order
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -30,9 +31,18 @@ func (h Handlers) fulfillments(ctx context.Context, id uuid.UUID, who Who) (open
 	}
 	all, err := fulfillmentsOf(ctx, h.Orders.pool, id)
 	for _, f := range all {
-		list.Fulfillments = append(list.Fulfillments, f.Public())
+		list.Fulfillments = append(list.Fulfillments, f.seenBy(who))
 	}
 	return list, err
+}
+
+// seenBy is the fulfilment as somebody sees it: where it is packed is for staff.
+func (f *Fulfillment) seenBy(who Who) openapi.Fulfillment {
+	public := f.Public()
+	if !who.Can("orders:read") {
+		public.LocationId = nil
+	}
+	return public
 }
 
 // CreateFulfillment answers POST /orders/{id}/fulfillments.
@@ -88,8 +98,25 @@ func checkTracking(f *problem.Findings, tracking *[]openapi.Tracking) {
 
 // GetFulfillment answers GET /fulfillments/{id}.
 func (h Handlers) GetFulfillment(c *gin.Context, id uuid.UUID) {
+	who := whoOf(c)
 	f, err := h.Orders.Fulfillment(c.Request.Context(), id)
-	answerFulfillment(c, f, err)
+	if err == nil {
+		err = ofPart(h.Orders.seen(c.Request.Context(), f.OrderID, who), fulfillmentNotFound(id))
+	}
+	if err != nil {
+		rest.Fail(c, err)
+		return
+	}
+	rest.JSON(c, http.StatusOK, f.seenBy(who), nil)
+}
+
+// ofPart says of an order that is not there for somebody that the part of it is
+// not that they asked for.
+func ofPart(err, notThere error) error {
+	if p, ok := errors.AsType[*problem.Problem](err); ok && p.Status == http.StatusNotFound {
+		return notThere
+	}
+	return err
 }
 
 func answerFulfillment(c *gin.Context, f *Fulfillment, err error) {

@@ -2,7 +2,6 @@ package order
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -71,6 +70,9 @@ func (h Handlers) returns(ctx context.Context, params openapi.ListReturnsParams)
 // GetReturn answers GET /returns/{id}.
 func (h Handlers) GetReturn(c *gin.Context, id uuid.UUID) {
 	r, err := h.Orders.Return(c.Request.Context(), id)
+	if err == nil {
+		err = ofPart(h.Orders.seen(c.Request.Context(), r.OrderID, whoOf(c)), returnNotFound(id))
+	}
 	answerReturn(c, r, err)
 }
 
@@ -163,10 +165,7 @@ func (h Handlers) CancelReturn(c *gin.Context, id uuid.UUID) {
 	who := whoOf(c)
 	found, err := h.Orders.Return(c.Request.Context(), id)
 	if err == nil {
-		err = h.mayReturn(c.Request.Context(), found.OrderID, who)
-	}
-	if p, ok := errors.AsType[*problem.Problem](err); ok && p.Status == http.StatusNotFound {
-		err = returnNotFound(id)
+		err = ofPart(h.mayReturn(c.Request.Context(), found.OrderID, who), returnNotFound(id))
 	}
 	if err != nil {
 		rest.Fail(c, err)

@@ -1315,10 +1315,10 @@ type Fulfillment struct {
 	Id          openapi_types.UUID `json:"id"`
 	Lines       []FulfillmentLine  `json:"lines"`
 
-	// LocationId Where it is packed.
-	LocationId openapi_types.UUID `json:"locationId"`
-	OrderId    openapi_types.UUID `json:"orderId"`
-	ShippedAt  *time.Time         `json:"shippedAt,omitempty"`
+	// LocationId Where it is packed; for staff only.
+	LocationId *openapi_types.UUID `json:"locationId,omitempty"`
+	OrderId    openapi_types.UUID  `json:"orderId"`
+	ShippedAt  *time.Time          `json:"shippedAt,omitempty"`
 
 	// State pending is packed, or is to be, and has not left.
 	State     FulfillmentState `json:"state"`
@@ -4311,7 +4311,7 @@ type ClientInterface interface {
 	// Corresponds with GET /exports/{kind} (the `ExportRecords` operationId).
 	ExportRecords(ctx context.Context, kind TransferKind, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetFulfillment Reads a package
+	// GetFulfillment Reads a package: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 	//
 	// Corresponds with GET /fulfillments/{id} (the `GetFulfillment` operationId).
 	GetFulfillment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4975,7 +4975,7 @@ type ClientInterface interface {
 	// Corresponds with GET /returns (the `ListReturns` operationId).
 	ListReturns(ctx context.Context, params *ListReturnsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetReturn Reads a return
+	// GetReturn Reads a return: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 	//
 	// Corresponds with GET /returns/{id} (the `GetReturn` operationId).
 	GetReturn(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6363,7 +6363,7 @@ func (c *Client) ExportRecords(ctx context.Context, kind TransferKind, params *E
 	return c.Client.Do(req)
 }
 
-// GetFulfillment Reads a package
+// GetFulfillment Reads a package: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 //
 // Corresponds with GET /fulfillments/{id} (the `GetFulfillment` operationId).
 func (c *Client) GetFulfillment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7987,7 +7987,7 @@ func (c *Client) ListReturns(ctx context.Context, params *ListReturnsParams, req
 	return c.Client.Do(req)
 }
 
-// GetReturn Reads a return
+// GetReturn Reads a return: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 //
 // Corresponds with GET /returns/{id} (the `GetReturn` operationId).
 func (c *Client) GetReturn(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -16988,7 +16988,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /exports/{kind} (the `ExportRecords` operationId).
 	ExportRecordsWithResponse(ctx context.Context, kind TransferKind, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*ExportRecordsResponse, error)
 
-	// GetFulfillmentWithResponse Reads a package
+	// GetFulfillmentWithResponse Reads a package: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -17730,7 +17730,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /returns (the `ListReturns` operationId).
 	ListReturnsWithResponse(ctx context.Context, params *ListReturnsParams, reqEditors ...RequestEditorFn) (*ListReturnsResponse, error)
 
-	// GetReturnWithResponse Reads a return
+	// GetReturnWithResponse Reads a return: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -26144,7 +26144,7 @@ func (c *ClientWithResponses) ExportRecordsWithResponse(ctx context.Context, kin
 	return ParseExportRecordsResponse(rsp)
 }
 
-// GetFulfillmentWithResponse Reads a package
+// GetFulfillmentWithResponse Reads a package: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -27462,7 +27462,7 @@ func (c *ClientWithResponses) ListReturnsWithResponse(ctx context.Context, param
 	return ParseListReturnsResponse(rsp)
 }
 
-// GetReturnWithResponse Reads a return
+// GetReturnWithResponse Reads a return: of one's own order, a guest's by the cart's token, or with orders:read of anybody's
 //
 // Returns a wrapper object for the known response body format(s).
 //
