@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -394,6 +395,112 @@ func TestAnExchangeIsAReturnAndAnOrderThatItPaysFor(t *testing.T) {
 	}
 	s.wantLevel("MUG", 10-3*3+3*2-2, 0)
 	s.wantAddedUp()
+}
+
+// exchange has a guest send back one of the order's first line, and staff place
+// an order in exchange, which the guest finds by the return.
+func (p parcels) exchange(by func(method, path, body string, headers ...string) *httptest.ResponseRecorder, lines ...openapi.ExchangeLine) parcels {
+	p.t.Helper()
+	p.pack(openapi.FulfillmentInput{Shipped: new(true)})
+	asked := by("POST", p.path+"/returns", encode(p.t, openapi.ReturnInput{Lines: []openapi.ReturnLineInput{{LineId: p.order().Lines[0].Id, Quantity: 1}}}))
+	r := want[openapi.Return](p.t, asked, http.StatusCreated)
+	want[openapi.Return](p.t, p.act("returns", r.Id, "approve", `{}`), http.StatusOK)
+	want[openapi.Order](p.t, p.act("returns", r.Id, "exchange", encode(p.t, openapi.ExchangeInput{Lines: lines})), http.StatusCreated)
+	found := want[openapi.Return](p.t, by("GET", asked.Header().Get("Location"), ""), http.StatusOK).ExchangeOrderId
+	p.path = "/orders/" + found.String()
+	return p
+}
+
+func TestAGuestSeesWhatWasPlacedInExchangeAndPaysTheDifference(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug, vase := s.stocked("MUG", "10.00", 10), s.stocked("VASE", "25.00", 10)
+	first := s.ordered(s.shipping(), line(mug, 1))
+	g, other := first.guest, s.ordered(first.method, line(mug, 1)).guest
+	second := first.exchange(g.do, openapi.ExchangeLine{VariantId: vase.Id, Quantity: 1})
+	if o := want[openapi.Order](t, g.do("GET", second.path, ""), http.StatusOK); o.State != openapi.OrderStatePending || o.Due.Amount != "15.00" {
+		t.Errorf("the guest sees an order that is %s, of which %s are due", o.State, o.Due.Amount)
+	}
+	pay := `{"provider":"test","token":"tok_success","expectedAmount":"15.00"}`
+	for _, r := range [][3]string{
+		{"GET", second.path, ""}, {"GET", second.path + "/timeline", ""}, {"GET", second.path + "/fulfillments", ""}, {"GET", second.path + "/returns", ""},
+		{"GET", second.path + "/refunds", ""}, {"POST", second.path + "/payments", pay}, {"POST", second.path + "/cancel", `{}`},
+	} {
+		wantProblem(t, other.do(r[0], r[1], r[2]), http.StatusNotFound, "order_not_found")
+	}
+	paid := want[openapi.Order](t, g.do("POST", second.path+"/payments", pay), http.StatusCreated)
+	if paid.State != openapi.OrderStateConfirmed || paid.Due.Amount != "0.00" {
+		t.Errorf("paid, the order is %s and %s are due", paid.State, paid.Due.Amount)
+	}
+	wantProblem(t, g.do("POST", second.path+"/payments", pay), http.StatusConflict, "nothing_due")
+
+	// What was placed in exchange for that is the guest's, too.
+	third := second.exchange(g.do, openapi.ExchangeLine{VariantId: mug.Id, Quantity: 1})
+	want[openapi.Order](t, g.do("GET", third.path, ""), http.StatusOK)
+	wantProblem(t, other.do("GET", third.path, ""), http.StatusNotFound, "order_not_found")
+
+	// The cart itself stays with its first order.
+	wantProblem(t, g.order(), http.StatusConflict, "cart_ordered")
+	if c := want[openapi.Cart](t, g.do("GET", "/carts/"+g.cart.Id.String(), ""), http.StatusOK); first.path != "/orders/"+c.OrderId.String() {
+		t.Errorf("the cart was ordered as %s, not %s", c.OrderId, first.path)
+	}
+	data := want[openapi.PersonalData](t, s.asAdmin("GET", "/personal-data?email=ada@example.com", ""), http.StatusOK)
+	if len(data.Orders) != 4 { // and the other's
+		t.Errorf("%d orders are taken out", len(data.Orders))
+	}
+	s.wantAddedUp()
+}
+
+func TestWhatACustomerGetsInExchangeNoTokenOpens(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 10)
+	g := s.cartOf(s.shipping(), line(mug, 1))
+	in := fmt.Sprintf(`{"email":"ada@example.com","password":"correct horse battery","cart":{"id":%q,"token":%q}}`, g.cart.Id, g.token)
+	s.person("ada", openapi.RoleCustomer)
+	bearer := "Bearer " + want[openapi.Tokens](t, g.do("POST", "/auth/login", in), http.StatusOK).AccessToken
+	by := func(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+		return s.do(method, path, body, append(headers, "Authorization", bearer)...)
+	}
+	o := want[openapi.Order](t, by("POST", "/orders", encode(t, openapi.OrderInput{CartId: g.cart.Id, Payment: openapi.PaymentInput{Provider: "test"}})), http.StatusCreated)
+	second := parcels{store: s, path: "/orders/" + o.Id.String()}.exchange(by, openapi.ExchangeLine{VariantId: mug.Id, Quantity: 1})
+	want[openapi.Order](t, by("GET", second.path, ""), http.StatusOK)
+	wantProblem(t, g.do("GET", second.path, ""), http.StatusNotFound, "order_not_found")
+	var token *uuid.UUID
+	if s.scan(`SELECT guest_cart_id FROM orders WHERE id = '`+strings.TrimPrefix(second.path, "/orders/")+`'`, &token); token != nil {
+		t.Errorf("the token of cart %s opens it", token)
+	}
+}
+
+// TestWhatWasPlacedInExchangeBeforeIsItsGuestsToo does what the migration did.
+func TestWhatWasPlacedInExchangeBeforeIsItsGuestsToo(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug := s.stocked("MUG", "10.00", 10)
+	first := s.ordered(s.shipping(), line(mug, 1))
+	second := first.exchange(first.guest.do, openapi.ExchangeLine{VariantId: mug.Id, Quantity: 2})
+	want[openapi.Order](t, first.guest.do("POST", second.path+"/payments", `{"provider":"test"}`), http.StatusCreated)
+	third := second.exchange(first.guest.do, openapi.ExchangeLine{VariantId: mug.Id, Quantity: 1})
+	migration, err := os.ReadFile("../db/migrations/00027_exchanges_of_guests.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, filling, _ := strings.Cut(string(migration), "ADD COLUMN guest_cart_id uuid;")
+	filling, _, _ = strings.Cut(filling, "-- +goose Down")
+	if _, err := s.Pool.Exec(t.Context(), `UPDATE orders SET guest_cart_id = NULL`); err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, first.guest.do("GET", third.path, ""), http.StatusNotFound, "order_not_found")
+	if _, err := s.Pool.Exec(t.Context(), filling); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []parcels{first, second, third} {
+		want[openapi.Order](t, p.guest.do("GET", p.path, ""), http.StatusOK)
+	}
+	var filled int
+	if s.scan(`SELECT count(*) FROM orders WHERE guest_cart_id IS NOT NULL`, &filled); filled != 2 {
+		t.Errorf("%d orders are known by another's cart", filled)
+	}
 }
 
 func TestMoneyThatIsInAnExchangeIsNotGivenBackTwice(t *testing.T) {

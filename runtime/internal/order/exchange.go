@@ -149,6 +149,9 @@ func (d *dispatch) inExchange(ctx context.Context, r *Return, in openapi.Exchang
 			ShippingMethod: was.Details.ShippingMethod,
 		},
 	}
+	if was.CustomerID == uuid.Nil {
+		o.GuestCartID = was.tokenOf()
+	}
 	wanted := make([]Wanted, len(in.Lines))
 	for i, l := range in.Lines {
 		wanted[i] = Wanted{VariantID: l.VariantId, Quantity: l.Quantity}

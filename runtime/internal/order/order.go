@@ -6,6 +6,7 @@
 package order
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,9 @@ import (
 // Order is one order, with amounts in minor units of Currency.
 type Order struct {
 	ID, CartID uuid.UUID
+	// GuestCartID is the cart by whose token a guest is known as the buyer where
+	// that is not CartID, uuid.Nil else.
+	GuestCartID uuid.UUID
 	// CustomerID is nil for a guest's.
 	CustomerID uuid.UUID
 	Number     int64
@@ -292,6 +296,7 @@ func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertL
 	orders.States = append(orders.States, string(o.State))
 	orders.CustomerIds = append(orders.CustomerIds, o.CustomerID)
 	orders.CartIds = append(orders.CartIds, o.CartID)
+	orders.GuestCartIds = append(orders.GuestCartIds, o.GuestCartID)
 	orders.Emails = append(orders.Emails, o.Email)
 	orders.Currencies = append(orders.Currencies, o.Currency)
 	orders.Subtotals = append(orders.Subtotals, o.Subtotal)
@@ -325,6 +330,9 @@ func orderOf(r orderdb.Order) (*Order, error) {
 	}
 	if r.CustomerID != nil {
 		o.CustomerID = *r.CustomerID
+	}
+	if r.GuestCartID != nil {
+		o.GuestCartID = *r.GuestCartID
 	}
 	if r.PaymentDueAt != nil {
 		o.PaymentDueAt = r.PaymentDueAt.UTC()
@@ -382,7 +390,8 @@ func lineOf(r orderdb.LinesOfRow) (Line, error) {
 // Who asks for an order.
 type Who struct {
 	*identity.Principal
-	// CartToken is the secret of the cart that the order was placed from.
+	// CartToken is the secret of the cart that the order was placed from, or the
+	// one that it was placed in exchange for.
 	CartToken string
 }
 
@@ -394,8 +403,11 @@ func (s *Orders) bought(who Who, o *Order) bool {
 	if o.CustomerID != uuid.Nil {
 		return who.CustomerID == o.CustomerID
 	}
-	return who.CartToken != "" && s.keys.CheckCartToken(o.CartID, who.CartToken)
+	return who.CartToken != "" && s.keys.CheckCartToken(o.tokenOf(), who.CartToken)
 }
+
+// tokenOf is the cart by whose token a guest is known as the order's buyer.
+func (o *Order) tokenOf() uuid.UUID { return cmp.Or(o.GuestCartID, o.CartID) }
 
 // Get reads an order for somebody who may see it; for others there is none.
 func (s *Orders) Get(ctx context.Context, id uuid.UUID, who Who) (*Order, error) {

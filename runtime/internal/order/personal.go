@@ -16,7 +16,7 @@ func (s *Orders) AsBuyer(ctx context.Context, id uuid.UUID) (openapi.Order, []op
 	if err != nil {
 		return openapi.Order{}, nil, err
 	}
-	buyer := Who{Principal: &identity.Principal{CustomerID: o.CustomerID}, CartToken: s.keys.CartToken(o.CartID)}
+	buyer := Who{Principal: &identity.Principal{CustomerID: o.CustomerID}, CartToken: s.keys.CartToken(o.tokenOf())}
 	timeline, err := Handlers{s}.timeline(ctx, id, buyer)
 	return withoutActions(o.Public()), timeline.Entries, err
 }

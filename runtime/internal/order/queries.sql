@@ -3,12 +3,13 @@ SELECT nextval('order_numbers') FROM generate_series(1, @n::integer);
 
 -- name: InsertOrders :exec
 INSERT INTO orders (id, number, state, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-                    details, payment_due_at, created_at, updated_at)
+                    details, payment_due_at, guest_cart_id, created_at, updated_at)
 SELECT unnest(@ids::uuid[]), unnest(@numbers::bigint[]), unnest(@states::text[]),
        nullif(unnest(@customer_ids::uuid[]), '00000000-0000-0000-0000-000000000000'), unnest(@cart_ids::uuid[]), unnest(@emails::text[]),
        unnest(@currencies::text[]), unnest(@subtotals::bigint[]), unnest(@discounts::bigint[]), unnest(@shippings::bigint[]),
        unnest(@taxes::bigint[]), unnest(@totals::bigint[]), unnest(@item_counts::bigint[]), unnest(@details::text[])::jsonb,
-       nullif(unnest(@payment_due_at::timestamptz[]), '0001-01-01 00:00:00+00'), @at::timestamptz, @at::timestamptz;
+       nullif(unnest(@payment_due_at::timestamptz[]), '0001-01-01 00:00:00+00'),
+       nullif(unnest(@guest_cart_ids::uuid[]), '00000000-0000-0000-0000-000000000000'), @at::timestamptz, @at::timestamptz;
 
 -- name: InsertLines :exec
 INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, stock, rates)
@@ -19,12 +20,12 @@ SELECT unnest(@order_ids::uuid[]), unnest(@positions::integer[]), unnest(@ids::u
 
 -- name: OrderByID :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at, shipping_refunded
+       details, payment_due_at, created_at, updated_at, shipping_refunded, guest_cart_id
 FROM orders WHERE id = @id;
 
 -- name: LockOrder :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at, shipping_refunded
+       details, payment_due_at, created_at, updated_at, shipping_refunded, guest_cart_id
 FROM orders WHERE id = @id FOR UPDATE;
 
 -- name: LinesOf :many
@@ -93,7 +94,7 @@ SELECT id FROM orders WHERE id > @after::uuid ORDER BY id LIMIT @most::integer;
 
 -- name: NextOrders :many
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at, shipping_refunded
+       details, payment_due_at, created_at, updated_at, shipping_refunded, guest_cart_id
 FROM orders WHERE id > @after::uuid ORDER BY id LIMIT @most::integer;
 
 -- name: InsertFulfillment :exec

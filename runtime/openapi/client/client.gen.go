@@ -5010,7 +5010,7 @@ type ClientInterface interface {
 
 	// ExchangeReturnWithBody Places an order of other goods for what comes back
 	//
-	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due. Its buyer pays that with POST /orders/{id}/payments, a guest by the token of the first order's cart.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5019,7 +5019,7 @@ type ClientInterface interface {
 
 	// ExchangeReturn Places an order of other goods for what comes back
 	//
-	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due. Its buyer pays that with POST /orders/{id}/payments, a guest by the token of the first order's cart.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -8072,7 +8072,7 @@ func (c *Client) CancelReturn(ctx context.Context, id openapi_types.UUID, body C
 
 // ExchangeReturnWithBody Places an order of other goods for what comes back
 //
-// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due. Its buyer pays that with POST /orders/{id}/payments, a guest by the token of the first order's cart.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8091,7 +8091,7 @@ func (c *Client) ExchangeReturnWithBody(ctx context.Context, id openapi_types.UU
 
 // ExchangeReturn Places an order of other goods for what comes back
 //
-// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due. Its buyer pays that with POST /orders/{id}/payments, a guest by the token of the first order's cart.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -17767,7 +17767,7 @@ type ClientWithResponsesInterface interface {
 
 	// ExchangeReturnWithBodyWithResponse Places an order of other goods for what comes back
 	//
-	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due. Its buyer pays that with POST /orders/{id}/payments, a guest by the token of the first order's cart.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17776,7 +17776,7 @@ type ClientWithResponsesInterface interface {
 
 	// ExchangeReturnWithResponse Places an order of other goods for what comes back
 	//
-	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+	// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due. Its buyer pays that with POST /orders/{id}/payments, a guest by the token of the first order's cart.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -27529,7 +27529,7 @@ func (c *ClientWithResponses) CancelReturnWithResponse(ctx context.Context, id o
 
 // ExchangeReturnWithBodyWithResponse Places an order of other goods for what comes back
 //
-// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due. Its buyer pays that with POST /orders/{id}/payments, a guest by the token of the first order's cart.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27544,7 +27544,7 @@ func (c *ClientWithResponses) ExchangeReturnWithBodyWithResponse(ctx context.Con
 
 // ExchangeReturnWithResponse Places an order of other goods for what comes back
 //
-// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due.
+// Once, of a return that is approved or received, and for who bought: at the prices of now, without shipping. What was paid for what comes back, and was not given back, is taken off it; what it comes to less is given back, and what it comes to more is due. Its buyer pays that with POST /orders/{id}/payments, a guest by the token of the first order's cart.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

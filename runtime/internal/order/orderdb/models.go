@@ -49,6 +49,7 @@ type Order struct {
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
 	ShippingRefunded int64
+	GuestCartID      *uuid.UUID
 }
 
 type Refund struct {

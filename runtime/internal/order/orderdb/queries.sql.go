@@ -540,12 +540,13 @@ func (q *Queries) InsertLines(ctx context.Context, arg InsertLinesParams) error 
 
 const insertOrders = `-- name: InsertOrders :exec
 INSERT INTO orders (id, number, state, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-                    details, payment_due_at, created_at, updated_at)
+                    details, payment_due_at, guest_cart_id, created_at, updated_at)
 SELECT unnest($1::uuid[]), unnest($2::bigint[]), unnest($3::text[]),
        nullif(unnest($4::uuid[]), '00000000-0000-0000-0000-000000000000'), unnest($5::uuid[]), unnest($6::text[]),
        unnest($7::text[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]),
        unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[]), unnest($14::text[])::jsonb,
-       nullif(unnest($15::timestamptz[]), '0001-01-01 00:00:00+00'), $16::timestamptz, $16::timestamptz
+       nullif(unnest($15::timestamptz[]), '0001-01-01 00:00:00+00'),
+       nullif(unnest($16::uuid[]), '00000000-0000-0000-0000-000000000000'), $17::timestamptz, $17::timestamptz
 `
 
 type InsertOrdersParams struct {
@@ -564,6 +565,7 @@ type InsertOrdersParams struct {
 	ItemCounts   []int64
 	Details      []string
 	PaymentDueAt []time.Time
+	GuestCartIds []uuid.UUID
 	At           time.Time
 }
 
@@ -584,6 +586,7 @@ func (q *Queries) InsertOrders(ctx context.Context, arg InsertOrdersParams) erro
 		arg.ItemCounts,
 		arg.Details,
 		arg.PaymentDueAt,
+		arg.GuestCartIds,
 		arg.At,
 	)
 	return err
@@ -944,7 +947,7 @@ func (q *Queries) ListReturns(ctx context.Context, arg ListReturnsParams) ([]Ret
 
 const lockOrder = `-- name: LockOrder :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at, shipping_refunded
+       details, payment_due_at, created_at, updated_at, shipping_refunded, guest_cart_id
 FROM orders WHERE id = $1 FOR UPDATE
 `
 
@@ -971,6 +974,7 @@ func (q *Queries) LockOrder(ctx context.Context, id uuid.UUID) (Order, error) {
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.ShippingRefunded,
+		&i.GuestCartID,
 	)
 	return i, err
 }
@@ -1001,7 +1005,7 @@ func (q *Queries) NextNumbers(ctx context.Context, n int32) ([]int64, error) {
 
 const nextOrders = `-- name: NextOrders :many
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at, shipping_refunded
+       details, payment_due_at, created_at, updated_at, shipping_refunded, guest_cart_id
 FROM orders WHERE id > $1::uuid ORDER BY id LIMIT $2::integer
 `
 
@@ -1039,6 +1043,7 @@ func (q *Queries) NextOrders(ctx context.Context, arg NextOrdersParams) ([]Order
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.ShippingRefunded,
+			&i.GuestCartID,
 		); err != nil {
 			return nil, err
 		}
@@ -1062,7 +1067,7 @@ func (q *Queries) NumbersAfter(ctx context.Context, number int64) error {
 
 const orderByID = `-- name: OrderByID :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
-       details, payment_due_at, created_at, updated_at, shipping_refunded
+       details, payment_due_at, created_at, updated_at, shipping_refunded, guest_cart_id
 FROM orders WHERE id = $1
 `
 
@@ -1089,6 +1094,7 @@ func (q *Queries) OrderByID(ctx context.Context, id uuid.UUID) (Order, error) {
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.ShippingRefunded,
+		&i.GuestCartID,
 	)
 	return i, err
 }
