@@ -485,6 +485,33 @@ func TestAnUnconfirmedAddressIsNoKeyToWhatOthersBoughtWithIt(t *testing.T) {
 }
 
 // TestAnOrderAndAnErasureAtOnceDoNotMiss has guests order as they are erased.
+func TestAnErasedOrderIsNobodysWhoeverHasItsCartsToken(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	method, mug := s.shipping(), s.stocked("MUG", "10.00", 10)
+	ada := s.person("ada", openapi.RoleCustomer)
+	brought := s.cartOf(method, line(mug, 1)) // a guest's, until she logs in with it
+	in := openapi.LoginInput{Email: "ada@example.com", Password: "correct horse battery", Cart: &openapi.CartKey{Id: brought.cart.Id, Token: brought.token}}
+	want[openapi.Tokens](t, s.do("POST", "/auth/login", encode(t, in)), http.StatusOK)
+	placed := s.do("POST", "/orders", fmt.Sprintf(`{"cartId":%q,"payment":{"provider":"test"}}`, brought.cart.Id), "Authorization", ada.bearer)
+	orders := map[string]guest{"/orders/" + want[openapi.Order](t, placed, http.StatusCreated).Id.String(): brought}
+	g := s.cartOf(method, line(mug, 1))
+	path := "/orders/" + want[openapi.Order](t, g.order(), http.StatusCreated).Id.String()
+	orders[path] = g
+	want[openapi.Order](t, g.do("GET", path, ""), http.StatusOK)
+	for path := range orders {
+		admin[openapi.Order](s, "POST", path+"/cancel", `{}`, http.StatusOK)
+	}
+	if done := admin[openapi.Erasure](s, "POST", "/erasures", `{"email":"ada@example.com"}`, http.StatusCreated); done.Orders != 2 {
+		t.Fatalf("%d orders are erased", done.Orders)
+	}
+	for path, holder := range orders {
+		wantProblem(t, holder.do("GET", path, ""), http.StatusNotFound, "order_not_found")
+		wantProblem(t, holder.do("GET", path+"/timeline", ""), http.StatusNotFound, "order_not_found")
+		admin[openapi.Order](s, "GET", path, "", http.StatusOK)
+	}
+}
+
 func TestAnOrderAndAnErasureAtOnceDoNotMiss(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

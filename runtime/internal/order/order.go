@@ -398,12 +398,13 @@ type Who struct {
 // may reports whether somebody may see an order.
 func (s *Orders) may(who Who, o *Order) bool { return who.Can("orders:read") || s.bought(who, o) }
 
-// bought reports whether somebody is an order's buyer.
+// bought reports whether somebody is an order's buyer. Nobody is once that one
+// was erased, which is when an order that has a cart has no address.
 func (s *Orders) bought(who Who, o *Order) bool {
 	if o.CustomerID != uuid.Nil {
 		return who.CustomerID == o.CustomerID
 	}
-	return who.CartToken != "" && s.keys.CheckCartToken(o.tokenOf(), who.CartToken)
+	return o.Email != "" && who.CartToken != "" && s.keys.CheckCartToken(o.tokenOf(), who.CartToken)
 }
 
 // tokenOf is the cart by whose token a guest is known as the order's buyer.
