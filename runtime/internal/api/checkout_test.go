@@ -113,6 +113,33 @@ func TestACancelledOrderGivesEverythingBack(t *testing.T) {
 	s.wantAddedUp()
 }
 
+func TestABuyerWhoCannotCancelIsToldWhatToDo(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	method, mug := s.shipping(), s.stocked("MUG", "10.00", 9)
+	for state, c := range map[string]struct {
+		by     []string
+		advice string
+	}{
+		"on hold":    {[]string{"on_hold"}, "please ask the store to cancel it"},
+		"in hand":    {[]string{"processing"}, "please ask the store to cancel it"},
+		"on its way": {[]string{"processing", "shipped"}, "/returns"},
+		"there":      {[]string{"processing", "shipped", "delivered"}, "/returns"},
+		"cancelled":  {[]string{"cancelled"}, "is cancelled, and stays so"},
+		"refunded":   {[]string{"processing", "shipped", "refunded"}, "is refunded, and stays so"},
+	} {
+		g := s.cartOf(method, line(mug, 1))
+		path := "/orders/" + want[openapi.Order](t, g.order(), http.StatusCreated).Id.String()
+		for _, to := range c.by {
+			admin[openapi.Order](s, "POST", path+"/transitions", `{"to":"`+to+`"}`, http.StatusOK)
+		}
+		if p := wantProblem(t, g.do("POST", path+"/cancel", `{}`), http.StatusConflict, "transition_not_allowed"); !strings.Contains(*p.Detail, c.advice) {
+			t.Errorf("of an order that is %s its buyer is told %q", state, *p.Detail)
+		}
+		wantProblem(t, s.do("POST", path+"/cancel", `{}`, "Authorization", s.key("orders:read")), http.StatusForbidden, "forbidden")
+	}
+}
+
 func TestOnlyStaffCancelWhatIsBeingPrepared(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

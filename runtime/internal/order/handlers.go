@@ -135,14 +135,24 @@ func (h Handlers) CancelOrder(c *gin.Context, id uuid.UUID) {
 			return notFound(id)
 		case who.Can("orders:write"):
 			return nil
-		case who.Can("orders:read") && (o.CustomerID == uuid.Nil || o.CustomerID != who.CustomerID):
+		case !h.Orders.bought(who, o):
 			return problem.New(http.StatusForbidden, "forbidden", "To cancel somebody's order needs the scope orders:write.")
-		case !slices.Contains(customerCancels, o.State):
-			return problem.New(http.StatusConflict, "transition_not_allowed", "The order is %s; please ask the store to cancel it.", o.State)
 		}
-		return nil
+		return o.buyerCancels()
 	})
 	h.answer(c, o, err)
+}
+
+// buyerCancels is nil where an order's buyer may cancel it, and where nobody
+// can, which is said to whoever tries.
+func (o *Order) buyerCancels() error {
+	switch {
+	case o.over() || slices.Contains(customerCancels, o.State):
+		return nil
+	case gone(o.State):
+		return problem.New(http.StatusConflict, "transition_not_allowed", "The order is %s; what is not to be kept of it is sent back, with POST /orders/%s/returns.", o.State, o.ID)
+	}
+	return problem.New(http.StatusConflict, "transition_not_allowed", "The order is %s; please ask the store to cancel it.", o.State)
 }
 
 // readReason reads why something is cancelled; what is wrong with it is
