@@ -350,6 +350,34 @@ func TestWhoeverBoughtReadsTheirPackagesAndReturns(t *testing.T) {
 	}
 }
 
+func TestALineSaysForHowManyAReturnCanBeAsked(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	p := s.ordered(s.shipping(), line(s.stocked("MUG", "10.00", 10), 5))
+	wantReturnable := func(n int64) {
+		t.Helper()
+		if l := want[openapi.Order](t, p.guest.do("GET", p.path, ""), http.StatusOK).Lines[0]; l.ReturnableQuantity != n {
+			t.Errorf("%d can be sent back, want %d", l.ReturnableQuantity, n)
+		}
+		wantProblem(t, p.guest.do("POST", p.path+"/returns", encode(t, openapi.ReturnInput{Lines: p.back(n + 1)})), http.StatusConflict, "return_exceeds_shipped")
+	}
+	ask := func(n int64) openapi.Return {
+		return want[openapi.Return](t, p.guest.do("POST", p.path+"/returns", encode(t, openapi.ReturnInput{Lines: p.back(n)})), http.StatusCreated)
+	}
+	wantReturnable(0)
+	p.pack(openapi.FulfillmentInput{Lines: new(p.part(4)), Shipped: new(true)})
+	wantReturnable(4)
+	rejected, r := ask(1), ask(2)
+	wantReturnable(1)
+	want[openapi.Return](t, p.act("returns", rejected.Id, "reject", `{}`), http.StatusOK)
+	wantReturnable(2)
+	want[openapi.Return](t, p.act("returns", r.Id, "approve", `{}`), http.StatusOK)
+	want[openapi.Return](t, p.act("returns", r.Id, "receive", fmt.Sprintf(`{"lines":[{"lineId":%q,"restock":1}]}`, r.Lines[0].LineId)), http.StatusOK)
+	wantReturnable(3)
+	ask(3)
+	wantReturnable(0)
+}
+
 func TestAnExchangeIsAReturnAndAnOrderThatItPaysFor(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

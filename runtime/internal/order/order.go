@@ -128,7 +128,8 @@ func (o *Order) Public() openapi.Order {
 	for i, l := range o.Lines {
 		public.Lines[i] = openapi.OrderLine{
 			Id: l.ID, VariantId: l.VariantID, ProductId: l.ProductID, Sku: l.SKU, Title: l.Title, Options: l.Options, Quantity: l.Quantity,
-			FulfillableQuantity: l.Quantity - l.Packed, ShippedQuantity: l.Shipped, DeliveredQuantity: l.Delivered, ReturnedQuantity: l.Returned, RefundedQuantity: l.Refunded,
+			FulfillableQuantity: l.Quantity - l.Packed, ShippedQuantity: l.Shipped, DeliveredQuantity: l.Delivered,
+			ReturnableQuantity: l.Shipped - l.ComingBack, ReturnedQuantity: l.Returned, RefundedQuantity: l.Refunded,
 			UnitPrice: decimal(l.UnitPrice), Subtotal: decimal(l.Subtotal), Discount: decimal(l.Discount), Tax: decimal(l.Tax), Total: decimal(l.Total),
 		}
 	}

@@ -1743,6 +1743,9 @@ type OrderLine struct {
 	// RefundedQuantity For how many the money was given back, or other goods were sent.
 	RefundedQuantity int64 `json:"refundedQuantity"`
 
+	// ReturnableQuantity For how many a return can be asked for now.
+	ReturnableQuantity int64 `json:"returnableQuantity"`
+
 	// ReturnedQuantity How many came back.
 	ReturnedQuantity int64 `json:"returnedQuantity"`
 
