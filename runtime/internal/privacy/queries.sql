@@ -16,14 +16,15 @@ SELECT id FROM carts
 WHERE customer_id = @customer_id OR (@email::text <> '' AND lower(content->>'email') = @email AND (customer_id IS NULL OR @everyones::boolean))
 ORDER BY id FOR UPDATE;
 
--- An order is open until it has arrived, or is not to; and while something of it is announced to come back.
+-- An order is open until it has arrived, or is not to; and while something of it is announced to come back. The newest is
+-- locked first, as is an order that was placed in exchange before the one whose goods came back.
 -- name: LockOrders :many
 SELECT o.id, o.number, o.cart_id,
        (o.state NOT IN ('delivered', 'completed', 'cancelled', 'refunded')
         OR EXISTS (SELECT FROM order_lines l WHERE l.order_id = o.id AND l.coming_back > l.returned))::boolean AS open
 FROM orders o
 WHERE o.customer_id = @customer_id OR (@email::text <> '' AND lower(o.email) = @email AND (o.customer_id IS NULL OR @everyones::boolean))
-ORDER BY o.id FOR UPDATE OF o;
+ORDER BY o.id DESC FOR UPDATE OF o;
 
 -- name: PaymentsOf :many
 SELECT id, reference FROM payments WHERE order_id = ANY(@order_ids::uuid[]);

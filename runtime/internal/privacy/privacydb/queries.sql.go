@@ -642,7 +642,7 @@ SELECT o.id, o.number, o.cart_id,
         OR EXISTS (SELECT FROM order_lines l WHERE l.order_id = o.id AND l.coming_back > l.returned))::boolean AS open
 FROM orders o
 WHERE o.customer_id = $1 OR ($2::text <> '' AND lower(o.email) = $2 AND (o.customer_id IS NULL OR $3::boolean))
-ORDER BY o.id FOR UPDATE OF o
+ORDER BY o.id DESC FOR UPDATE OF o
 `
 
 type LockOrdersParams struct {
@@ -658,7 +658,8 @@ type LockOrdersRow struct {
 	Open   bool
 }
 
-// An order is open until it has arrived, or is not to; and while something of it is announced to come back.
+// An order is open until it has arrived, or is not to; and while something of it is announced to come back. The newest is
+// locked first, as is an order that was placed in exchange before the one whose goods came back.
 func (q *Queries) LockOrders(ctx context.Context, arg LockOrdersParams) ([]LockOrdersRow, error) {
 	rows, err := q.db.Query(ctx, lockOrders, arg.CustomerID, arg.Email, arg.Everyones)
 	if err != nil {
