@@ -1662,15 +1662,21 @@ type NoteInput struct {
 
 // Order defines model for Order.
 type Order struct {
-	BillingAddress *Address            `json:"billingAddress,omitempty"`
-	CreatedAt      time.Time           `json:"createdAt"`
-	CustomerId     *openapi_types.UUID `json:"customerId,omitempty"`
-	Due            Money               `json:"due"`
+	BillingAddress *Address  `json:"billingAddress,omitempty"`
+	CreatedAt      time.Time `json:"createdAt"`
+
+	// Credit Of an order that was placed in exchange, what of another order's money is in it and was not given back.
+	Credit     *Money              `json:"credit,omitempty"`
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+	Due        Money               `json:"due"`
 
 	// Email Empty once its buyer is erased.
-	Email string             `json:"email"`
-	Id    openapi_types.UUID `json:"id"`
-	Lines []OrderLine        `json:"lines"`
+	Email string `json:"email"`
+
+	// Exchanged What of its money is in orders that were placed in exchange; it is given back by refunds of those.
+	Exchanged *Money             `json:"exchanged,omitempty"`
+	Id        openapi_types.UUID `json:"id"`
+	Lines     []OrderLine        `json:"lines"`
 
 	// Locale The language of mails about it.
 	Locale *string `json:"locale,omitempty"`
@@ -1725,6 +1731,9 @@ type OrderInput struct {
 
 // OrderLine defines model for OrderLine.
 type OrderLine struct {
+	// Credit What of it was paid with what came back in exchange, with tax. It is taken off as a discount, and is given back beside the total.
+	Credit *string `json:"credit,omitempty"`
+
 	// DeliveredQuantity How many have arrived.
 	DeliveredQuantity int64  `json:"deliveredQuantity"`
 	Discount          string `json:"discount"`
@@ -2311,11 +2320,14 @@ type RefreshInput struct {
 
 // Refund defines model for Refund.
 type Refund struct {
-	Amount    Money              `json:"amount"`
-	CreatedAt time.Time          `json:"createdAt"`
-	Id        openapi_types.UUID `json:"id"`
-	Lines     []RefundLine       `json:"lines"`
-	OrderId   openapi_types.UUID `json:"orderId"`
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// FromOrders What of the amount is given back on the payments of orders that this one was placed in exchange for; the rest is on its own.
+	FromOrders *[]RefundSource    `json:"fromOrders,omitempty"`
+	Id         openapi_types.UUID `json:"id"`
+	Lines      []RefundLine       `json:"lines"`
+	OrderId    openapi_types.UUID `json:"orderId"`
 
 	// Other What of the amount is for neither lines nor shipping.
 	Other  string  `json:"other"`
@@ -2347,6 +2359,14 @@ type RefundLine struct {
 // RefundList defines model for RefundList.
 type RefundList struct {
 	Refunds []Refund `json:"refunds"`
+}
+
+// RefundSource defines model for RefundSource.
+type RefundSource struct {
+	Amount string `json:"amount"`
+
+	// OrderId The order whose payments it is given back on.
+	OrderId openapi_types.UUID `json:"orderId"`
 }
 
 // RegisterInput defines model for RegisterInput.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -641,13 +642,13 @@ func TestWhateverIsPackedSentReturnedAndRefundedAddsUp(t *testing.T) {
 	s := newStore(t)
 	method, mug, cup := s.shipping(), s.stocked("MUG", "3.33", 100_000), s.stocked("CUP", "0.07", 100_000)
 	rapid.Check(t, func(rt *rapid.T) {
-		p := s.ordered(method, line(mug, rapid.Int64Range(1, 7).Draw(rt, "mugs")), line(cup, rapid.Int64Range(1, 7).Draw(rt, "cups")))
+		orders := []parcels{s.ordered(method, line(mug, rapid.Int64Range(1, 7).Draw(rt, "mugs")), line(cup, rapid.Int64Range(1, 7).Draw(rt, "cups")))}
 		quantities := func() []int64 {
 			return []int64{rapid.Int64Range(0, 4).Draw(rt, "mugs"), rapid.Int64Range(1, 4).Draw(rt, "cups")}
 		}
 		step := func() func() *httptest.ResponseRecorder {
-			n := quantities()
-			switch rapid.IntRange(0, 6).Draw(rt, "act") {
+			p, n := rapid.SampledFrom(orders).Draw(rt, "order"), quantities()
+			switch rapid.IntRange(0, 10).Draw(rt, "act") {
 			case 0, 1:
 				body := encode(t, openapi.FulfillmentInput{Lines: new(p.part(n...)), Shipped: new(rapid.Bool().Draw(rt, "shipped"))})
 				return func() *httptest.ResponseRecorder { return s.asAdmin("POST", p.path+"/fulfillments", body) }
@@ -667,15 +668,48 @@ func TestWhateverIsPackedSentReturnedAndRefundedAddsUp(t *testing.T) {
 			case 5:
 				all := admin[openapi.ReturnPage](s, "GET", p.path+"/returns", "", http.StatusOK).Returns
 				what := rapid.SampledFrom([]string{"approve", "receive", "reject", "cancel"}).Draw(rt, "what")
+				body := fmt.Sprintf(`{"refund":%t}`, rapid.Bool().Draw(rt, "refund"))
+				if what != "receive" {
+					body = `{}`
+				}
 				if len(all) > 0 {
 					id := rapid.SampledFrom(all).Draw(rt, "return").Id
-					return func() *httptest.ResponseRecorder { return p.act("returns", id, what, `{}`) }
+					return func() *httptest.ResponseRecorder { return p.act("returns", id, what, body) }
+				}
+			case 6, 7: // of as much as there is, for that is what leads on
+				exchange := encode(t, openapi.ExchangeInput{Lines: []openapi.ExchangeLine{{VariantId: mug.Id, Quantity: n[0] + 1}, {VariantId: cup.Id, Quantity: n[1]}}})
+				shipped, back := encode(t, openapi.FulfillmentInput{Shipped: new(true)}), p.back(0, 1)
+				return func() *httptest.ResponseRecorder {
+					s.asAdmin("POST", p.path+"/payments", `{"provider":"test"}`)
+					s.asAdmin("POST", p.path+"/fulfillments", shipped)
+					w := s.asAdmin("POST", p.path+"/returns", encode(t, openapi.ReturnInput{Lines: append(back, openapi.ReturnLineInput{LineId: p.order().Lines[0].Id, Quantity: 1})}))
+					if w.Code != http.StatusCreated {
+						return w
+					}
+					id := want[openapi.Return](t, w, http.StatusCreated).Id
+					p.act("returns", id, "approve", `{}`)
+					return p.act("returns", id, "exchange", exchange)
+				}
+			case 8:
+				return func() *httptest.ResponseRecorder { return s.asAdmin("POST", p.path+"/cancel", `{}`) }
+			case 9:
+				id := rapid.SampledFrom(p.order().Payments).Draw(rt, "payment").Id
+				return func() *httptest.ResponseRecorder {
+					return s.asAdmin("POST", "/payments/"+id.String()+"/refunds", `{"amount":"0.50"}`)
 				}
 			}
 			body := encode(t, openapi.OrderRefundInput{Amount: new("0.50")})
 			return func() *httptest.ResponseRecorder { return s.asAdmin("POST", p.path+"/refunds", body) }
 		}
-		for range rapid.IntRange(1, 6).Draw(rt, "rounds") {
+		for range rapid.IntRange(1, 8).Draw(rt, "rounds") {
+			for _, p := range orders {
+				for _, r := range admin[openapi.ReturnPage](s, "GET", p.path+"/returns", "", http.StatusOK).Returns {
+					next := parcels{store: s, path: "/orders/" + optional.Value(r.ExchangeOrderId).String()}
+					if r.ExchangeOrderId != nil && !slices.ContainsFunc(orders, func(o parcels) bool { return o.path == next.path }) {
+						orders = append(orders, next)
+					}
+				}
+			}
 			acts := []func() *httptest.ResponseRecorder{step(), step(), step()}
 			answers := make([]*httptest.ResponseRecorder, len(acts))
 			var all []func()

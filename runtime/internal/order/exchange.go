@@ -97,7 +97,7 @@ func (d *dispatch) exchange(ctx context.Context, id uuid.UUID, in openapi.Exchan
 		return nil, err
 	}
 	r.ExchangeID, r.Credit, r.UpdatedAt = o.ID, used, o.CreatedAt
-	d.order.Credit += used
+	d.order.Exchanged += used
 	d.tellExchange(r, o)
 	if err := d.saveReturn(ctx, r); err != nil {
 		return nil, err
@@ -109,8 +109,8 @@ func (d *dispatch) exchange(ctx context.Context, id uuid.UUID, in openapi.Exchan
 	return o, err
 }
 
-// credit is what was paid for what comes back, as far as that was not given back
-// before; from now on it is exchanged.
+// credit is what was paid for what comes back, in money or with what came back
+// before that, as far as it was not given back; from now on it is exchanged.
 func (d *dispatch) credit(ctx context.Context, r *Return) (minor int64, err error) {
 	rows := orderdb.ExchangeLinesParams{ReturnID: r.ID}
 	for i := range r.Lines {
@@ -123,14 +123,21 @@ func (d *dispatch) credit(ctx context.Context, r *Return) (minor int64, err erro
 			n = back.Restocked + back.WrittenOff
 		}
 		back.Exchanged = min(n, l.Quantity-l.Refunded)
-		minor += Share(l.Total, l.Quantity, l.Refunded, back.Exchanged)
+		minor += l.worth(back.Exchanged)
 		l.Refunded += back.Exchanged
 		rows.LineIds = append(rows.LineIds, back.LineID)
 		rows.Exchanged = append(rows.Exchanged, back.Exchanged)
 	}
-	if held := d.order.left(); minor == 0 || minor > held {
+	left := d.order.left()
+	if d.order.over() { // what is there is being given back
+		left = 0
+	}
+	if !slices.ContainsFunc(d.order.Payments, comes) && left > 0 {
+		minor = min(minor, left) // an amount of it was given back for no line
+	}
+	if minor == 0 || minor > left {
 		return 0, problem.New(http.StatusConflict, "nothing_to_exchange",
-			"What comes back is worth %s that were not given back, and of the order's payments %s are there.", d.order.amount(minor), d.order.amount(held))
+			"What comes back is worth %s that were not given back, and of the order's payments %s are there.", d.order.amount(minor), d.order.amount(max(0, left)))
 	}
 	if err := orderdb.New(d.tx).ExchangeLines(ctx, rows); err != nil {
 		return 0, fmt.Errorf("noting what is exchanged: %w", err)
@@ -165,6 +172,10 @@ func (d *dispatch) inExchange(ctx context.Context, r *Return, in openapi.Exchang
 		return nil, 0, err
 	}
 	used = whole.Total - o.Total
+	for i := range o.Lines {
+		o.Lines[i].Credit = whole.Lines[i].Total - o.Lines[i].Total
+	}
+	o.Credit = used
 	o.Details.Discounts = []openapi.AppliedDiscount{{Title: fmt.Sprintf("In exchange for a part of order %d", was.Number), Amount: o.amount(o.Discount).Decimal()}}
 	if o.Total == 0 {
 		o.State = openapi.OrderStateConfirmed

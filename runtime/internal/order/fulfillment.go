@@ -70,29 +70,36 @@ type dispatch struct {
 	s     *Orders
 	tx    pgx.Tx
 	order *Order
-	all   []*Fulfillment
-	actor string
-	stock *inventory.Locked
+	// sources are the orders that it has credit from.
+	sources []*source
+	all     []*Fulfillment
+	actor   string
+	stock   *inventory.Locked
 	// happened and mails are told of when the order is stored, asked is what
 	// payment providers are to be asked after that.
 	happened []events.Event
 	mails    []mail.Message
 	asked    []uuid.UUID
-	// spent says that all that the order brought was given back.
-	spent bool
+	// spent says that all that the order brought was given back, as all that
+	// emptied brought was with it.
+	spent   bool
+	emptied []*Order
 }
 
 // goods has a transaction hold an order with all that moves when its goods do.
 func (s *Orders) goods(ctx context.Context, tx pgx.Tx, o *Order, actor string) (*dispatch, error) {
 	d := &dispatch{s: s, tx: tx, order: o, actor: actor}
-	if o.Lines == nil {
-		if err := s.complete(ctx, tx, o); err != nil {
-			return nil, err
-		}
-	}
 	var err error
-	if o.Credit, err = orderdb.New(tx).CreditOf(ctx, o.ID); err != nil {
-		return nil, fmt.Errorf("reading what was exchanged: %w", err)
+	if o.Lines == nil {
+		err = s.complete(ctx, tx, o)
+	} else {
+		err = s.readCredit(ctx, tx, o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.sources, err = s.sources(ctx, tx, o); err != nil {
+		return nil, err
 	}
 	d.all, err = fulfillmentsOf(ctx, tx, o.ID)
 	return d, err
@@ -153,7 +160,7 @@ func (d *dispatch) store(ctx context.Context) error {
 		}
 	}
 	d.happened, d.mails = nil, nil
-	return nil
+	return d.closeSources(ctx)
 }
 
 // count stores how much of the order's lines is where.

@@ -52,9 +52,9 @@ type Order struct {
 	Subtotal, Discount, Shipping, Tax, Total int64
 	// ShippingRefunded is what of the shipping, with its tax, was given back.
 	ShippingRefunded int64
-	// Credit is what of the money is in orders that were placed in exchange; it
-	// is known while goods or money are moved.
-	Credit int64
+	// Credit is what of other orders' money is in this one, which was placed in
+	// exchange, Exchanged what of its money is in others; of a complete order.
+	Credit, Exchanged int64
 
 	Lines    []Line
 	Details  Details
@@ -72,6 +72,9 @@ type Line struct {
 	Quantity, UnitPrice      int64
 
 	Subtotal, Discount, Tax, Total int64
+	// Credit is what was paid of it with what came back in exchange, with tax. It
+	// is in the discount, and not in the total.
+	Credit int64
 	// Rates are what it is taxed by; nil where they were not kept.
 	Rates []pricing.Rate
 
@@ -125,12 +128,21 @@ func (o *Order) Public() openapi.Order {
 		Lines: make([]openapi.OrderLine, len(o.Lines)), Payments: make([]openapi.Payment, len(o.Payments)),
 	}
 	public.Paid, public.Refunded, public.Due = o.balance()
+	if o.Credit > 0 {
+		public.Credit = new(o.money(o.Credit))
+	}
+	if o.Exchanged > 0 {
+		public.Exchanged = new(o.money(o.Exchanged))
+	}
 	for i, l := range o.Lines {
 		public.Lines[i] = openapi.OrderLine{
 			Id: l.ID, VariantId: l.VariantID, ProductId: l.ProductID, Sku: l.SKU, Title: l.Title, Options: l.Options, Quantity: l.Quantity,
 			FulfillableQuantity: l.Quantity - l.Packed, ShippedQuantity: l.Shipped, DeliveredQuantity: l.Delivered,
 			ReturnableQuantity: l.Shipped - l.ComingBack, ReturnedQuantity: l.Returned, RefundedQuantity: l.Refunded,
 			UnitPrice: decimal(l.UnitPrice), Subtotal: decimal(l.Subtotal), Discount: decimal(l.Discount), Tax: decimal(l.Tax), Total: decimal(l.Total),
+		}
+		if l.Credit > 0 {
+			public.Lines[i].Credit = new(decimal(l.Credit))
 		}
 	}
 	for i, p := range o.Payments {
@@ -289,6 +301,7 @@ func (o *Order) addTo(orders *orderdb.InsertOrdersParams, lines *orderdb.InsertL
 		lines.Discounts = append(lines.Discounts, l.Discount)
 		lines.Taxes = append(lines.Taxes, l.Tax)
 		lines.Totals = append(lines.Totals, l.Total)
+		lines.Credits = append(lines.Credits, l.Credit)
 		lines.Stock = append(lines.Stock, string(stock))
 		lines.Rates = append(lines.Rates, string(rates))
 	}
@@ -344,7 +357,7 @@ func orderOf(r orderdb.Order) (*Order, error) {
 	return o, nil
 }
 
-// complete reads the lines and payments of orders.
+// complete reads the lines, payments and credit of orders.
 func (s *Orders) complete(ctx context.Context, tx orderdb.DBTX, all ...*Order) error {
 	ids, byID := make([]uuid.UUID, len(all)), make(map[uuid.UUID]*Order, len(all))
 	for i, o := range all {
@@ -361,7 +374,7 @@ func (s *Orders) complete(ctx context.Context, tx orderdb.DBTX, all ...*Order) e
 			return err
 		}
 		o := byID[r.OrderID]
-		o.Lines = append(o.Lines, l)
+		o.Credit, o.Exchanged, o.Lines = r.OrderCredit, r.OrderExchanged, append(o.Lines, l)
 	}
 	payments, err := s.payments.Of(ctx, tx, ids...)
 	for _, p := range payments {
@@ -374,7 +387,7 @@ func (s *Orders) complete(ctx context.Context, tx orderdb.DBTX, all ...*Order) e
 func lineOf(r orderdb.LinesOfRow) (Line, error) {
 	l := Line{
 		ID: r.ID, VariantID: r.VariantID, ProductID: r.ProductID, SKU: r.Sku, Title: r.Title, Quantity: r.Quantity, UnitPrice: r.UnitPrice,
-		Subtotal: r.Subtotal, Discount: r.Discount, Tax: r.Tax, Total: r.Total,
+		Subtotal: r.Subtotal, Discount: r.Discount, Tax: r.Tax, Total: r.Total, Credit: r.Credit,
 		Packed: r.Packed, Shipped: r.Shipped, Delivered: r.Delivered, ComingBack: r.ComingBack, Returned: r.Returned, Refunded: r.Refunded,
 	}
 	if err := json.Unmarshal(r.Options, &l.Options); err != nil {
@@ -631,10 +644,13 @@ func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.Or
 		}
 		return s.payments.Undo(ctx, tx, o.ID, actor)
 	case openapi.OrderStateRefunded:
-		if _, err := s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.refundRest(ctx, reason) }); err != nil {
+		rest, err := s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.refundRest(ctx, reason) })
+		if err != nil {
 			return payment.Decision{}, err
 		}
-		return s.payments.Undo(ctx, tx, o.ID, actor)
+		undone, err := s.payments.Undo(ctx, tx, o.ID, actor)
+		undone.Asked = append(rest.Asked, undone.Asked...)
+		return undone, err
 	case openapi.OrderStatePending, openapi.OrderStateProcessing, openapi.OrderStateCompleted, openapi.OrderStateOnHold:
 	}
 	return payment.Decision{}, nil
@@ -650,7 +666,8 @@ func (s *Orders) dispatched(ctx context.Context, tx pgx.Tx, o *Order, actor stri
 	if err := do(d); err != nil {
 		return payment.Decision{}, err
 	}
-	return payment.Decision{Asked: d.asked}, d.store(ctx)
+	err = d.store(ctx)
+	return payment.Decision{Asked: d.asked}, err
 }
 
 // paymentLate is why the store itself cancels an order.

@@ -12,11 +12,11 @@ SELECT unnest(@ids::uuid[]), unnest(@numbers::bigint[]), unnest(@states::text[])
        nullif(unnest(@guest_cart_ids::uuid[]), '00000000-0000-0000-0000-000000000000'), @at::timestamptz, @at::timestamptz;
 
 -- name: InsertLines :exec
-INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, stock, rates)
+INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, credit, stock, rates)
 SELECT unnest(@order_ids::uuid[]), unnest(@positions::integer[]), unnest(@ids::uuid[]), unnest(@variant_ids::uuid[]),
        unnest(@product_ids::uuid[]), unnest(@skus::text[]), unnest(@titles::text[]), unnest(@options::text[])::jsonb,
        unnest(@quantities::bigint[]), unnest(@unit_prices::bigint[]), unnest(@subtotals::bigint[]), unnest(@discounts::bigint[]),
-       unnest(@taxes::bigint[]), unnest(@totals::bigint[]), unnest(@stock::text[])::jsonb, unnest(@rates::text[])::jsonb;
+       unnest(@taxes::bigint[]), unnest(@totals::bigint[]), unnest(@credits::bigint[]), unnest(@stock::text[])::jsonb, unnest(@rates::text[])::jsonb;
 
 -- name: OrderByID :one
 SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subtotal, discount, shipping, tax, total, item_count,
@@ -28,10 +28,13 @@ SELECT id, number, state, held_from, customer_id, cart_id, email, currency, subt
        details, payment_due_at, created_at, updated_at, shipping_refunded, guest_cart_id
 FROM orders WHERE id = @id FOR UPDATE;
 
+-- With what CreditOf reads, for whoever reads an order.
 -- name: LinesOf :many
-SELECT order_id, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
-       packed, shipped, delivered, coming_back, returned, refunded, stock
-FROM order_lines WHERE order_id = ANY(@order_ids::uuid[]) ORDER BY order_id, position;
+SELECT l.order_id, l.id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
+       packed, shipped, delivered, coming_back, returned, refunded, stock, l.credit,
+       (SELECT coalesce(sum(r.credit), 0) FROM returns r WHERE r.exchange_id = l.order_id)::bigint AS order_credit,
+       (SELECT coalesce(sum(r.credit), 0) FROM returns r WHERE r.order_id = l.order_id)::bigint AS order_exchanged
+FROM order_lines l WHERE l.order_id = ANY(@order_ids::uuid[]) ORDER BY l.order_id, l.position;
 
 -- name: CountLines :exec
 UPDATE order_lines l
@@ -168,6 +171,10 @@ VALUES (@id, @order_id, @return_id, @amount, @shipping, @other, @reason, @actor,
 INSERT INTO refund_lines (refund_id, line_id, quantity, amount)
 SELECT @refund_id, unnest(@line_ids::uuid[]), unnest(@quantities::bigint[]), unnest(@amounts::bigint[]);
 
+-- name: InsertRefundSources :exec
+INSERT INTO refund_sources (refund_id, order_id, amount)
+SELECT @refund_id, unnest(@order_ids::uuid[]), unnest(@amounts::bigint[]);
+
 -- name: RefundShipping :exec
 UPDATE orders SET shipping_refunded = shipping_refunded + @amount WHERE id = @id;
 
@@ -177,6 +184,11 @@ SELECT id, order_id, return_id, amount, shipping, other, reason, actor, created_
 -- name: RefundLines :many
 SELECT refund_id, line_id, quantity, amount
 FROM refund_lines WHERE refund_id = ANY(@refund_ids::uuid[]) ORDER BY refund_id, line_id;
+
+-- The nearest first.
+-- name: RefundSources :many
+SELECT refund_id, order_id, amount
+FROM refund_sources WHERE refund_id = ANY(@refund_ids::uuid[]) ORDER BY refund_id, order_id DESC;
 
 -- What an edit has to know of lines beside what everybody reads.
 -- name: BoundLines :many
@@ -246,13 +258,18 @@ CROSS JOIN LATERAL (SELECT o.product_id, o.sku, o.title FROM order_lines o WHERE
 -- name: BuyersOf :many
 SELECT id, customer_id, email FROM orders WHERE id = ANY(@ids::uuid[]);
 
--- What of an order's money is in others that were placed in exchange.
+-- What of others' money is in an order that was placed in exchange, and what of an order's is in others.
 -- name: CreditOf :one
-SELECT coalesce(sum(credit), 0)::bigint AS credit FROM returns WHERE order_id = @order_id;
+SELECT coalesce(sum(credit) FILTER (WHERE exchange_id = @order_id::uuid), 0)::bigint AS credit,
+       coalesce(sum(credit) FILTER (WHERE order_id = @order_id::uuid), 0)::bigint AS exchanged
+FROM returns WHERE order_id = @order_id::uuid OR exchange_id = @order_id::uuid;
 
 -- The return that an order was placed in exchange for.
 -- name: ExchangedBy :many
-SELECT id, order_id FROM returns WHERE exchange_id = @exchange_id;
+SELECT id, order_id, credit FROM returns WHERE exchange_id = @exchange_id;
+
+-- name: LowerCredit :exec
+UPDATE returns SET credit = credit - @amount::bigint, updated_at = @at WHERE id = @id;
 
 -- name: UndoExchangedLines :exec
 UPDATE order_lines l SET refunded = l.refunded - b.exchanged

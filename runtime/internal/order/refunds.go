@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -29,14 +30,24 @@ type Refund struct {
 	Currency                string
 	Amount, Shipping, Other int64
 	Lines                   []RefundLine
-	Reason, Actor           string
-	CreatedAt               time.Time
+	// Sources are what of it is given back on other orders' payments.
+	Sources       []RefundSource
+	Reason, Actor string
+	CreatedAt     time.Time
 }
 
 // RefundLine is what was given back for so much of a line.
 type RefundLine struct {
 	LineID           uuid.UUID
 	Quantity, Amount int64
+}
+
+// RefundSource is what of a refund is given back on the payments of an order
+// that the refund's own was placed in exchange for.
+type RefundSource struct {
+	OrderID uuid.UUID
+	// Number is known while the refund is made.
+	Number, Amount int64
 }
 
 // Public is the refund as callers see it.
@@ -48,6 +59,13 @@ func (r *Refund) Public() openapi.Refund {
 	}
 	for i, l := range r.Lines {
 		public.Lines[i] = openapi.RefundLine{LineId: l.LineID, Quantity: l.Quantity, Amount: decimal(l.Amount)}
+	}
+	if len(r.Sources) > 0 {
+		from := make([]openapi.RefundSource, len(r.Sources))
+		for i, s := range r.Sources {
+			from[i] = openapi.RefundSource{OrderId: s.OrderID, Amount: decimal(s.Amount)}
+		}
+		public.FromOrders = &from
 	}
 	return public
 }
@@ -72,16 +90,6 @@ func (o *Order) carriage() int64 {
 	return rest
 }
 
-// left is what the order brought, or is about to bring, and was neither given
-// back nor put into an order that was placed in exchange.
-func (o *Order) left() (minor int64) {
-	minor = -o.Credit
-	for _, p := range o.Payments {
-		minor += p.Captured + p.Capturing - p.Refunded - p.Refunding
-	}
-	return minor
-}
-
 // Repayment is what is to be given back.
 type Repayment struct {
 	Lines []openapi.FulfillmentLine
@@ -99,23 +107,24 @@ func (d *dispatch) refund(ctx context.Context, in Repayment) (*Refund, error) {
 		return nil, err
 	}
 	if left := d.order.left(); r.Amount > left {
-		return nil, problem.New(http.StatusConflict, "refund_exceeds_captured", "%s can be given back at most: that is what was taken and not given back.", d.order.amount(max(0, left)))
+		refusal := problem.New(http.StatusConflict, "refund_exceeds_captured", "%s can be given back at most: that is what was taken and not given back.", d.order.amount(max(0, left)))
+		if d.order.Exchanged > 0 {
+			refusal.Detail += fmt.Sprintf(" %s are in what was placed in exchange, and are given back by refunds of that.", d.order.amount(d.order.Exchanged))
+		}
+		return nil, refusal
 	}
-	decided, err := d.s.payments.Refund(ctx, d.tx, d.order.ID, money.Amount{Minor: r.Amount, Currency: r.Currency}, in.Reason, d.actor)
-	if err != nil {
+	if err := d.giveBack(ctx, r); err != nil {
 		return nil, err
 	}
 	for _, l := range r.Lines {
 		d.order.line(l.LineID).Refunded += l.Quantity
 	}
 	d.order.ShippingRefunded += r.Shipping
-	d.asked = append(d.asked, decided.Asked...)
-	d.spent = d.order.left() == r.Amount && d.order.Credit == 0 && !slices.ContainsFunc(d.order.Payments, comes)
+	d.spent = d.order.left() == r.Amount && d.order.Exchanged == 0 && !slices.ContainsFunc(d.order.Payments, comes)
 	if err := d.s.storeRefund(ctx, d.tx, r); err != nil {
 		return nil, err
 	}
 	d.repaid(r)
-	d.happened = append(d.happened, d.order.told(decided.Changes, r.CreatedAt)...)
 	return r, nil
 }
 
@@ -139,7 +148,7 @@ func (d *dispatch) worth(ctx context.Context, in Repayment) (*Refund, error) {
 		ok := l.Refunded+w.Quantity <= l.Shipped
 		against.Require(ok, at+"/quantity", "only %d of %s were shipped and not given their money back; what was not shipped is edited out of the order", l.Shipped-l.Refunded, l.SKU)
 		if ok && w.Quantity > 0 {
-			amount := Share(l.Total, l.Quantity, l.Refunded, w.Quantity)
+			amount := l.worth(w.Quantity)
 			r.Lines = append(r.Lines, RefundLine{LineID: l.ID, Quantity: w.Quantity, Amount: amount})
 			r.Amount += amount
 		}
@@ -174,12 +183,13 @@ func (d *dispatch) newRefund(in Repayment) *Refund {
 }
 
 // refundRest notes that all that is left is given back, for no line in
-// particular: what asks the providers for it is payment.Payments.Undo.
+// particular: what asks the providers for it is payment.Payments.Undo, but for
+// the order's credit.
 func (d *dispatch) refundRest(ctx context.Context, reason string) (err error) {
 	if d.order.Payments, err = d.s.payments.Of(ctx, d.tx, d.order.ID); err != nil {
 		return err
 	}
-	if d.order.Credit > 0 {
+	if d.order.Exchanged > 0 {
 		return problem.New(http.StatusConflict, "order_exchanged", "A part of the order was exchanged, and its money is in another order: give back the rest of it with POST /orders/%s/refunds.", d.order.ID)
 	}
 	left := d.order.left()
@@ -187,6 +197,9 @@ func (d *dispatch) refundRest(ctx context.Context, reason string) (err error) {
 		return nil
 	}
 	r := d.newRefund(Repayment{Other: left, Reason: reason})
+	if err := d.spendCredit(ctx, r, d.order.Credit); err != nil {
+		return err
+	}
 	d.repaid(r)
 	return d.s.storeRefund(ctx, d.tx, r)
 }
@@ -201,10 +214,13 @@ type repaid struct {
 
 // repaid tells of a refund, and its buyer by mail.
 func (d *dispatch) repaid(r *Refund) {
-	o, public := d.order, r.Public()
+	o, public, text := d.order, r.Public(), r.Reason
+	for _, s := range r.Sources {
+		text = strings.TrimSpace(fmt.Sprintf("%s %s of it were paid with order %d, and are given back on its payments.", text, o.amount(s.Amount), s.Number))
+	}
 	d.happened = append(d.happened, events.Event{
 		Type: "refund.created", Topic: events.Orders, Subject: o.ID, Customer: o.CustomerID, Actor: d.actor, Public: true, At: r.CreatedAt,
-		Data: repaid{change: o.change(change{Text: r.Reason}), RefundID: r.ID, ReturnID: public.ReturnId, Amount: public.Amount},
+		Data: repaid{change: o.change(change{Text: text}), RefundID: r.ID, ReturnID: public.ReturnId, Amount: public.Amount},
 	})
 	m := o.message(mail.OrderRefunded)
 	m.RefundID = r.ID
@@ -229,6 +245,16 @@ func (s *Orders) storeRefund(ctx context.Context, tx orderdb.DBTX, r *Refund) er
 	if len(r.Lines) > 0 {
 		if err := q.InsertRefundLines(ctx, rows); err != nil {
 			return fmt.Errorf("storing a refund's lines: %w", err)
+		}
+	}
+	sources := orderdb.InsertRefundSourcesParams{RefundID: r.ID}
+	for _, s := range r.Sources {
+		sources.OrderIds = append(sources.OrderIds, s.OrderID)
+		sources.Amounts = append(sources.Amounts, s.Amount)
+	}
+	if len(r.Sources) > 0 {
+		if err := q.InsertRefundSources(ctx, sources); err != nil {
+			return fmt.Errorf("storing where a refund is taken from: %w", err)
 		}
 	}
 	if r.Shipping == 0 {
@@ -265,6 +291,14 @@ func refundsOf(ctx context.Context, tx orderdb.DBTX, o *Order) ([]*Refund, error
 	for _, l := range lines {
 		r := byID[l.RefundID]
 		r.Lines = append(r.Lines, RefundLine{LineID: l.LineID, Quantity: l.Quantity, Amount: l.Amount})
+	}
+	sources, err := q.RefundSources(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("reading where refunds are taken from: %w", err)
+	}
+	for _, s := range sources {
+		r := byID[s.RefundID]
+		r.Sources = append(r.Sources, RefundSource{OrderID: s.OrderID, Amount: s.Amount})
 	}
 	return all, nil
 }

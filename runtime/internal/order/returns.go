@@ -204,14 +204,15 @@ func (d *dispatch) receive(ctx context.Context, r *Return, in openapi.ReceiveInp
 	if !optional.Value(in.Refund) {
 		return nil
 	}
-	back := Repayment{ReturnID: r.ID}
+	back, worth := Repayment{ReturnID: r.ID}, int64(0)
 	for _, l := range r.Lines {
 		line := d.order.line(l.LineID)
 		if n := min(l.Restocked+l.WrittenOff-l.Exchanged, line.Quantity-line.Refunded); n > 0 {
 			back.Lines = append(back.Lines, openapi.FulfillmentLine{LineId: l.LineID, Quantity: n})
+			worth += line.worth(n)
 		}
 	}
-	if len(back.Lines) == 0 { // it was given back, or exchanged, before
+	if worth == 0 { // it was given back, or exchanged, before, or cost nothing
 		return nil
 	}
 	_, err := d.refund(ctx, back)

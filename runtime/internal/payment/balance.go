@@ -168,12 +168,20 @@ func (s *Payments) giveBack(ctx context.Context, tx pgx.Tx, all []Payment, surpl
 			surplus -= p.Brings()
 		}
 	}
+	if surplus <= 0 {
+		return 0, nil
+	}
+	free, err := s.free(ctx, tx, all)
+	if err != nil {
+		return 0, err
+	}
 	for _, p := range slices.Backward(all) {
-		part := min(surplus, p.refundable(), p.Brings())
+		part := min(surplus, free, p.refundable(), p.Brings())
 		if part <= 0 {
 			continue
 		}
 		surplus -= part
+		free -= part
 		givenBack += part
 		o := Operation{Kind: openapi.PaymentOperationKindRefund, Amount: p.amount(part), Surplus: part, Actor: actor, Reason: tooMuchTaken}
 		if err := s.ask(ctx, tx, &p, d, o); err != nil {
@@ -184,6 +192,19 @@ func (s *Payments) giveBack(ctx context.Context, tx pgx.Tx, all []Payment, surpl
 		}
 	}
 	return givenBack, nil
+}
+
+// free is what the payments of an order hold that is in no order that was
+// placed in exchange.
+func (s *Payments) free(ctx context.Context, tx pgx.Tx, all []Payment) (minor int64, err error) {
+	if len(all) == 0 {
+		return 0, nil
+	}
+	for _, p := range all {
+		minor += p.Capturing + p.refundable()
+	}
+	exchanged, err := s.orders.Exchanged(ctx, tx, all[0].OrderID)
+	return minor - exchanged, err
 }
 
 // measure says how much of an operation that somebody asks for the order needs:

@@ -587,7 +587,7 @@ func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation)
 		if o.Amount.Minor > p.refundable() {
 			return tooMuch(p.amount(p.refundable()))
 		}
-		return nil
+		return s.notExchanged(ctx, tx, p, o.Amount.Minor)
 	}
 	voiding, err := s.voiding(ctx, tx, p)
 	if err != nil {
@@ -606,6 +606,22 @@ func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation)
 		return problem.New(http.StatusConflict, "payment_not_open", "The payment is %s, and can not be voided; what was captured can be refunded.", p.State)
 	}
 	return nil
+}
+
+// notExchanged wants a refund to leave what is in orders that were placed in
+// exchange.
+func (s *Payments) notExchanged(ctx context.Context, tx pgx.Tx, p Payment, minor int64) error {
+	all, err := s.Of(ctx, tx, p.OrderID)
+	if err != nil {
+		return err
+	}
+	free, err := s.free(ctx, tx, all)
+	if err != nil || minor <= free {
+		return err
+	}
+	return problem.New(http.StatusConflict, "order_exchanged",
+		"%s can be given back here: the rest is in an order that was placed in exchange, and is given back with POST /orders/{id}/refunds of that one, which GET /orders/%s/returns names.",
+		p.amount(max(0, free)), p.OrderID)
 }
 
 // Kinds are the jobs that payments need.

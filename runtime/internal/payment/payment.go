@@ -104,6 +104,9 @@ type Orders interface {
 	Lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) error
 	// Total is what an order comes to, in minor units of its currency.
 	Total(ctx context.Context, tx pgx.Tx, id uuid.UUID) (int64, error)
+	// Exchanged is what of the money of an order's payments is in others that
+	// were placed in exchange, and is given back by way of those alone.
+	Exchanged(ctx context.Context, tx pgx.Tx, id uuid.UUID) (int64, error)
 	// Gone reports whether all of an order has gone out, so that what is set
 	// aside for it is taken at once.
 	Gone(ctx context.Context, tx pgx.Tx, id uuid.UUID) (bool, error)

@@ -8,7 +8,7 @@ import (
 )
 
 // disagreements count what does not add up, by what it is.
-var disagreements = map[string]string{
+var disagreements = map[string]string{ //nolint:gosec // credit is none
 	"levels are not the sum of their movements": `
 		SELECT count(*) FROM inventory_levels l FULL JOIN (
 			SELECT variant_id, location_id, sum(on_hand) on_hand, sum(reserved) reserved, sum(incoming) incoming FROM stock_movements GROUP BY 1, 2
@@ -71,11 +71,34 @@ var disagreements = map[string]string{
 			FROM returns r JOIN return_lines b ON b.return_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
 		OR l.refunded <> (SELECT coalesce(sum(b.exchanged), 0) FROM returns r JOIN return_lines b ON b.return_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
 			+ (SELECT coalesce(sum(b.quantity), 0) FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
-		OR l.total < (SELECT coalesce(sum(b.amount), 0) FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)`,
+		OR l.total + l.credit < (SELECT coalesce(sum(b.amount), 0) FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)`,
 	"orders gave back more for shipping or in all than they brought, or other than their payments did": `
-		SELECT count(*) FROM orders o JOIN LATERAL (SELECT coalesce(sum(amount), 0) amount, coalesce(sum(shipping), 0) shipping FROM refunds WHERE order_id = o.id) r ON true
-		WHERE r.shipping <> o.shipping_refunded OR r.amount > o.total
-		   OR r.amount > (SELECT sum(captured + capturing) FROM payments WHERE order_id = o.id)`,
+		SELECT count(*) FROM orders o JOIN LATERAL (
+			SELECT coalesce(sum(amount), 0) amount, coalesce(sum(shipping), 0) shipping FROM refunds WHERE order_id = o.id
+		) r ON true JOIN LATERAL (
+			SELECT r.amount - coalesce(sum(s.amount) FILTER (WHERE b.order_id = o.id), 0) + coalesce(sum(s.amount) FILTER (WHERE s.order_id = o.id), 0) amount
+			FROM refund_sources s JOIN refunds b ON b.id = s.refund_id WHERE o.id IN (b.order_id, s.order_id)
+		) own ON true
+		WHERE r.shipping <> o.shipping_refunded OR r.amount > o.total + (SELECT sum(credit) FROM order_lines WHERE order_id = o.id)
+		   OR own.amount > (SELECT sum(captured + capturing) FROM payments WHERE order_id = o.id)
+		   OR own.amount > (SELECT sum(refunded + refunding) FROM payments WHERE order_id = o.id)
+			AND NOT EXISTS (SELECT FROM payments m JOIN payment_operations x ON x.payment_id = m.id WHERE m.order_id = o.id AND x.state = 'failed')`,
+	"orders have less than what of their money is in exchange": `
+		SELECT count(*) FROM orders o WHERE (SELECT coalesce(sum(captured + capturing - refunded - refunding), 0) FROM payments WHERE order_id = o.id)
+			+ (SELECT coalesce(sum(credit), 0) FROM returns WHERE exchange_id = o.id) < (SELECT coalesce(sum(credit), 0) FROM returns WHERE order_id = o.id)`,
+	// What of an order's credit was given back is what refunds of it, and of what was placed in exchange for it in turn, took from before it.
+	"returns have other credit than is in an order in exchange and was not given back": `
+		WITH RECURSIVE placed AS (
+			SELECT m.order_id AS id, r.order_id AS before FROM payments m JOIN returns r ON r.id::text = m.reference WHERE m.provider = 'exchange'
+		), below AS (
+			SELECT id AS top, id FROM placed
+			UNION ALL
+			SELECT b.top, p.id FROM below b JOIN placed p ON p.before = b.id
+		)
+		SELECT count(*) FROM returns r WHERE r.exchange_id IS NULL AND r.credit <> 0 OR r.exchange_id IS NOT NULL AND r.credit <>
+			(SELECT sum(credit) FROM order_lines WHERE order_id = r.exchange_id)
+			- (SELECT coalesce(sum(s.amount), 0) FROM refund_sources s JOIN refunds f ON f.id = s.refund_id JOIN below b ON b.id = f.order_id
+			   WHERE b.top = r.exchange_id AND s.order_id NOT IN (SELECT id FROM below WHERE top = r.exchange_id))`,
 	"promotions with a limit have another count than uses": `
 		SELECT count(*) FROM promotions p WHERE p.usage_limit > 0 AND p.used <> (SELECT count(*) FROM promotion_uses WHERE promotion_id = p.id)`,
 }

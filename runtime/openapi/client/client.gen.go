@@ -1666,15 +1666,21 @@ type NoteInput struct {
 
 // Order defines model for Order.
 type Order struct {
-	BillingAddress *Address            `json:"billingAddress,omitempty"`
-	CreatedAt      time.Time           `json:"createdAt"`
-	CustomerId     *openapi_types.UUID `json:"customerId,omitempty"`
-	Due            Money               `json:"due"`
+	BillingAddress *Address  `json:"billingAddress,omitempty"`
+	CreatedAt      time.Time `json:"createdAt"`
+
+	// Credit Of an order that was placed in exchange, what of another order's money is in it and was not given back.
+	Credit     *Money              `json:"credit,omitempty"`
+	CustomerId *openapi_types.UUID `json:"customerId,omitempty"`
+	Due        Money               `json:"due"`
 
 	// Email Empty once its buyer is erased.
-	Email string             `json:"email"`
-	Id    openapi_types.UUID `json:"id"`
-	Lines []OrderLine        `json:"lines"`
+	Email string `json:"email"`
+
+	// Exchanged What of its money is in orders that were placed in exchange; it is given back by refunds of those.
+	Exchanged *Money             `json:"exchanged,omitempty"`
+	Id        openapi_types.UUID `json:"id"`
+	Lines     []OrderLine        `json:"lines"`
 
 	// Locale The language of mails about it.
 	Locale *string `json:"locale,omitempty"`
@@ -1729,6 +1735,9 @@ type OrderInput struct {
 
 // OrderLine defines model for OrderLine.
 type OrderLine struct {
+	// Credit What of it was paid with what came back in exchange, with tax. It is taken off as a discount, and is given back beside the total.
+	Credit *string `json:"credit,omitempty"`
+
 	// DeliveredQuantity How many have arrived.
 	DeliveredQuantity int64  `json:"deliveredQuantity"`
 	Discount          string `json:"discount"`
@@ -2315,11 +2324,14 @@ type RefreshInput struct {
 
 // Refund defines model for Refund.
 type Refund struct {
-	Amount    Money              `json:"amount"`
-	CreatedAt time.Time          `json:"createdAt"`
-	Id        openapi_types.UUID `json:"id"`
-	Lines     []RefundLine       `json:"lines"`
-	OrderId   openapi_types.UUID `json:"orderId"`
+	Amount    Money     `json:"amount"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// FromOrders What of the amount is given back on the payments of orders that this one was placed in exchange for; the rest is on its own.
+	FromOrders *[]RefundSource    `json:"fromOrders,omitempty"`
+	Id         openapi_types.UUID `json:"id"`
+	Lines      []RefundLine       `json:"lines"`
+	OrderId    openapi_types.UUID `json:"orderId"`
 
 	// Other What of the amount is for neither lines nor shipping.
 	Other  string  `json:"other"`
@@ -2351,6 +2363,14 @@ type RefundLine struct {
 // RefundList defines model for RefundList.
 type RefundList struct {
 	Refunds []Refund `json:"refunds"`
+}
+
+// RefundSource defines model for RefundSource.
+type RefundSource struct {
+	Amount string `json:"amount"`
+
+	// OrderId The order whose payments it is given back on.
+	OrderId openapi_types.UUID `json:"orderId"`
 }
 
 // RegisterInput defines model for RegisterInput.
@@ -4753,7 +4773,7 @@ type ClientInterface interface {
 
 	// RefundOrderWithBody Gives money back for lines, for shipping, or an amount
 	//
-	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4762,7 +4782,7 @@ type ClientInterface interface {
 
 	// RefundOrder Gives money back for lines, for shipping, or an amount
 	//
-	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4843,7 +4863,7 @@ type ClientInterface interface {
 
 	// RefundPaymentWithBody Gives back what was taken, or a part of it
 	//
-	// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+	// Never more than was taken, however many ask at once, and none of what is in an order that was placed in exchange: that is given back by a refund of that order. The order's state stays: move it to refunded where all of it is given back.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4852,7 +4872,7 @@ type ClientInterface interface {
 
 	// RefundPayment Gives back what was taken, or a part of it
 	//
-	// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+	// Never more than was taken, however many ask at once, and none of what is in an order that was placed in exchange: that is given back by a refund of that order. The order's state stays: move it to refunded where all of it is given back.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5031,7 +5051,7 @@ type ClientInterface interface {
 
 	// ReceiveReturnWithBody Notes what came back, and puts it into the stock or writes it off
 	//
-	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5040,7 +5060,7 @@ type ClientInterface interface {
 
 	// ReceiveReturn Notes what came back, and puts it into the stock or writes it off
 	//
-	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7435,7 +7455,7 @@ func (c *Client) ListRefunds(ctx context.Context, id openapi_types.UUID, reqEdit
 
 // RefundOrderWithBody Gives money back for lines, for shipping, or an amount
 //
-// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7454,7 +7474,7 @@ func (c *Client) RefundOrderWithBody(ctx context.Context, id openapi_types.UUID,
 
 // RefundOrder Gives money back for lines, for shipping, or an amount
 //
-// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7645,7 +7665,7 @@ func (c *Client) CapturePayment(ctx context.Context, id openapi_types.UUID, para
 
 // RefundPaymentWithBody Gives back what was taken, or a part of it
 //
-// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+// Never more than was taken, however many ask at once, and none of what is in an order that was placed in exchange: that is given back by a refund of that order. The order's state stays: move it to refunded where all of it is given back.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7664,7 +7684,7 @@ func (c *Client) RefundPaymentWithBody(ctx context.Context, id openapi_types.UUI
 
 // RefundPayment Gives back what was taken, or a part of it
 //
-// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+// Never more than was taken, however many ask at once, and none of what is in an order that was placed in exchange: that is given back by a refund of that order. The order's state stays: move it to refunded where all of it is given back.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8113,7 +8133,7 @@ func (c *Client) ExchangeReturn(ctx context.Context, id openapi_types.UUID, para
 
 // ReceiveReturnWithBody Notes what came back, and puts it into the stock or writes it off
 //
-// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8132,7 +8152,7 @@ func (c *Client) ReceiveReturnWithBody(ctx context.Context, id openapi_types.UUI
 
 // ReceiveReturn Notes what came back, and puts it into the stock or writes it off
 //
-// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -17482,7 +17502,7 @@ type ClientWithResponsesInterface interface {
 
 	// RefundOrderWithBodyWithResponse Gives money back for lines, for shipping, or an amount
 	//
-	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17491,7 +17511,7 @@ type ClientWithResponsesInterface interface {
 
 	// RefundOrderWithResponse Gives money back for lines, for shipping, or an amount
 	//
-	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17580,7 +17600,7 @@ type ClientWithResponsesInterface interface {
 
 	// RefundPaymentWithBodyWithResponse Gives back what was taken, or a part of it
 	//
-	// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+	// Never more than was taken, however many ask at once, and none of what is in an order that was placed in exchange: that is given back by a refund of that order. The order's state stays: move it to refunded where all of it is given back.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17589,7 +17609,7 @@ type ClientWithResponsesInterface interface {
 
 	// RefundPaymentWithResponse Gives back what was taken, or a part of it
 	//
-	// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+	// Never more than was taken, however many ask at once, and none of what is in an order that was placed in exchange: that is given back by a refund of that order. The order's state stays: move it to refunded where all of it is given back.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17788,7 +17808,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReceiveReturnWithBodyWithResponse Notes what came back, and puts it into the stock or writes it off
 	//
-	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17797,7 +17817,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReceiveReturnWithResponse Notes what came back, and puts it into the stock or writes it off
 	//
-	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -27016,7 +27036,7 @@ func (c *ClientWithResponses) ListRefundsWithResponse(ctx context.Context, id op
 
 // RefundOrderWithBodyWithResponse Gives money back for lines, for shipping, or an amount
 //
-// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27031,7 +27051,7 @@ func (c *ClientWithResponses) RefundOrderWithBodyWithResponse(ctx context.Contex
 
 // RefundOrderWithResponse Gives money back for lines, for shipping, or an amount
 //
-// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. When all of it was given back of an order that was shipped, the order is refunded.
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27186,7 +27206,7 @@ func (c *ClientWithResponses) CapturePaymentWithResponse(ctx context.Context, id
 
 // RefundPaymentWithBodyWithResponse Gives back what was taken, or a part of it
 //
-// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+// Never more than was taken, however many ask at once, and none of what is in an order that was placed in exchange: that is given back by a refund of that order. The order's state stays: move it to refunded where all of it is given back.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27201,7 +27221,7 @@ func (c *ClientWithResponses) RefundPaymentWithBodyWithResponse(ctx context.Cont
 
 // RefundPaymentWithResponse Gives back what was taken, or a part of it
 //
-// Never more than was taken, however many ask at once. The order's state stays: move it to refunded where all of it is given back.
+// Never more than was taken, however many ask at once, and none of what is in an order that was placed in exchange: that is given back by a refund of that order. The order's state stays: move it to refunded where all of it is given back.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27562,7 +27582,7 @@ func (c *ClientWithResponses) ExchangeReturnWithResponse(ctx context.Context, id
 
 // ReceiveReturnWithBodyWithResponse Notes what came back, and puts it into the stock or writes it off
 //
-// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27577,7 +27597,7 @@ func (c *ClientWithResponses) ReceiveReturnWithBodyWithResponse(ctx context.Cont
 
 // ReceiveReturnWithResponse Notes what came back, and puts it into the stock or writes it off
 //
-// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction.
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -71,6 +71,12 @@ type RefundLine struct {
 	Amount   int64
 }
 
+type RefundSource struct {
+	RefundID uuid.UUID
+	OrderID  uuid.UUID
+	Amount   int64
+}
+
 type Return struct {
 	ID         uuid.UUID
 	OrderID    uuid.UUID

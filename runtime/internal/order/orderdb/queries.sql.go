@@ -236,15 +236,22 @@ func (q *Queries) CountLines(ctx context.Context, arg CountLinesParams) error {
 }
 
 const creditOf = `-- name: CreditOf :one
-SELECT coalesce(sum(credit), 0)::bigint AS credit FROM returns WHERE order_id = $1
+SELECT coalesce(sum(credit) FILTER (WHERE exchange_id = $1::uuid), 0)::bigint AS credit,
+       coalesce(sum(credit) FILTER (WHERE order_id = $1::uuid), 0)::bigint AS exchanged
+FROM returns WHERE order_id = $1::uuid OR exchange_id = $1::uuid
 `
 
-// What of an order's money is in others that were placed in exchange.
-func (q *Queries) CreditOf(ctx context.Context, orderID uuid.UUID) (int64, error) {
+type CreditOfRow struct {
+	Credit    int64
+	Exchanged int64
+}
+
+// What of others' money is in an order that was placed in exchange, and what of an order's is in others.
+func (q *Queries) CreditOf(ctx context.Context, orderID uuid.UUID) (CreditOfRow, error) {
 	row := q.db.QueryRow(ctx, creditOf, orderID)
-	var credit int64
-	err := row.Scan(&credit)
-	return credit, err
+	var i CreditOfRow
+	err := row.Scan(&i.Credit, &i.Exchanged)
+	return i, err
 }
 
 const everOrdered = `-- name: EverOrdered :one
@@ -276,12 +283,13 @@ func (q *Queries) ExchangeLines(ctx context.Context, arg ExchangeLinesParams) er
 }
 
 const exchangedBy = `-- name: ExchangedBy :many
-SELECT id, order_id FROM returns WHERE exchange_id = $1
+SELECT id, order_id, credit FROM returns WHERE exchange_id = $1
 `
 
 type ExchangedByRow struct {
 	ID      uuid.UUID
 	OrderID uuid.UUID
+	Credit  int64
 }
 
 // The return that an order was placed in exchange for.
@@ -294,7 +302,7 @@ func (q *Queries) ExchangedBy(ctx context.Context, exchangeID *uuid.UUID) ([]Exc
 	var items []ExchangedByRow
 	for rows.Next() {
 		var i ExchangedByRow
-		if err := rows.Scan(&i.ID, &i.OrderID); err != nil {
+		if err := rows.Scan(&i.ID, &i.OrderID, &i.Credit); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -490,11 +498,11 @@ func (q *Queries) InsertFulfillmentLines(ctx context.Context, arg InsertFulfillm
 }
 
 const insertLines = `-- name: InsertLines :exec
-INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, stock, rates)
+INSERT INTO order_lines (order_id, position, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total, credit, stock, rates)
 SELECT unnest($1::uuid[]), unnest($2::integer[]), unnest($3::uuid[]), unnest($4::uuid[]),
        unnest($5::uuid[]), unnest($6::text[]), unnest($7::text[]), unnest($8::text[])::jsonb,
        unnest($9::bigint[]), unnest($10::bigint[]), unnest($11::bigint[]), unnest($12::bigint[]),
-       unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::text[])::jsonb, unnest($16::text[])::jsonb
+       unnest($13::bigint[]), unnest($14::bigint[]), unnest($15::bigint[]), unnest($16::text[])::jsonb, unnest($17::text[])::jsonb
 `
 
 type InsertLinesParams struct {
@@ -512,6 +520,7 @@ type InsertLinesParams struct {
 	Discounts  []int64
 	Taxes      []int64
 	Totals     []int64
+	Credits    []int64
 	Stock      []string
 	Rates      []string
 }
@@ -532,6 +541,7 @@ func (q *Queries) InsertLines(ctx context.Context, arg InsertLinesParams) error 
 		arg.Discounts,
 		arg.Taxes,
 		arg.Totals,
+		arg.Credits,
 		arg.Stock,
 		arg.Rates,
 	)
@@ -697,6 +707,22 @@ func (q *Queries) InsertRefundLines(ctx context.Context, arg InsertRefundLinesPa
 	return err
 }
 
+const insertRefundSources = `-- name: InsertRefundSources :exec
+INSERT INTO refund_sources (refund_id, order_id, amount)
+SELECT $1, unnest($2::uuid[]), unnest($3::bigint[])
+`
+
+type InsertRefundSourcesParams struct {
+	RefundID uuid.UUID
+	OrderIds []uuid.UUID
+	Amounts  []int64
+}
+
+func (q *Queries) InsertRefundSources(ctx context.Context, arg InsertRefundSourcesParams) error {
+	_, err := q.db.Exec(ctx, insertRefundSources, arg.RefundID, arg.OrderIds, arg.Amounts)
+	return err
+}
+
 const insertReturn = `-- name: InsertReturn :exec
 INSERT INTO returns (id, order_id, state, note, created_at, updated_at) VALUES ($1, $2, 'requested', $3, $4, $4)
 `
@@ -762,34 +788,40 @@ func (q *Queries) LinesHaveArrived(ctx context.Context, orderIds []uuid.UUID) er
 }
 
 const linesOf = `-- name: LinesOf :many
-SELECT order_id, id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
-       packed, shipped, delivered, coming_back, returned, refunded, stock
-FROM order_lines WHERE order_id = ANY($1::uuid[]) ORDER BY order_id, position
+SELECT l.order_id, l.id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
+       packed, shipped, delivered, coming_back, returned, refunded, stock, l.credit,
+       (SELECT coalesce(sum(r.credit), 0) FROM returns r WHERE r.exchange_id = l.order_id)::bigint AS order_credit,
+       (SELECT coalesce(sum(r.credit), 0) FROM returns r WHERE r.order_id = l.order_id)::bigint AS order_exchanged
+FROM order_lines l WHERE l.order_id = ANY($1::uuid[]) ORDER BY l.order_id, l.position
 `
 
 type LinesOfRow struct {
-	OrderID    uuid.UUID
-	ID         uuid.UUID
-	VariantID  uuid.UUID
-	ProductID  uuid.UUID
-	Sku        string
-	Title      string
-	Options    []byte
-	Quantity   int64
-	UnitPrice  int64
-	Subtotal   int64
-	Discount   int64
-	Tax        int64
-	Total      int64
-	Packed     int64
-	Shipped    int64
-	Delivered  int64
-	ComingBack int64
-	Returned   int64
-	Refunded   int64
-	Stock      []byte
+	OrderID        uuid.UUID
+	ID             uuid.UUID
+	VariantID      uuid.UUID
+	ProductID      uuid.UUID
+	Sku            string
+	Title          string
+	Options        []byte
+	Quantity       int64
+	UnitPrice      int64
+	Subtotal       int64
+	Discount       int64
+	Tax            int64
+	Total          int64
+	Packed         int64
+	Shipped        int64
+	Delivered      int64
+	ComingBack     int64
+	Returned       int64
+	Refunded       int64
+	Stock          []byte
+	Credit         int64
+	OrderCredit    int64
+	OrderExchanged int64
 }
 
+// With what CreditOf reads, for whoever reads an order.
 func (q *Queries) LinesOf(ctx context.Context, orderIds []uuid.UUID) ([]LinesOfRow, error) {
 	rows, err := q.db.Query(ctx, linesOf, orderIds)
 	if err != nil {
@@ -820,6 +852,9 @@ func (q *Queries) LinesOf(ctx context.Context, orderIds []uuid.UUID) ([]LinesOfR
 			&i.Returned,
 			&i.Refunded,
 			&i.Stock,
+			&i.Credit,
+			&i.OrderCredit,
+			&i.OrderExchanged,
 		); err != nil {
 			return nil, err
 		}
@@ -977,6 +1012,21 @@ func (q *Queries) LockOrder(ctx context.Context, id uuid.UUID) (Order, error) {
 		&i.GuestCartID,
 	)
 	return i, err
+}
+
+const lowerCredit = `-- name: LowerCredit :exec
+UPDATE returns SET credit = credit - $1::bigint, updated_at = $2 WHERE id = $3
+`
+
+type LowerCreditParams struct {
+	Amount int64
+	At     time.Time
+	ID     uuid.UUID
+}
+
+func (q *Queries) LowerCredit(ctx context.Context, arg LowerCreditParams) error {
+	_, err := q.db.Exec(ctx, lowerCredit, arg.Amount, arg.At, arg.ID)
+	return err
 }
 
 const nextNumbers = `-- name: NextNumbers :many
@@ -1271,6 +1321,32 @@ type RefundShippingParams struct {
 func (q *Queries) RefundShipping(ctx context.Context, arg RefundShippingParams) error {
 	_, err := q.db.Exec(ctx, refundShipping, arg.Amount, arg.ID)
 	return err
+}
+
+const refundSources = `-- name: RefundSources :many
+SELECT refund_id, order_id, amount
+FROM refund_sources WHERE refund_id = ANY($1::uuid[]) ORDER BY refund_id, order_id DESC
+`
+
+// The nearest first.
+func (q *Queries) RefundSources(ctx context.Context, refundIds []uuid.UUID) ([]RefundSource, error) {
+	rows, err := q.db.Query(ctx, refundSources, refundIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []RefundSource
+	for rows.Next() {
+		var i RefundSource
+		if err := rows.Scan(&i.RefundID, &i.OrderID, &i.Amount); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const refundsOf = `-- name: RefundsOf :many
