@@ -409,3 +409,31 @@ func TestWhatWasPaidWithCreditBeforeIsKnownOfEachLine(t *testing.T) {
 	}
 	s.wantAddedUp()
 }
+
+func TestWhatStaysWithItsBuyerPaysForNothingElse(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug, cup := s.stocked("MUG", "10.00", 90), s.stocked("CUP", "10.00", 90)
+	swap := encode(t, openapi.ExchangeInput{Lines: []openapi.ExchangeLine{{VariantId: cup.Id, Quantity: 1}}})
+	for name, giveBack := range map[string]func(p parcels, r openapi.Return){
+		"as it is received": func(p parcels, r openapi.Return) {
+			want[openapi.Return](t, p.act("returns", r.Id, "receive", `{"refund":true}`), http.StatusOK)
+		},
+		"for the return": func(p parcels, r openapi.Return) {
+			want[openapi.Refund](t, p.refund(encode(t, openapi.OrderRefundInput{Lines: new(p.part(2)), ReturnId: &r.Id})), http.StatusCreated)
+		},
+		"for its lines": func(p parcels, _ openapi.Return) {
+			want[openapi.Refund](t, p.refund(encode(t, openapi.OrderRefundInput{Lines: new(p.part(2))})), http.StatusCreated)
+		},
+	} {
+		p := s.ordered(s.shipping(), line(mug, 3))
+		r := p.sentBack(2)
+		giveBack(p, r)
+		t.Log("the money was given back " + name)
+		wantProblem(t, p.act("returns", r.Id, "exchange", swap), http.StatusConflict, "nothing_to_exchange")
+		if l := p.order().Lines[0]; l.RefundedQuantity != 2 {
+			t.Errorf("for %d the money was given back", l.RefundedQuantity)
+		}
+	}
+	s.wantAddedUp()
+}

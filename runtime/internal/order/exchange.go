@@ -122,7 +122,9 @@ func (d *dispatch) credit(ctx context.Context, r *Return) (minor int64, err erro
 		if r.State == openapi.ReturnStateReceived {
 			n = back.Restocked + back.WrittenOff
 		}
-		back.Exchanged = min(n, l.Quantity-l.Refunded)
+		// A piece whose money was given back may be any: it is taken for one that
+		// comes back, so that none that stays with its buyer pays for other goods.
+		back.Exchanged = max(0, min(n, l.ComingBack-l.Refunded))
 		minor += l.worth(back.Exchanged)
 		l.Refunded += back.Exchanged
 		rows.LineIds = append(rows.LineIds, back.LineID)
