@@ -495,3 +495,89 @@ func TestAnExportInPartsIsOneFile(t *testing.T) {
 		s.counts(s.bring("products", format, out), 0, 0, n, 0)
 	}
 }
+
+// others are rows of n products that are not what a test is about.
+func others(from, n int) string {
+	var rows strings.Builder
+	for i := range n {
+		fmt.Fprintf(&rows, "other-%d,Other %d,simple,,OTHER-%d,,1.00\n", from+i, from+i, from+i)
+	}
+	return rows.String()
+}
+
+func TestRowsOfOneProductThatAreFarApartAreRefused(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	const header = "slug,title,type,option1Name,sku,option1Value,price EUR\n"
+	const first, second = "far,Far,variable,Size,FAR1,S,1.00\n", "far,Far,variable,Size,FAR2,M,1.00\n"
+	for n, between := range []int{1, 150, 450} {
+		file := header + first + others(1000*n, between) + second + second
+		for _, dry := range []bool{true, false} {
+			i := s.begin("products", "csv", dry)
+			for i.State == openapi.ImportStateOpen {
+				i, _ = s.part(i, file, 9000)
+			}
+			if i.Refused != 1 {
+				t.Errorf("with %d products between them, dry %t: %+v", between, dry, i)
+				continue
+			}
+			r := s.refusals(i)[0]
+			if r.Row != int64(between+3) || len(r.Errors) != 1 || r.Errors[0].Pointer != "/slug" || !strings.Contains(r.Errors[0].Detail, "row 2,") {
+				t.Errorf("with %d products between them, dry %t: %+v", between, dry, r)
+			}
+		}
+		if p := admin[openapi.Product](s, "GET", "/products/far", nil, http.StatusOK); len(p.Variants) != 1 || p.Variants[0].Sku != "FAR1" {
+			t.Errorf("with %d products between them it is %+v", between, p)
+		}
+	}
+	// Part of a product that is refused is not the product either.
+	i := s.bring("products", "csv", header+"half,Half,variable,Size,HALF1,S,one\n"+others(9000, 120)+"half,Half,variable,Size,HALF2,M,1.00\n")
+	s.counts(i, 120, 0, 0, 2)
+	// Another file may say it anew.
+	s.counts(s.bring("products", "csv", header+second), 0, 1, 0, 0)
+}
+
+func TestAFileSaysOfAnythingWhatItIsOnce(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.bring("products", "csv", shirts)
+	for kind, file := range map[string]string{
+		"prices":    "sku,currency,amount\nMUG,EUR,4.00\nMUG,EUR,4.50\nMUG,EUR,4.60\n",
+		"stock":     "sku,onHand\nMUG,4\nMUG,5\nMUG,6\n",
+		"customers": "email\nada@example.com\nbob@example.com\nADA@example.com \nbob@example.com\n",
+	} {
+		i := s.bring(kind, "csv", file)
+		if i.Refused != 2 {
+			t.Errorf("%s: %+v", kind, i)
+		}
+		for _, r := range s.refusals(i) {
+			if len(r.Errors) != 1 || !strings.Contains(r.Errors[0].Detail, "is that of row") {
+				t.Errorf("%s: %+v", kind, r)
+			}
+		}
+	}
+	if mug := admin[openapi.Product](s, "GET", "/products/mug", nil, http.StatusOK); mug.Variants[0].Prices[0].Amount != "4.00" {
+		t.Errorf("the mug costs %+v", mug.Variants[0].Prices)
+	}
+}
+
+func TestWhatAnImportKnewRecordsByIsForgottenAsItEnds(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.bring("products", "csv", shirts)
+	open, _ := s.part(s.begin("products", "csv", true), shirts+"cup,Cup,simple,,,,,,CUP,,5.00,,,\r\n", len(shirts))
+	if n := s.number("SELECT count(*) FROM import_keys"); n != 3 {
+		t.Errorf("there are %d", n)
+	}
+	_, retention := s.Sweeps()
+	for _, sweep := range retention {
+		if sweep.Name == "imports" {
+			if _, err := sweep.Do(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if n := s.number("SELECT count(*) FROM import_keys"); n != 1 || s.number("SELECT count(*) FROM import_keys WHERE import_id = '"+open.Id.String()+"'") != 1 {
+		t.Errorf("%d are left", n)
+	}
+}

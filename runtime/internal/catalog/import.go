@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -85,11 +86,22 @@ func (k *Catalog) Import(ctx context.Context, tx pgx.Tx, all []openapi.ProductIn
 	return results, func(ctx context.Context) { k.answers.Invalidate(ctx, tags...) }, k.record(ctx, tx, tags)
 }
 
-// once refuses a draft that has a name of another of the same import.
-func once(d draft, i int, slugs, skus map[string]int) error {
-	if _, there := slugs[d.Slug]; there {
-		return problem.Invalid(problem.Field{Pointer: "/slug", Detail: "another product shortly before has the same"})
+// slugFor is by which slug a product comes in, "" where it gets one that no other
+// has.
+func slugFor(in openapi.ProductInput) string {
+	if in.Slug != nil {
+		return *in.Slug
 	}
+	slug := slugOf("product", strings.TrimSpace(in.Title), uuid.Nil)
+	if slug == slugOf("product", "", uuid.Nil) {
+		return ""
+	}
+	return slug
+}
+
+// once refuses a draft that has a SKU of another of the same import. Slugs are
+// told apart before.
+func once(d draft, i int, slugs, skus map[string]int) error {
 	for j, v := range d.Variants {
 		if _, there := skus[v.Sku]; there {
 			return problem.Invalid(problem.Field{Pointer: fmt.Sprintf("/variants/%d/sku", j), Detail: "a product shortly before has the same"})

@@ -31,6 +31,7 @@ func (k *Catalog) TransferPrices() transfer.Kind {
 	columns := []string{"sku", "currency", "amount", "compareAt", "cost"}
 	return transfer.Of[PriceRecord]{
 		Name: "prices", ReadScope: "products:read", WriteScope: "products:write", Put: k.importPrices, From: k.pricesFrom,
+		Key: func(p PriceRecord) (string, string) { return p.SKU + " " + p.Currency, "/sku" },
 		Private: &transfer.Private[PriceRecord]{
 			Scope: costScope, Without: func(p PriceRecord) PriceRecord { p.Cost = nil; return p }, Column: func(name string) bool { return name == "cost" },
 		},

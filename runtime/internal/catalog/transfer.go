@@ -23,7 +23,7 @@ import (
 func (k *Catalog) Transfer() transfer.Kind {
 	return transfer.Of[openapi.ProductInput]{
 		Name: "products", ReadScope: "products:read", WriteScope: "products:write",
-		Put: k.Import, From: k.from,
+		Key: func(p openapi.ProductInput) (string, string) { return slugFor(p), "/slug" }, Put: k.Import, From: k.from,
 		Private: &transfer.Private[openapi.ProductInput]{
 			Scope: costScope, Without: withoutCosts, Column: func(name string) bool { return strings.HasPrefix(name, "cost ") },
 		},

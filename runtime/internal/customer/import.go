@@ -97,7 +97,6 @@ func (s *Service) importCustomers(ctx context.Context, tx pgx.Tx, all []Record) 
 		return nil, nil, err
 	}
 	var w written
-	seen := map[string]bool{}
 	for i, r := range all {
 		if results[i].Err = r.check(); results[i].Err != nil {
 			continue
@@ -108,7 +107,6 @@ func (s *Service) importCustomers(ctx context.Context, tx pgx.Tx, all []Record) 
 			role = openapi.Role(was.Role)
 		}
 		var f problem.Findings
-		f.Require(!seen[r.Email], "/email", "came in another record shortly before")
 		f.Require(or(r.Role, role) == role, "/role", "is given and taken by an administrator, and not by an import")
 		f.Require(exists || r.ID == nil || !taken[*r.ID], "/id", "is another customer's")
 		now := was.with(r)
@@ -117,7 +115,6 @@ func (s *Service) importCustomers(ctx context.Context, tx pgx.Tx, all []Record) 
 		if results[i].Err = f.Err(); results[i].Err != nil {
 			continue
 		}
-		seen[r.Email] = true
 		switch {
 		case !exists:
 			results[i].Outcome = transfer.Created

@@ -29,6 +29,7 @@ var (
 func (s *Service) Transfer() transfer.Kind {
 	return transfer.Of[Record]{
 		Name: "customers", ReadScope: "customers:read", WriteScope: "customers:admin", Put: s.importCustomers, From: s.from,
+		Key: func(r Record) (string, string) { return CheckEmail(&problem.Findings{}, r.Email), "/email" },
 		Sheets: map[string]transfer.Sheet[Record]{"csv": {
 			Group: "email", Required: []string{"email"}, Known: func(c string) bool { return slices.Contains(columns, c) },
 			Read:    func(_ context.Context, rows []transfer.Row) (Record, error) { return readRows(rows) },

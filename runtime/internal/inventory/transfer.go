@@ -33,6 +33,7 @@ func (s *Stock) Transfer() transfer.Kind {
 	columns := []string{"sku", "location", "onHand"}
 	return transfer.Of[StockRecord]{
 		Name: "stock", ReadScope: "inventory:read", WriteScope: "inventory:write", Put: s.importStock, From: s.stockFrom,
+		Key: func(r StockRecord) (string, string) { return r.SKU + " " + optional.Value(r.Location), "/sku" },
 		Sheets: map[string]transfer.Sheet[StockRecord]{"csv": {
 			Required: []string{"sku", "onHand"}, Known: func(c string) bool { return slices.Contains(columns, c) },
 			Read: func(_ context.Context, rows []transfer.Row) (r StockRecord, err error) {

@@ -29,6 +29,7 @@ var columns = []string{
 func (s *Orders) Transfer(accounts Accounts) transfer.Kind {
 	return transfer.Of[Record]{
 		Name: "orders", ReadScope: "orders:read", WriteScope: "orders:admin", From: s.from,
+		Key: func(r Record) (string, string) { return strings.TrimSpace(r.Number), "/number" },
 		Put: func(ctx context.Context, tx pgx.Tx, all []Record) ([]transfer.Result, func(context.Context), error) {
 			return s.importOrders(ctx, tx, accounts, all)
 		},

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ const (
 	maxErrors = 20
 	// keepFor is for how long an import is remembered after its last part.
 	keepFor = 30 * 24 * time.Hour
+	// keysAtOnce is how many keys are forgotten in one statement.
+	keysAtOnce = 10_000
 )
 
 // begin stores a new import of who may write its kind.
@@ -226,6 +229,9 @@ func (t *Transfers) step(ctx context.Context, kind Kind, was transferdb.Import, 
 		if row = now; s.from == s.to && !s.done {
 			return nil
 		}
+		if err := b.once(ctx, q, kind, was.ID, s.first); err != nil {
+			return err
+		}
 		results, done, err := t.put(ctx, tx, kind, was.DryRun, b.records)
 		if err != nil {
 			return err
@@ -270,6 +276,10 @@ type read struct {
 	records []any
 	of      []piece
 	refused transferdb.InsertRefusalsParams
+	// unread are those that could be read in part, and unreadOf their pieces: what
+	// comes of them later is not the whole of them.
+	unread   []any
+	unreadOf []piece
 }
 
 func (s *step) read(ctx context.Context, kind Kind, format string) (b read, err error) {
@@ -277,14 +287,81 @@ func (s *step) read(ctx context.Context, kind Kind, format string) (b read, err 
 		if p.err == nil && p.sheet == nil && len(p.line) == 0 {
 			continue // an empty line
 		}
-		r, err := kind.read(ctx, format, p)
+		var r any
+		err := p.err
+		if err == nil {
+			r, err = kind.read(ctx, format, p)
+		}
 		if err == nil {
 			b.records, b.of = append(b.records, r), append(b.of, p)
-		} else if err := b.refuse(s.first+p.row, err); err != nil {
+			continue
+		}
+		if r != nil {
+			b.unread, b.unreadOf = append(b.unread, r), append(b.unreadOf, p)
+		}
+		if err := b.refuse(s.first+p.row, err); err != nil {
 			return b, err
 		}
 	}
 	return b, nil
+}
+
+// once refuses the records of which the import has had one before, however far
+// that is: the later one would take the place of the first, or of a part of it.
+func (b *read) once(ctx context.Context, q *transferdb.Queries, kind Kind, id uuid.UUID, first int64) error {
+	claim := transferdb.ClaimKeysParams{ImportID: id}
+	had := map[uuid.UUID]int64{}
+	note := func(records []any, of []piece) {
+		for i, r := range records {
+			hash, _ := hashed(kind, id, r)
+			if row, there := had[hash]; hash != uuid.Nil && (!there || first+of[i].row < row) {
+				had[hash] = first + of[i].row
+			}
+		}
+	}
+	note(b.records, b.of)
+	note(b.unread, b.unreadOf)
+	if len(had) == 0 {
+		return nil
+	}
+	for hash, row := range had {
+		claim.Hashes, claim.Rows = append(claim.Hashes, hash), append(claim.Rows, row+1)
+	}
+	before, err := q.ClaimKeys(ctx, claim)
+	if err != nil {
+		return fmt.Errorf("keeping what records are known by: %w", err)
+	}
+	for _, k := range before {
+		had[k.Hash] = k.Row - 1
+	}
+	records, of := b.records[:0:0], b.of[:0:0]
+	for i, r := range b.records {
+		hash, pointer := hashed(kind, id, r)
+		if row := first + b.of[i].row; hash != uuid.Nil && had[hash] != row {
+			err := b.refuse(row, problem.Invalid(problem.Field{
+				Pointer: pointer, Detail: fmt.Sprintf("is that of row %d, too: the rows of one stand one after another, and a file has each once", had[hash]+1),
+			}))
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		records, of = append(records, r), append(of, b.of[i])
+	}
+	b.records, b.of = records, of
+	return nil
+}
+
+// hashed is what a record of an import is known by, uuid.Nil where that is
+// nothing, and what of the record it is.
+func hashed(kind Kind, id uuid.UUID, record any) (hash uuid.UUID, pointer string) {
+	key, pointer := kind.key(record)
+	if key == "" {
+		return uuid.Nil, pointer
+	}
+	sum := sha256.Sum256([]byte(id.String() + key))
+	copy(hash[:], sum[:])
+	return hash, pointer
 }
 
 // refuse notes why the record of a row is not taken. Its error is one that is
@@ -351,11 +428,20 @@ func shown(r transferdb.Import) openapi.Import {
 	}
 }
 
-// Forget removes imports that nobody went on with for long, and returns how many.
+// Forget removes imports that nobody went on with for long, and returns how many;
+// and what the records of those that have ended were known by.
 func (t *Transfers) Forget(ctx context.Context) (int64, error) {
 	n, err := transferdb.New(t.pool).ForgetImports(ctx, t.now().Add(-keepFor))
 	if err != nil {
 		return 0, fmt.Errorf("forgetting imports: %w", err)
 	}
-	return n, nil
+	for {
+		keys, err := transferdb.New(t.pool).ForgetKeys(ctx, keysAtOnce)
+		if err != nil {
+			return n, fmt.Errorf("forgetting imports: %w", err)
+		}
+		if keys < keysAtOnce {
+			return n, nil
+		}
+	}
 }

@@ -25,14 +25,19 @@ func (o Of[T]) about() about {
 
 func (o Of[T]) read(ctx context.Context, format string, p piece) (record any, err error) {
 	switch {
-	case p.err != nil:
-		return nil, p.err
 	case format != formatLines:
 		return o.Sheets[format].Read(ctx, p.sheet)
 	}
 	var r T
 	err = strictjson.Unmarshal(p.line, &r)
 	return r, err
+}
+
+func (o Of[T]) key(record any) (key, pointer string) {
+	if o.Key == nil {
+		return "", ""
+	}
+	return o.Key(record.(T))
 }
 
 func (o Of[T]) put(ctx context.Context, tx pgx.Tx, records []any) ([]Result, func(context.Context), error) {

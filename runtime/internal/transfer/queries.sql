@@ -25,5 +25,21 @@ SELECT @import_id::uuid, unnest(@rows::bigint[]), unnest(@codes::text[]), unnest
 -- name: ListRefusals :many
 SELECT row, code, detail, errors FROM import_refusals WHERE import_id = @import_id AND row > @after ORDER BY row LIMIT @page_size::integer;
 
+-- Keeps what records are known by, and says of which the import has had one before, and in which row.
+-- name: ClaimKeys :many
+WITH claimed AS (
+    INSERT INTO import_keys (import_id, hash, row)
+    SELECT @import_id::uuid, unnest(@hashes::uuid[]), unnest(@rows::bigint[])
+    ON CONFLICT DO NOTHING
+)
+SELECT hash, row FROM import_keys WHERE import_id = @import_id::uuid AND hash = ANY(@hashes::uuid[]);
+
+-- What imports that have ended, or are forgotten, knew records by.
+-- name: ForgetKeys :execrows
+DELETE FROM import_keys
+WHERE (import_id, hash) IN (
+    SELECT k.import_id, k.hash FROM import_keys k WHERE NOT EXISTS (SELECT FROM imports i WHERE i.id = k.import_id AND NOT i.done) LIMIT @most::integer
+);
+
 -- name: ForgetImports :execrows
 DELETE FROM imports WHERE updated_at < @before;

@@ -2,7 +2,7 @@
 // again, a part at a time: each part is a request of its own, and what it did is
 // committed with how far the file has come, so that whoever was interrupted goes
 // on where the store is. It knows no commerce: packages of commerce have a Kind
-// each. It owns the tables imports and import_refusals.
+// each. It owns the tables imports, import_refusals and import_keys.
 package transfer
 
 import (
@@ -35,7 +35,9 @@ type Result struct {
 // Kind is what can be brought in or taken out, such as products.
 type Kind interface {
 	about() about
-	// read makes a record of what a file has of it.
+	// key is what a record is known by, and what of it that is; see Of.
+	key(record any) (key, pointer string)
+	// read makes a record of what a file has of it, as far as it can be read.
 	read(ctx context.Context, format string, p piece) (any, error)
 	// put stores records; see Of.
 	put(ctx context.Context, tx pgx.Tx, records []any) ([]Result, func(context.Context), error)
@@ -62,6 +64,9 @@ type Of[T any] struct {
 	Name string
 	// ReadScope and WriteScope are what a caller needs to take out and bring in.
 	ReadScope, WriteScope string
+	// Key is what a record is known by, and what of it that is, such as "/slug": a
+	// file has each key once. "" for none.
+	Key func(record T) (key, pointer string)
 	// Put stores records and says of each, in their order, what became of it,
 	// without an error where it is a record that is wrong. The function is called
 	// after the commit. Nil, with WriteScope "", for what can not be brought in.

@@ -12,12 +12,69 @@ import (
 	"github.com/google/uuid"
 )
 
+const claimKeys = `-- name: ClaimKeys :many
+WITH claimed AS (
+    INSERT INTO import_keys (import_id, hash, row)
+    SELECT $1::uuid, unnest($2::uuid[]), unnest($3::bigint[])
+    ON CONFLICT DO NOTHING
+)
+SELECT hash, row FROM import_keys WHERE import_id = $1::uuid AND hash = ANY($2::uuid[])
+`
+
+type ClaimKeysParams struct {
+	ImportID uuid.UUID
+	Hashes   []uuid.UUID
+	Rows     []int64
+}
+
+type ClaimKeysRow struct {
+	Hash uuid.UUID
+	Row  int64
+}
+
+// Keeps what records are known by, and says of which the import has had one before, and in which row.
+func (q *Queries) ClaimKeys(ctx context.Context, arg ClaimKeysParams) ([]ClaimKeysRow, error) {
+	rows, err := q.db.Query(ctx, claimKeys, arg.ImportID, arg.Hashes, arg.Rows)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ClaimKeysRow
+	for rows.Next() {
+		var i ClaimKeysRow
+		if err := rows.Scan(&i.Hash, &i.Row); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const forgetImports = `-- name: ForgetImports :execrows
 DELETE FROM imports WHERE updated_at < $1
 `
 
 func (q *Queries) ForgetImports(ctx context.Context, before time.Time) (int64, error) {
 	result, err := q.db.Exec(ctx, forgetImports, before)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const forgetKeys = `-- name: ForgetKeys :execrows
+DELETE FROM import_keys
+WHERE (import_id, hash) IN (
+    SELECT k.import_id, k.hash FROM import_keys k WHERE NOT EXISTS (SELECT FROM imports i WHERE i.id = k.import_id AND NOT i.done) LIMIT $1::integer
+)
+`
+
+// What imports that have ended, or are forgotten, knew records by.
+func (q *Queries) ForgetKeys(ctx context.Context, most int32) (int64, error) {
+	result, err := q.db.Exec(ctx, forgetKeys, most)
 	if err != nil {
 		return 0, err
 	}
