@@ -3220,8 +3220,8 @@ type ContinueImportParams struct {
 	// UploadOffset Where in the file the part begins.
 	UploadOffset int64 `json:"Upload-Offset"`
 
-	// UploadComplete Whether the file ends with the part.
-	UploadComplete *bool `json:"Upload-Complete,omitempty"`
+	// UploadComplete Whether the file ends with the part: true or false, or as a boolean of RFC 9651, ?1 or ?0.
+	UploadComplete *string `json:"Upload-Complete,omitempty"`
 }
 
 // ListImportRefusalsParams defines parameters for ListImportRefusals.
@@ -5745,14 +5745,14 @@ func (siw *ServerInterfaceWrapper) ContinueImport(c *gin.Context) {
 
 	// ------------- Optional header parameter "Upload-Complete" -------------
 	if valueList, found := headers[http.CanonicalHeaderKey("Upload-Complete")]; found {
-		var UploadComplete bool
+		var UploadComplete string
 		n := len(valueList)
 		if n != 1 {
 			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Upload-Complete, got %d", n), http.StatusBadRequest)
 			return
 		}
 
-		err = runtime.BindStyledParameterWithOptions("simple", "Upload-Complete", valueList[0], &UploadComplete, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "boolean", Format: ""})
+		err = runtime.BindStyledParameterWithOptions("simple", "Upload-Complete", valueList[0], &UploadComplete, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
 		if err != nil {
 			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Upload-Complete: %w", err), http.StatusBadRequest)
 			return

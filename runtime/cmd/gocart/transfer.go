@@ -142,6 +142,9 @@ func (i importing) part(ctx context.Context, at *openapi.Import, size int64) err
 
 // end says what became of the records, and which were refused.
 func (i importing) end(ctx context.Context, at openapi.Import) error {
+	if at.DryRun {
+		fmt.Fprintln(i.say, "a dry run: nothing was changed; it would be")
+	}
 	fmt.Fprintf(i.say, "%d rows: %d created, %d updated, %d unchanged, %d refused\n", at.Rows, at.Created, at.Updated, at.Unchanged, at.Refused)
 	for cursor := ""; at.Refused > 0; {
 		var list openapi.ImportRefusalList

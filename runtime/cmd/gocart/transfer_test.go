@@ -77,6 +77,9 @@ func TestWhatAStoreRefusesOfAFileIsSaid(t *testing.T) {
 		if err == nil || !strings.Contains(out, "row 3: invalid_request: ") || !strings.Contains(out, "/title must have 1 to 200 characters") || !strings.Contains(said, "1 created") {
 			t.Errorf("%s: wrote %s, said %s: %v", dry, out, said, err)
 		}
+		if strings.Contains(said, "a dry run: nothing was changed") != (dry == "--dry-run") {
+			t.Errorf("%s: said %s", dry, said)
+		}
 	}
 	for what, args := range map[string][]string{
 		"a column that means nothing": {"import", testbed.File(t, "slug,title,type,sku,colour\n")},

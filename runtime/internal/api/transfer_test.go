@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strconv"
@@ -249,22 +250,21 @@ func TestAShopifyFileIsReadAsItIs(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
 	i := s.bring("products", "shopify", shopifyFile(t))
-	s.counts(i, 4, 0, 0, 0)
+	s.counts(i, 3, 0, 0, 1)
+	if r := s.refusals(i)[0]; r.Row != 6 || len(r.Errors) != 1 || r.Errors[0].Pointer != "Gift Card" {
+		t.Errorf("of the gift card is said %+v", r)
+	}
 	tee := admin[openapi.Product](s, "GET", "/products/summer-tee", nil, http.StatusOK)
-	if tee.Type != openapi.ProductTypeVariable || len(tee.Variants) != 4 || len(tee.Images) != 3 || len(tee.Options) != 2 ||
+	if tee.Type != openapi.ProductTypeVariable || len(tee.Variants) != 4 || len(tee.Images) != 4 || tee.Images[3].Url != "https://cdn.example/tee-blue.png" || len(tee.Options) != 2 ||
 		*tee.Variants[0].Prices[0].CompareAt != "30.00" || tee.Variants[1].Options["Color"] != "Red" || tee.Variants[3].StockPolicy != openapi.StockPolicyContinue {
 		t.Errorf("the tee is %+v", tee)
-	}
-	card := admin[openapi.Product](s, "GET", "/products/gift-card", nil, http.StatusOK)
-	if card.Type != openapi.ProductTypeDigital || card.Status != openapi.ProductStatusDraft || card.Variants[0].Sku != "gift-card-1" || len(card.Options) != 0 {
-		t.Errorf("the card is %+v", card)
 	}
 	mug := admin[openapi.Product](s, "GET", "/products/mug", nil, http.StatusOK)
 	if mug.Type != openapi.ProductTypeSimple || mug.Variants[0].WeightGrams != 350 || !mug.Variants[0].TrackStock || mug.Attributes[0].Value != "Acme" {
 		t.Errorf("the mug is %+v", mug)
 	}
 	admin[openapi.Product](s, "GET", "/products/old-cap", nil, http.StatusOK)
-	s.counts(s.bring("products", "shopify", shopifyFile(t)), 0, 0, 4, 0)
+	s.counts(s.bring("products", "shopify", shopifyFile(t)), 0, 0, 3, 1)
 }
 
 func TestWhoMayNotWriteAKindBringsNoneIn(t *testing.T) {
@@ -551,7 +551,7 @@ func TestAFileSaysOfAnythingWhatItIsOnce(t *testing.T) {
 			t.Errorf("%s: %+v", kind, i)
 		}
 		for _, r := range s.refusals(i) {
-			if len(r.Errors) != 1 || !strings.Contains(r.Errors[0].Detail, "is that of row") {
+			if len(r.Errors) != 1 || !strings.Contains(r.Errors[0].Detail, " is that of row 2, too") && !strings.Contains(r.Errors[0].Detail, " is that of row 3, too") {
 				t.Errorf("%s: %+v", kind, r)
 			}
 		}
@@ -579,5 +579,105 @@ func TestWhatAnImportKnewRecordsByIsForgottenAsItEnds(t *testing.T) {
 	}
 	if n := s.number("SELECT count(*) FROM import_keys"); n != 1 || s.number("SELECT count(*) FROM import_keys WHERE import_id = '"+open.Id.String()+"'") != 1 {
 		t.Errorf("%d are left", n)
+	}
+}
+
+func TestHandlesOfShopifyThatAreNotOneAreNotOneProduct(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	var file strings.Builder
+	file.WriteString("Handle,Title,Variant Price\nschön-x,Schön,1.00\nfoo_bar,First,1.00\n")
+	for i := range 120 {
+		fmt.Fprintf(&file, "other-%d,Other,1.00\n", i)
+	}
+	file.WriteString("schàn-x,Schàn,1.00\nfoo-bar,Second,1.00\nфутболка,Футболка,1.00\nшапка,Шапка,1.00\n日本語,日本語,1.00\nürl-handle,Url,1.00\nß,Ess,1.00\n🎁,Gift,1.00\n")
+	i := s.bring("products", "shopify", file.String())
+	s.counts(i, 128, 0, 0, 2)
+	if all := s.refusals(i); all[0].Row != 125 || !strings.HasPrefix(all[0].Errors[0].Detail, `"foo-bar" is that of row 3, too`) || all[1].Row != 131 || all[1].Errors[0].Pointer != "Handle" {
+		t.Errorf("refused are %+v", all)
+	}
+	for slug, title := range map[string]string{
+		"schon-x": "Schön", "schan-x": "Schàn", "foo-bar": "First", "futbolka": "Футболка", "shapka": "Шапка", "ri-ben-yu": "日本語", "url-handle": "Url", "ss": "Ess",
+	} {
+		if p := admin[openapi.Product](s, "GET", "/products/"+slug, nil, http.StatusOK); p.Title != title || p.Variants[0].Sku != slug+"-1" {
+			t.Errorf("%s is %+v", slug, p)
+		}
+	}
+}
+
+func TestWhatAShopifyFileLacksIsSaid(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	i := s.bring("products", "shopify", "Handle,Title,Option1 Name,Option1 Value,Variant SKU,Variant Price,Image Src\n"+
+		"mug,Mug,,,,,\n"+
+		"tee,Tee,Size,S,TEE-S,1.00,/a.png\ntee,,,M,TEE-M,,/b.png\n"+
+		"cup,Cup,,,RED CUP,1.00,\n"+
+		"cap,Cap,,,CAP,1.00,/a.png\ncap,,,,,,/b.png\n")
+	s.counts(i, 1, 0, 0, 3)
+	want := []struct{ pointer, detail string }{
+		{"Variant Price", "is empty for variant 1 of the product"}, {"Variant Price", "is empty for variant 2 of the product"}, {"Variant SKU", `"RED CUP" is none`},
+	}
+	for n, r := range s.refusals(i) {
+		if len(r.Errors) != 1 || r.Errors[0].Pointer != want[n].pointer || !strings.HasPrefix(r.Errors[0].Detail, want[n].detail) {
+			t.Errorf("row %d is refused by %+v", r.Row, r)
+		}
+	}
+}
+
+func TestACellTooManyIsRefusedWithItsRow(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	i := s.bring("products", "csv", "slug,title,type,option1Name,sku,option1Value,price EUR\n"+
+		"cap,Cap,simple,,CAP,,1.00,,\n"+ // a spreadsheet's empty cells
+		"mug,Mug,simple,,MUG,,1.00,EXTRA\n"+
+		"tee,Tee,variable,Size,TEE-S,S,1.00\ntee,,,,TEE-M,M,1.00,9\ntee,,,,TEE-L,L,1.00\n"+
+		"cup,A cup, red,simple,,CUP,,1.00\n")
+	s.counts(i, 1, 0, 0, 3)
+	for n, row := range []int64{3, 5, 7} {
+		if r := s.refusals(i)[n]; r.Row != row || len(r.Errors) != 1 || !strings.HasPrefix(r.Errors[0].Detail, "has 8 cells under 7 columns") {
+			t.Errorf("%+v", r)
+		}
+	}
+	i = s.bring("prices", "csv", "sku,currency,amount\nCAP,EUR,2.00,3.00\n")
+	s.counts(i, 0, 0, 0, 1)
+}
+
+func TestAFileMayBeginWithAByteOrderMarkAndIsUTF8(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	const cap = `{"title":"Cap","type":"simple","variants":[{"sku":"CAP","prices":[{"amount":"1.00","currency":"EUR"}]}]}` + "\n"
+	s.counts(s.bring("products", "jsonl", "\xef\xbb\xbf"+cap+strings.ReplaceAll(strings.ReplaceAll(cap, "CAP", "MUG"), "Cap", "Mug")), 2, 0, 0, 0)
+	for format, file := range map[string]string{
+		"csv": "\xff\xfes\x00k\x00u\x00\n\x00", "jsonl": "\xfe\xff\x00{\x00}\x00\n",
+	} {
+		w := s.asAdmin("PATCH", "/imports/"+s.begin("products", format, false).Id.String(), file, "Content-Type", "application/octet-stream", "Upload-Offset", "0", "Upload-Complete", "true")
+		if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "is UTF-16: save the file as UTF-8") {
+			t.Errorf("%s is answered %d %s", format, w.Code, w.Body)
+		}
+	}
+	w := s.asAdmin("PATCH", "/imports/"+s.begin("products", "csv", false).Id.String(), "slug,title,type,sku,gr\xf6\xdfe\n", "Content-Type", "application/octet-stream", "Upload-Offset", "0")
+	if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "is not UTF-8") {
+		t.Errorf("answered %d %s", w.Code, w.Body)
+	}
+}
+
+func TestAPartSaysWhereItBeginsAndWhetherTheFileEnds(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	send := func(headers ...string) *httptest.ResponseRecorder {
+		return s.asAdmin("PATCH", "/imports/"+s.begin("products", "csv", true).Id.String(), shirts, append(headers, "Content-Type", "application/octet-stream")...)
+	}
+	for value, state := range map[string]openapi.ImportState{
+		"?1": openapi.ImportStateDone, "true": openapi.ImportStateDone, "1": openapi.ImportStateDone, "?0": openapi.ImportStateOpen, "false": openapi.ImportStateOpen,
+	} {
+		if i := want[openapi.Import](t, send("Upload-Offset", "0", "Upload-Complete", value), http.StatusOK); i.State != state {
+			t.Errorf("after %q it is %s", value, i.State)
+		}
+	}
+	for name, headers := range map[string][]string{"Upload-Offset": {"Upload-Complete", "?1"}, "Upload-Complete": {"Upload-Offset", "0", "Upload-Complete", "?2"}} {
+		p := wantProblem(t, send(headers...), http.StatusBadRequest, "invalid_request")
+		if all := *p.Errors; len(all) != 1 || all[0].Pointer != name {
+			t.Errorf("without %s it is answered %+v", name, all)
+		}
 	}
 }

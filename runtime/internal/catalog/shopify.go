@@ -3,10 +3,11 @@ package catalog
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/mozillazg/go-unidecode"
 
 	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
@@ -25,8 +26,10 @@ func (k *Catalog) readShopify(ctx context.Context, rows []transfer.Row) (openapi
 		return openapi.ProductInput{}, err
 	}
 	first := rows[0]
-	slug := ShopifySlug(first)
-	f.Require(slug != "", "Handle", "has no letter from a to z and no digit")
+	slug := shopifySlug(first.Get("Handle"))
+	f.Require(slug != "", "Handle", "%.100q has no letter and no digit of which a slug could be made", first.Get("Handle"))
+	f.Require(!strings.EqualFold(first.Get("Gift Card"), "true"), "Gift Card",
+		"is true: a store has no gift cards, and sold as a product it would be worth nothing")
 	in := openapi.ProductInput{Title: first.Get("Title"), Slug: &slug, Type: openapi.ProductTypeSimple, Status: new(openapi.ProductStatusActive)}
 	if s := openapi.ProductStatus(strings.ToLower(first.Get("Status"))); s.Valid() {
 		in.Status = &s
@@ -63,9 +66,20 @@ func (k *Catalog) readShopify(ctx context.Context, rows []transfer.Row) (openapi
 			in.Images = appended(in.Images, openapi.Image{Url: src, Alt: optional.Of(row.Get("Image Alt Text"))})
 		}
 	}
-	for i, row := range ShopifyVariants(rows) {
+	for _, row := range rows { // a variant has no picture of its own
+		src := row.Get("Variant Image")
+		if all := optional.Value(in.Images); src != "" && len(all) < maxImages && !slices.ContainsFunc(all, func(i openapi.Image) bool { return i.Url == src }) {
+			in.Images = appended(in.Images, openapi.Image{Url: src})
+		}
+	}
+	for i, row := range shopifyVariants(rows) {
 		at := fmt.Sprintf("/variants/%d", i)
-		v := openapi.VariantInput{Sku: ShopifySKU(row, i), Prices: []openapi.PriceInput{{
+		f.Require(row.Get("Variant Price") != "", "Variant Price", "is empty for variant %d of the product", i+1)
+		if sku := shopifySKU(row, i); slug != "" {
+			f.Require(skuPattern.MatchString(sku), "Variant SKU",
+				"%.100q is none: it must be 1 to 64 of A-Z, a-z, 0-9 and . _ / -, the first a letter or digit, and so without blanks", sku)
+		}
+		v := openapi.VariantInput{Sku: shopifySKU(row, i), Prices: []openapi.PriceInput{{
 			Currency: currency, Amount: row.Get("Variant Price"), Cost: optional.Of(row.Get("Cost per item")),
 		}}}
 		if before := row.Get("Variant Compare At Price"); before != "" && !isNotAbove(before, row.Get("Variant Price"), currency) {
@@ -99,26 +113,31 @@ func hasNoOptions(first transfer.Row) bool {
 	return first.Get("Option1 Name") == "Title" && first.Get("Option1 Value") == "Default Title"
 }
 
-// ShopifyVariants are the rows that describe variants.
-func ShopifyVariants(rows []transfer.Row) []transfer.Row {
-	return slices.DeleteFunc(slices.Clone(rows), func(r transfer.Row) bool { return r.Get("Variant Price") == "" })
+// shopifyVariants are the rows that describe variants; the others have images alone.
+func shopifyVariants(rows []transfer.Row) (variants []transfer.Row) {
+	for i, r := range rows {
+		if i == 0 || r.Get("Variant Price")+r.Get("Variant SKU")+r.Get("Option1 Value") != "" {
+			variants = append(variants, r)
+		}
+	}
+	return variants
 }
 
-var unslugged = regexp.MustCompile(`[^a-z0-9]+`)
-
-// ShopifySlug is a handle as a slug.
-func ShopifySlug(r transfer.Row) string {
-	slug := strings.Trim(unslugged.ReplaceAllString(strings.ToLower(r.Get("Handle")), "-"), "-")
-	return strings.Trim(slug[:min(len(slug), maxSlug)], "-")
+// shopifySlug is a handle as a slug, with letters of any script written as those
+// from a to z. Handles that are told apart only by what a slug does not have get
+// the same; of those a file has, the first alone comes in.
+func shopifySlug(handle string) string {
+	slug := strings.Join(strings.FieldsFunc(strings.ToLower(unidecode.Unidecode(handle)), isNotOfSlug), "-")
+	return strings.TrimRight(slug[:min(len(slug), maxSlug)], "-")
 }
 
-// ShopifySKU is a variant's, or made of the product's handle where it has none.
-func ShopifySKU(r transfer.Row, i int) string {
+// shopifySKU is a variant's, or made of the product's handle where it has none.
+func shopifySKU(r transfer.Row, i int) string {
 	if sku := strings.TrimSpace(r.Get("Variant SKU")); sku != "" {
 		return sku
 	}
 	end := fmt.Sprintf("-%d", i+1)
-	slug := ShopifySlug(r)
+	slug := shopifySlug(r.Get("Handle"))
 	return slug[:min(len(slug), 64-len(end))] + end
 }
 

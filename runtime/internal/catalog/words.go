@@ -53,7 +53,7 @@ func titleKey(title string) string {
 // nor digit of ASCII becomes a hyphen. A title with none of those gets a slug
 // of the kind of thing and its id.
 func slugOf(kind, title string, id uuid.UUID) string {
-	list := strings.FieldsFunc(fold(title), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	list := strings.FieldsFunc(fold(title), isNotOfSlug)
 	slug := strings.Join(list, "-")
 	if len(slug) > maxSlug {
 		slug = strings.TrimRight(slug[:maxSlug], "-")
@@ -63,6 +63,9 @@ func slugOf(kind, title string, id uuid.UUID) string {
 	}
 	return slug
 }
+
+// isNotOfSlug reports whether a slug has a character only as a hyphen.
+func isNotOfSlug(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }
 
 // isID reports whether a path's idOrSlug is an id.
 func isID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }

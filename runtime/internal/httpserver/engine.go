@@ -139,14 +139,19 @@ func wellFormed(c *gin.Context) {
 }
 
 // unreadable finds the parameter's name in an error of the generated code.
-var unreadable = regexp.MustCompile(`^(?:Invalid format for parameter|Expected one value for) ([\w-]+)`)
+var (
+	unreadable = regexp.MustCompile(`^(?:Invalid format for parameter|Expected one value for) ([\w-]+)`)
+	missing    = regexp.MustCompile(`^(?:Header parameter|Query argument) ([\w-]+) is required`)
+)
 
 // BadParameter answers what the generated code cannot read.
 func BadParameter(c *gin.Context, err error, _ int) {
-	name := ""
+	field := problem.Field{Detail: "is not a value of this parameter, or is there more than once"}
 	if m := unreadable.FindStringSubmatch(err.Error()); m != nil {
-		name = m[1]
+		field.Pointer = m[1]
+	} else if m := missing.FindStringSubmatch(err.Error()); m != nil {
+		field.Pointer, field.Detail = m[1], "must be there"
 	}
-	_ = c.Error(problem.Invalid(problem.Field{Pointer: name, Detail: "is not a value of this parameter, or is there more than once"}))
+	_ = c.Error(problem.Invalid(field))
 	c.Abort()
 }

@@ -23,8 +23,10 @@ type piece struct {
 	// line is that of JSON Lines, sheet the rows of a CSV.
 	line  []byte
 	sheet []Row
-	// err is why it can not be read.
-	err error
+	// err is why it can not be read, and wrong which of its rows is why, counted as
+	// row is.
+	err   error
+	wrong int64
 }
 
 // Row is one of a CSV.
@@ -91,12 +93,26 @@ func cutLines(data []byte, last bool) (pieces []piece) {
 
 var bom = []byte("\xef\xbb\xbf")
 
+// beginning is how many bytes before the first record of a file only say how it
+// is written, or a refusal of what is not UTF-8.
+func beginning(data []byte) (int, error) {
+	for _, other := range []string{"\xff\xfe", "\xfe\xff"} {
+		if bytes.HasPrefix(data, []byte(other)) {
+			return 0, problem.Invalid(problem.Field{Pointer: "row 1", Detail: "is UTF-16: save the file as UTF-8"})
+		}
+	}
+	if bytes.HasPrefix(data, bom) {
+		return len(bom), nil
+	}
+	return 0, nil
+}
+
 // cutHeader reads the names of a CSV's columns, and where they end; ok is false
 // where they are not all there.
 func cutHeader(data []byte, last bool, s sheet) (header []string, end int64, ok bool, err error) {
-	begin := 0
-	if bytes.HasPrefix(data, bom) {
-		begin = len(bom)
+	begin, err := beginning(data)
+	if err != nil {
+		return nil, 0, false, err
 	}
 	r := reader(data[begin:])
 	names, err := r.Read()
@@ -110,6 +126,9 @@ func cutHeader(data []byte, last bool, s sheet) (header []string, end int64, ok 
 	header = make([]string, len(names)) // the reader's are its own
 	var f problem.Findings
 	for i, name := range names {
+		if !utf8.ValidString(name) {
+			return nil, 0, false, problem.Invalid(problem.Field{Pointer: "row 1", Detail: "is not UTF-8: save the file as that"})
+		}
 		header[i] = strings.TrimSpace(name)
 		f.Require(header[i] == "" || !slices.Contains(header[:i], header[i]), "row 1", "has the column %.100q twice", header[i])
 		f.Require(header[i] == "" || s.known == nil || s.known(header[i]), "row 1", "has the column %.100q, which means nothing here", header[i])
@@ -156,22 +175,23 @@ func cutRows(data []byte, header []string, s sheet, last bool) (pieces []piece) 
 		if !last && (!whole(data, end) || err != nil && end == int64(len(data))) { // more of it is still to come, perhaps
 			return pieces
 		}
-		if err == nil && slices.ContainsFunc(cells, func(cell string) bool { return !utf8.ValidString(cell) }) {
-			err = errors.New("it is not UTF-8")
-		}
 		if err != nil {
 			flush()
-			pieces = append(pieces, piece{row: row, rows: 1, end: end, err: problem.Invalid(problem.Field{Detail: fmt.Sprintf("is not a row of a CSV: %v", err)})})
+			pieces = append(pieces, piece{row: row, rows: 1, end: end, err: unread("is not a row of a CSV: %v", err), wrong: row})
 			continue
 		}
+		err = fits(header, cells)
 		one := Row{columns, cells}
 		if name := one.Get(s.group); s.group != "" && open != nil && name != "" && name == group {
 			open.sheet = append(open.sheet, one)
 			open.rows, open.end = open.rows+1, end
+			if open.err == nil && err != nil { // without the row it is not the whole record
+				open.err, open.wrong = err, row
+			}
 			continue
 		}
 		flush()
-		open, group = &piece{row: row, rows: 1, end: end, sheet: []Row{one}}, one.Get(s.group)
+		open, group = &piece{row: row, rows: 1, end: end, sheet: []Row{one}, err: err, wrong: row}, one.Get(s.group)
 		if s.group == "" {
 			flush()
 		}
@@ -180,4 +200,20 @@ func cutRows(data []byte, header []string, s sheet, last bool) (pieces []piece) 
 		flush()
 	}
 	return pieces
+}
+
+// fits refuses cells that the columns can not be told of, by a *problem.Problem.
+// Empty ones behind the last column are none.
+func fits(header, cells []string) error {
+	if slices.ContainsFunc(cells, func(cell string) bool { return !utf8.ValidString(cell) }) {
+		return unread("is not a row of a CSV: it is not UTF-8")
+	}
+	if len(cells) > len(header) && slices.ContainsFunc(cells[len(header):], func(cell string) bool { return cell != "" }) {
+		return unread("has %d cells under %d columns: is a comma in one of them, and the cell not in quotes?", len(cells), len(header))
+	}
+	return nil
+}
+
+func unread(format string, args ...any) error {
+	return problem.Invalid(problem.Field{Detail: fmt.Sprintf(format, args...)})
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
+	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
 	"gitee.com/captainjez/gocart/runtime/internal/transfer/transferdb"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -76,9 +78,30 @@ func (h Handlers) ContinueImport(c *gin.Context, id uuid.UUID, params openapi.Co
 		rest.Fail(c, err)
 		return
 	}
-	last := params.UploadComplete != nil && *params.UploadComplete
+	last, err := isComplete(params.UploadComplete)
+	if err != nil {
+		rest.Fail(c, err)
+		return
+	}
 	out, err := h.Transfers.proceed(c.Request.Context(), identity.Of(c), id, params.UploadOffset, data, last)
 	rest.JSON(c, http.StatusOK, out, err)
+}
+
+// isComplete reads Upload-Complete, also as a boolean of RFC 9651, as the drafts
+// of resumable uploads have it.
+func isComplete(header *string) (bool, error) {
+	switch text := optional.Value(header); text {
+	case "", "?0":
+		return false, nil
+	case "?1":
+		return true, nil
+	default:
+		last, err := strconv.ParseBool(text)
+		if err != nil {
+			return false, problem.Invalid(problem.Field{Pointer: "Upload-Complete", Detail: "must be true or false, or ?1 or ?0"})
+		}
+		return last, nil
+	}
 }
 
 // ListImportRefusals answers GET /imports/{id}/refusals.

@@ -152,7 +152,17 @@ type part struct {
 func cut(row transferdb.Import, kind Kind, data []byte, last bool) (*part, error) {
 	p := &part{base: row.Received, rows: row.Rows, header: row.Header, last: last}
 	if row.Format == formatLines {
-		p.pieces = cutLines(data, last)
+		begin := 0
+		if row.Received == 0 {
+			var err error
+			if begin, err = beginning(data); err != nil {
+				return nil, err
+			}
+		}
+		p.pieces = cutLines(data[begin:], last)
+		for i := range p.pieces {
+			p.pieces[i].end += int64(begin)
+		}
 	} else {
 		s := kind.about().sheets[row.Format]
 		if row.Received == 0 {
@@ -229,6 +239,10 @@ func (t *Transfers) step(ctx context.Context, kind Kind, was transferdb.Import, 
 		if row = now; s.from == s.to && !s.done {
 			return nil
 		}
+		// A plan that was made while there was little is not one for the end of a long file.
+		if _, err := tx.Exec(ctx, "SET LOCAL plan_cache_mode = force_custom_plan"); err != nil {
+			return fmt.Errorf("storing records: %w", err)
+		}
 		if err := b.once(ctx, q, kind, was.ID, s.first); err != nil {
 			return err
 		}
@@ -287,10 +301,10 @@ func (s *step) read(ctx context.Context, kind Kind, format string) (b read, err 
 		if p.err == nil && p.sheet == nil && len(p.line) == 0 {
 			continue // an empty line
 		}
-		var r any
-		err := p.err
-		if err == nil {
-			r, err = kind.read(ctx, format, p)
+		r, err := kind.read(ctx, format, p)
+		row := s.first + p.row
+		if p.err != nil {
+			err, row = p.err, s.first+p.wrong
 		}
 		if err == nil {
 			b.records, b.of = append(b.records, r), append(b.of, p)
@@ -299,7 +313,7 @@ func (s *step) read(ctx context.Context, kind Kind, format string) (b read, err 
 		if r != nil {
 			b.unread, b.unreadOf = append(b.unread, r), append(b.unreadOf, p)
 		}
-		if err := b.refuse(s.first+p.row, err); err != nil {
+		if err := b.refuse(row, err); err != nil {
 			return b, err
 		}
 	}
@@ -336,12 +350,10 @@ func (b *read) once(ctx context.Context, q *transferdb.Queries, kind Kind, id uu
 	}
 	records, of := b.records[:0:0], b.of[:0:0]
 	for i, r := range b.records {
-		hash, pointer := hashed(kind, id, r)
+		hash, field := hashed(kind, id, r)
 		if row := first + b.of[i].row; hash != uuid.Nil && had[hash] != row {
-			err := b.refuse(row, problem.Invalid(problem.Field{
-				Pointer: pointer, Detail: fmt.Sprintf("is that of row %d, too: the rows of one stand one after another, and a file has each once", had[hash]+1),
-			}))
-			if err != nil {
+			field.Detail = fmt.Sprintf("%.100q is that of row %d, too: the rows of one stand one after another, and a file has each once", field.Detail, had[hash]+1)
+			if err := b.refuse(row, problem.Invalid(field)); err != nil {
 				return err
 			}
 			continue
@@ -353,15 +365,15 @@ func (b *read) once(ctx context.Context, q *transferdb.Queries, kind Kind, id uu
 }
 
 // hashed is what a record of an import is known by, uuid.Nil where that is
-// nothing, and what of the record it is.
-func hashed(kind Kind, id uuid.UUID, record any) (hash uuid.UUID, pointer string) {
+// nothing, and as it is in the record.
+func hashed(kind Kind, id uuid.UUID, record any) (hash uuid.UUID, as problem.Field) {
 	key, pointer := kind.key(record)
 	if key == "" {
-		return uuid.Nil, pointer
+		return uuid.Nil, as
 	}
 	sum := sha256.Sum256([]byte(id.String() + key))
 	copy(hash[:], sum[:])
-	return hash, pointer
+	return hash, problem.Field{Pointer: pointer, Detail: strings.TrimSpace(key)}
 }
 
 // refuse notes why the record of a row is not taken. Its error is one that is
@@ -392,10 +404,6 @@ func (t *Transfers) put(ctx context.Context, tx pgx.Tx, kind Kind, dry bool, rec
 	after = func(context.Context) {}
 	if len(records) == 0 {
 		return nil, after, nil
-	}
-	// A plan that was made while there was little is not one for the end of a long file.
-	if _, err := tx.Exec(ctx, "SET LOCAL plan_cache_mode = force_custom_plan"); err != nil {
-		return nil, after, fmt.Errorf("storing records: %w", err)
 	}
 	err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
 		var done func(context.Context)

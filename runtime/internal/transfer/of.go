@@ -25,6 +25,8 @@ func (o Of[T]) about() about {
 
 func (o Of[T]) read(ctx context.Context, format string, p piece) (record any, err error) {
 	switch {
+	case format != formatLines && p.sheet == nil:
+		return nil, p.err
 	case format != formatLines:
 		return o.Sheets[format].Read(ctx, p.sheet)
 	}

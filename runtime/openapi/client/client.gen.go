@@ -3224,8 +3224,8 @@ type ContinueImportParams struct {
 	// UploadOffset Where in the file the part begins.
 	UploadOffset int64 `json:"Upload-Offset"`
 
-	// UploadComplete Whether the file ends with the part.
-	UploadComplete *bool `json:"Upload-Complete,omitempty"`
+	// UploadComplete Whether the file ends with the part: true or false, or as a boolean of RFC 9651, ?1 or ?0.
+	UploadComplete *string `json:"Upload-Complete,omitempty"`
 }
 
 // ListImportRefusalsParams defines parameters for ListImportRefusals.
@@ -11320,7 +11320,7 @@ func NewContinueImportRequestWithBody(server string, id openapi_types.UUID, para
 		if params.UploadComplete != nil {
 			var headerParam1 string
 
-			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Upload-Complete", *params.UploadComplete, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "boolean", Format: ""})
+			headerParam1, err = runtime.StyleParamWithOptions("simple", false, "Upload-Complete", *params.UploadComplete, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
 			if err != nil {
 				return nil, err
 			}
