@@ -682,16 +682,19 @@ func (e TransferFormat) Valid() bool {
 
 // Defines values for TransferKind.
 const (
-	TransferKindCustomers TransferKind = "customers"
-	TransferKindOrders    TransferKind = "orders"
-	TransferKindPrices    TransferKind = "prices"
-	TransferKindProducts  TransferKind = "products"
-	TransferKindStock     TransferKind = "stock"
+	TransferKindCategories TransferKind = "categories"
+	TransferKindCustomers  TransferKind = "customers"
+	TransferKindOrders     TransferKind = "orders"
+	TransferKindPrices     TransferKind = "prices"
+	TransferKindProducts   TransferKind = "products"
+	TransferKindStock      TransferKind = "stock"
 )
 
 // Valid indicates whether the value is a known member of the TransferKind enum.
 func (e TransferKind) Valid() bool {
 	switch e {
+	case TransferKindCategories:
+		return true
 	case TransferKindCustomers:
 		return true
 	case TransferKindOrders:
@@ -1423,7 +1426,7 @@ type ImportRefusal struct {
 	Detail string       `json:"detail"`
 	Errors []FieldError `json:"errors"`
 
-	// Row The first of the record's rows or lines in the file; the first of a file is 1.
+	// Row The first of the record's rows or lines in the file; the first of a file is 1. Where one of them can not be read, that one.
 	Row int64 `json:"row"`
 }
 

@@ -40,7 +40,7 @@ func importCommand() *cobra.Command {
 	}
 	r.flags(cmd, "", "https://shop.example")
 	f := cmd.Flags()
-	f.StringVar(&kind, "kind", "products", "what the file holds: `KIND` is products, prices, stock, customers or orders")
+	f.StringVar(&kind, "kind", "products", "what the file holds: `KIND` is categories, products, prices, stock, customers or orders")
 	f.StringVar(&format, "format", "csv", "`FORMAT` of the file: csv, jsonl or shopify")
 	f.BoolVar(&dry, "dry-run", false, "say what would become of each record, and change nothing")
 	f.StringVar(&resume, "resume", "", "go on with the import of an `ID`")
@@ -187,7 +187,7 @@ func exportCommand() *cobra.Command {
 	var format string
 	cmd := &cobra.Command{
 		Use: "export --url URL --key-file FILE [--format FORMAT] KIND", Short: "Writes a store's records to standard output", Args: cobra.ExactArgs(1),
-		Long: "Asks for one part after another, and again for one that did not come whole. KIND is products, prices, stock, customers or orders.",
+		Long: "Asks for one part after another, and again for one that did not come whole. KIND is categories, products, prices, stock, customers or orders.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			query := url.Values{"format": {format}}
 			path := "/exports/" + url.PathEscape(args[0]) + "?" + query.Encode()

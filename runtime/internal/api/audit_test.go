@@ -168,6 +168,9 @@ func TestEveryAdministrativeActLeavesAnEntry(t *testing.T) {
 			t.Errorf("%s leaves no entry: have the table that it changes audited, by audit_table in its migration", act.id)
 			continue
 		}
+		if placed := func(e openapi.AuditEntry) bool { return e.Object == "order" && e.Change == "created" }; act.id == "exchangeReturn" && !slices.ContainsFunc(page.Entries, placed) {
+			t.Errorf("of the order that is placed in exchange is no entry: %+v", page.Entries)
+		}
 		for _, e := range page.Entries {
 			if e.Actor != "staff "+s.chief.id.String() || e.Action != act.id || *e.Address != "192.0.2.1" || *e.UserAgent != `till/1.0 "quoted"` || e.ObjectId == "" || e.At.IsZero() ||
 				(e.Before == nil) != (e.Change == "created") || (e.After == nil) != (e.Change == "deleted") {

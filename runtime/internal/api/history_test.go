@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -332,4 +333,36 @@ func TestNumbersThatComeInAndThoseThatAreTakenAtOnceAreNeverTheSame(t *testing.T
 		t.Errorf("%d orders", orders)
 	}
 	s.wantAddedUp()
+}
+
+func TestNothingComesInFromTheFuture(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	const header = "number,state,createdAt,currency,total,sku,title,quantity,unitPrice\n"
+	row := func(number int, at time.Time) string {
+		return fmt.Sprintf("%d,completed,%s,EUR,1.00,MUG,Mug,1,1.00\n", number, at.UTC().Format(time.RFC3339))
+	}
+	now := s.clock.now()
+	i := s.bring("orders", "csv", header+row(1, now.Add(5*time.Minute))+row(2, now.AddDate(0, 1, 0)))
+	s.counts(i, 1, 0, 0, 1)
+	if r := s.refusals(i)[0]; r.Row != 3 || len(r.Errors) != 1 || r.Errors[0].Pointer != "/createdAt" || r.Errors[0].Detail != "is in the future" {
+		t.Errorf("%+v", r)
+	}
+	s.counts(s.bring("orders", "jsonl", `{"number":"3","state":"completed","createdAt":"2199-01-01T00:00:00Z","lines":[{"sku":"MUG","title":"Mug","quantity":1,"unitPrice":"1.00"}],"totals":{"currency":"EUR","total":"1.00"}}`), 0, 0, 0, 1)
+	s.counts(s.bring("customers", "csv", "email,createdAt\nada@example.com,2199-01-01T00:00:00Z\n"), 0, 0, 0, 1)
+}
+
+func TestWhoBroughtAnOrderInIsInTheAuditLog(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.bring("orders", "csv", history)
+	page := admin[openapi.AuditPage](s, "GET", "/audit?action=continueImport&object=order", "", http.StatusOK)
+	if len(page.Entries) != 3 || page.Entries[0].Change != "created" || page.Entries[0].Actor != "key first" {
+		t.Fatalf("%+v", page.Entries)
+	}
+	for _, e := range page.Entries {
+		if raw := encode(t, e); strings.Contains(strings.ToLower(raw), "ada@example.com") || strings.Contains(raw, `"Bob"`) {
+			t.Errorf("an entry says whose the order is: %s", raw)
+		}
+	}
 }

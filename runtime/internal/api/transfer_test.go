@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"gitee.com/captainjez/gocart/runtime/internal/sample"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -679,5 +680,77 @@ func TestAPartSaysWhereItBeginsAndWhetherTheFileEnds(t *testing.T) {
 		if all := *p.Errors; len(all) != 1 || all[0].Pointer != name {
 			t.Errorf("without %s it is answered %+v", name, all)
 		}
+	}
+}
+
+func TestAStoreComesWholeIntoAnEmptyOne(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	if n, err := sample.Seed(t.Context(), s.Commerce); err != nil || n == 0 {
+		t.Fatal(n, err)
+	}
+	for _, format := range []string{"csv", "jsonl"} {
+		empty := newStore(t)
+		for _, kind := range []string{"categories", "products", "prices", "stock"} {
+			file := s.out(kind, format)
+			if i := empty.bring(kind, format, file); i.Refused > 0 || i.Created+i.Updated+i.Unchanged == 0 {
+				t.Errorf("%s as %s: %+v: %+v", kind, format, i, empty.refusals(i))
+			}
+			if again := empty.out(kind, format); again != file && kind != "stock" { // which is in the order of its variants' ids
+				t.Errorf("%s went out as %s, and then as %s", kind, file, again)
+			}
+			if i := empty.bring(kind, format, file); i.Created+i.Updated+i.Refused > 0 {
+				t.Errorf("%s as %s again: %+v", kind, format, i)
+			}
+		}
+	}
+}
+
+func TestCategoriesComeInBelowThoseThatAreThere(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	const tree = "slug,name,parent,position\nclothes,Clothes,,1\nshirts,Shirts,clothes,2\n"
+	s.counts(s.bring("categories", "csv", tree), 2, 0, 0, 0)
+	s.counts(s.bring("categories", "csv", tree), 0, 0, 2, 0)
+	shirts := admin[openapi.Category](s, "GET", "/categories/shirts", nil, http.StatusOK)
+	if len(shirts.Path) != 2 || shirts.Path[0] != "clothes" || shirts.Position != 2 {
+		t.Errorf("%+v", shirts)
+	}
+	i := s.bring("categories", "csv", "slug,name,parent,position,id\nclothes,Clothes,shirts,1,\ncaps,Caps,hats,,\nhats,Hats,,one,\nbags,,,,\nBags,Bags,,,\nbelts,Belts,,,"+shirts.Id.String()+"\nties,Ties,clothes,,\nties,Ties,,,\n")
+	s.counts(i, 1, 0, 0, 7)
+	want := []string{"/parentId", "/parent", "/position", "/name", "/slug", "/id", "/slug"}
+	for n, r := range s.refusals(i) {
+		if len(r.Errors) != 1 || r.Errors[0].Pointer != want[n] {
+			t.Errorf("row %d is refused by %+v", r.Row, r)
+		}
+	}
+	s.counts(s.bring("categories", "jsonl", `{"slug":"shirts","name":"Shirts and tops","parent":"clothes"}`+"\n"+`{"slug":"ties","name":"Ties"}`), 0, 2, 0, 0)
+	if now := admin[openapi.Category](s, "GET", "/categories/ties", nil, http.StatusOK); len(now.Path) != 1 {
+		t.Errorf("%+v", now)
+	}
+	if now := admin[openapi.Category](s, "GET", "/categories/shirts", nil, http.StatusOK); now.Id != shirts.Id || now.Name != "Shirts and tops" {
+		t.Errorf("%+v", now)
+	}
+}
+
+func TestOfPricesOfAProductItIsSaidWhichIsWrong(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.bring("products", "csv", shirts)
+	i := s.bring("prices", "csv", "sku,currency,amount,compareAt\nSHIRT-S,EUR,9.00,\nSHIRT-M,EUR,9.50,\nSHIRT-S,JPY,16.00,\nSHIRT-M,JPY,1700,1600\nMUG,EUR,4.00,\n")
+	s.counts(i, 0, 1, 0, 4)
+	want := []openapi.FieldError{
+		{Pointer: "/sku", Detail: `the price of "SHIRT-S" in "JPY" is refused`}, {Pointer: "/sku", Detail: `the price of "SHIRT-S" in "JPY" is refused`},
+		{Pointer: "/amount", Detail: "JPY has 0 digits"}, {Pointer: "/compareAt", Detail: "must be above amount"},
+	}
+	for n, r := range s.refusals(i) {
+		if r.Row != int64(n+2) || len(r.Errors) != 1 || r.Errors[0].Pointer != want[n].Pointer || !strings.Contains(r.Errors[0].Detail, want[n].Detail) {
+			t.Errorf("%+v", r)
+		}
+	}
+	i = s.bring("prices", "csv", "sku,currency,amount\nSHIRT-S,USD,9.00\n")
+	s.counts(i, 0, 0, 0, 1)
+	if r := s.refusals(i)[0]; len(r.Errors) != 1 || r.Errors[0].Pointer != "/currency" || !strings.Contains(r.Errors[0].Detail, `"SHIRT-M": must be in the currencies of the first variant`) {
+		t.Errorf("%+v", r)
 	}
 }

@@ -29,7 +29,11 @@ const (
 // CreateCategory stores a category in the transaction. Call Invalidate after
 // the commit.
 func (k *Catalog) CreateCategory(ctx context.Context, tx pgx.Tx, in openapi.CategoryInput) (openapi.Category, error) {
-	c, err := newCategory(in, uuid.Must(uuid.NewV7()), "")
+	return k.createCategory(ctx, tx, in, uuid.Must(uuid.NewV7()))
+}
+
+func (k *Catalog) createCategory(ctx context.Context, tx pgx.Tx, in openapi.CategoryInput, id uuid.UUID) (openapi.Category, error) {
+	c, err := newCategory(in, id, "")
 	if err != nil {
 		return openapi.Category{}, err
 	}

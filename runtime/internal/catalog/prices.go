@@ -3,8 +3,12 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -102,9 +106,12 @@ func (k *Catalog) importPrices(ctx context.Context, tx pgx.Tx, all []PriceRecord
 		}
 		in := inputOf(old, costs)
 		set := slices.DeleteFunc(of[old.Id], func(i int) bool { return !set(&in, all[i]) })
+		if anyWrong(all, set, results) {
+			continue
+		}
 		var r transfer.Result
 		d, err := newDraft(in, old.Id, old.Slug)
-		if r.Err = err; err == nil {
+		if r.Err = toldOfPrices(err, in.Variants); err == nil {
 			if r, err = k.putOne(ctx, tx, in, d, old); err != nil {
 				return nil, nil, err
 			}
@@ -119,6 +126,58 @@ func (k *Catalog) importPrices(ctx context.Context, tx pgx.Tx, all []PriceRecord
 	slices.Sort(tags)
 	tags = slices.Compact(tags)
 	return results, func(ctx context.Context) { k.answers.Invalidate(ctx, tags...) }, k.record(ctx, tx, tags)
+}
+
+// anyWrong says of the prices of one product which is wrong in itself, and of the
+// others that they are refused with it.
+func anyWrong(all []PriceRecord, which []int, results []transfer.Result) bool {
+	wrong := -1
+	for _, i := range which {
+		if results[i].Err = all[i].check(); results[i].Err != nil && wrong < 0 {
+			wrong = i
+		}
+	}
+	if wrong < 0 {
+		return false
+	}
+	for _, i := range which {
+		if results[i].Err == nil {
+			results[i].Err = problem.Invalid(problem.Field{Pointer: "/sku", Detail: fmt.Sprintf(
+				"is of a product of which the price of %.64q in %.3q is refused, and those of a product are set together", all[wrong].SKU, all[wrong].Currency)})
+		}
+	}
+	return true
+}
+
+// check wants a price that can be one.
+func (p PriceRecord) check() error {
+	var v findings
+	v.prices("", []openapi.PriceInput{{Amount: p.Amount, Currency: p.Currency, CompareAt: p.CompareAt, Cost: p.Cost}})
+	for i := range v.Findings {
+		v.Findings[i].Pointer = strings.TrimPrefix(v.Findings[i].Pointer, "/0")
+	}
+	return v.Err()
+}
+
+var ofPrices = regexp.MustCompile(`^/variants/(\d+)/prices`)
+
+// toldOfPrices is what is wrong with a product's prices, in words for who has
+// their file and no product.
+func toldOfPrices(err error, variants []openapi.VariantInput) error {
+	p, ok := errors.AsType[*problem.Problem](err)
+	if !ok {
+		return err
+	}
+	told := make([]problem.Field, len(p.Errors))
+	for i, f := range p.Errors {
+		if m := ofPrices.FindStringSubmatch(f.Pointer); m != nil {
+			if n, err := strconv.Atoi(m[1]); err == nil && n < len(variants) {
+				f = problem.Field{Pointer: "/currency", Detail: fmt.Sprintf("of the variant %q: %s", variants[n].Sku, f.Detail)}
+			}
+		}
+		told[i] = f
+	}
+	return problem.Invalid(told...)
 }
 
 // set has an input say a price, and reports whether it has the variant.

@@ -288,6 +288,15 @@ WHERE c.id < @before::uuid
 ORDER BY c.id DESC
 LIMIT @page_size::integer;
 
+-- Each behind the one above it.
+-- name: CategoriesFrom :many
+SELECT c.id, c.slug, c.name, c.description, c.path, c.position, c.seo,
+       ARRAY(SELECT a.slug FROM categories a WHERE a.id = ANY(c.path) ORDER BY cardinality(a.path))::text[] AS slugs
+FROM categories c
+WHERE c.path > coalesce((SELECT l.path FROM categories l WHERE l.id = @after::uuid), '{}')
+ORDER BY c.path
+LIMIT @most::integer;
+
 -- name: CategoryByID :one
 SELECT c.id, c.slug, c.name, c.description, c.path, c.position, c.seo,
        ARRAY(SELECT a.slug FROM categories a WHERE a.id = ANY(c.path) ORDER BY cardinality(a.path))::text[] AS slugs

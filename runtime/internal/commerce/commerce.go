@@ -109,7 +109,8 @@ func New(c config.Config, pool *pgxpool.Pool, answers *cache.Cache, log *slog.Lo
 	})
 	k.Statistics = stats.New(pool, stats.Dependencies{Orders: k.Orders, Currency: currency}, log, now)
 	k.Rules.Watch(k.Catalog)
-	k.Transfers = transfer.New(pool, now, k.Catalog.Transfer(), k.Catalog.TransferPrices(), k.Stock.Transfer(), k.Customers.Transfer(), k.Orders.Transfer(k.Customers))
+	k.Transfers = transfer.New(pool, now,
+		k.Catalog.TransferCategories(), k.Catalog.Transfer(), k.Catalog.TransferPrices(), k.Stock.Transfer(), k.Customers.Transfer(), k.Orders.Transfer(k.Customers))
 	k.Privacy = privacy.New(pool, privacy.Dependencies{Customers: k.Customers, Orders: k.Orders, Stock: k.Stock, Events: k.Events, Keys: k.Keys}, log, now)
 	if k.Kinds, err = k.kinds(c, log); err != nil {
 		return nil, err

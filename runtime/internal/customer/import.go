@@ -33,9 +33,12 @@ type Record struct {
 	Addresses *[]openapi.SavedAddressInput `json:"addresses,omitempty"`
 }
 
+// ahead is how far other clocks may be before the store's.
+const ahead = 10 * time.Minute
+
 // check wants a record that can be a customer, and makes its address one to
 // compare.
-func (r *Record) check() error {
+func (r *Record) check(now time.Time) error {
 	var f problem.Findings
 	r.Email = CheckEmail(&f, r.Email)
 	if r.Name != nil {
@@ -43,6 +46,7 @@ func (r *Record) check() error {
 	}
 	f.Require(r.Role == nil || r.Role.Valid(), "/role", "must be customer, manager or admin")
 	f.Require(r.CreatedAt == nil || r.CreatedAt.Year() >= 1990, "/createdAt", "is before there were shops like this one")
+	f.Require(r.CreatedAt == nil || !r.CreatedAt.After(now.Add(ahead)), "/createdAt", "is in the future")
 	if r.Addresses == nil {
 		return f.Err()
 	}
@@ -98,7 +102,7 @@ func (s *Service) importCustomers(ctx context.Context, tx pgx.Tx, all []Record) 
 	}
 	var w written
 	for i, r := range all {
-		if results[i].Err = r.check(); results[i].Err != nil {
+		if results[i].Err = r.check(s.now()); results[i].Err != nil {
 			continue
 		}
 		was, exists := there[r.Email]

@@ -33,7 +33,7 @@ func (s *Orders) importOrders(ctx context.Context, tx pgx.Tx, accounts Accounts,
 	results := make([]transfer.Result, len(all))
 	orders := make([]*Order, len(all))
 	for i, r := range all {
-		orders[i], results[i].Err = r.order()
+		orders[i], results[i].Err = r.order(s.now())
 	}
 	there, err := s.imported(ctx, tx, orders)
 	if err != nil {

@@ -128,8 +128,11 @@ const (
 	lastNumber = 1_000_000_000_000
 )
 
+// ahead is how far other clocks may be before the store's.
+const ahead = 10 * time.Minute
+
 // order makes one of a record, and says what is wrong with it.
-func (r Record) order() (*Order, error) {
+func (r Record) order(now time.Time) (*Order, error) {
 	var f problem.Findings
 	o := &Order{
 		State: r.State, CartID: uuid.New(), Email: strings.TrimSpace(r.Email), Currency: r.Totals.Currency, CreatedAt: r.CreatedAt.UTC().Truncate(time.Microsecond),
@@ -142,7 +145,9 @@ func (r Record) order() (*Order, error) {
 	f.Require(err == nil && number > 0 && number <= lastNumber, "/number", "must be a whole number, 1 to %d", int64(lastNumber))
 	f.Require(past[r.State], "/state", "must be delivered, completed, cancelled or refunded: an order that is under way does not come in")
 	f.Require(o.Email == "" || mail.IsAddress(o.Email), "/email", "must be an e-mail address such as ada@example.com")
-	f.Require(r.CreatedAt.Year() >= 1990 && r.CreatedAt.Year() <= 9998, "/createdAt", "is not when an order is placed")
+	f.Require(r.CreatedAt.Year() >= 1990, "/createdAt", "is before there were shops like this one")
+	f.Require(!r.CreatedAt.After(now.Add(ahead)), "/createdAt", "is in the future")
+	f.Require(r.UpdatedAt == nil || !r.UpdatedAt.After(now.Add(ahead)), "/updatedAt", "is in the future")
 	f.Text("/shippingMethod", r.ShippingMethod, 0, 200)
 	f.Text("/vatId", r.VATID, 0, 50)
 	f.Text("/note", r.Note, 0, 1000)

@@ -686,16 +686,19 @@ func (e TransferFormat) Valid() bool {
 
 // Defines values for TransferKind.
 const (
-	TransferKindCustomers TransferKind = "customers"
-	TransferKindOrders    TransferKind = "orders"
-	TransferKindPrices    TransferKind = "prices"
-	TransferKindProducts  TransferKind = "products"
-	TransferKindStock     TransferKind = "stock"
+	TransferKindCategories TransferKind = "categories"
+	TransferKindCustomers  TransferKind = "customers"
+	TransferKindOrders     TransferKind = "orders"
+	TransferKindPrices     TransferKind = "prices"
+	TransferKindProducts   TransferKind = "products"
+	TransferKindStock      TransferKind = "stock"
 )
 
 // Valid indicates whether the value is a known member of the TransferKind enum.
 func (e TransferKind) Valid() bool {
 	switch e {
+	case TransferKindCategories:
+		return true
 	case TransferKindCustomers:
 		return true
 	case TransferKindOrders:
@@ -1427,7 +1430,7 @@ type ImportRefusal struct {
 	Detail string       `json:"detail"`
 	Errors []FieldError `json:"errors"`
 
-	// Row The first of the record's rows or lines in the file; the first of a file is 1.
+	// Row The first of the record's rows or lines in the file; the first of a file is 1. Where one of them can not be read, that one.
 	Row int64 `json:"row"`
 }
 
@@ -4329,7 +4332,7 @@ type ClientInterface interface {
 
 	// ExportRecords Writes all records of a kind, a part at a time
 	//
-	// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
+	// In the order in which they were made, categories from the top of the tree down. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
 	//
 	// Corresponds with GET /exports/{kind} (the `ExportRecords` operationId).
 	ExportRecords(ctx context.Context, kind TransferKind, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6371,7 +6374,7 @@ func (c *Client) CreateErasure(ctx context.Context, params *CreateErasureParams,
 
 // ExportRecords Writes all records of a kind, a part at a time
 //
-// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
+// In the order in which they were made, categories from the top of the tree down. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
 //
 // Corresponds with GET /exports/{kind} (the `ExportRecords` operationId).
 func (c *Client) ExportRecords(ctx context.Context, kind TransferKind, params *ExportRecordsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -17004,7 +17007,7 @@ type ClientWithResponsesInterface interface {
 
 	// ExportRecordsWithResponse Writes all records of a kind, a part at a time
 	//
-	// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
+	// In the order in which they were made, categories from the top of the tree down. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -26154,7 +26157,7 @@ func (c *ClientWithResponses) CreateErasureWithResponse(ctx context.Context, par
 
 // ExportRecordsWithResponse Writes all records of a kind, a part at a time
 //
-// In the order in which they were made. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
+// In the order in which they were made, categories from the top of the tree down. A Link with rel="next" leads to the part behind; put together the parts are one file. Needs the scope to read what is written, too, such as products:read; what products cost the merchant is left out without products:write.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -47,6 +47,61 @@ func (q *Queries) CategoriesByID(ctx context.Context, ids []uuid.UUID) ([]uuid.U
 	return items, nil
 }
 
+const categoriesFrom = `-- name: CategoriesFrom :many
+SELECT c.id, c.slug, c.name, c.description, c.path, c.position, c.seo,
+       ARRAY(SELECT a.slug FROM categories a WHERE a.id = ANY(c.path) ORDER BY cardinality(a.path))::text[] AS slugs
+FROM categories c
+WHERE c.path > coalesce((SELECT l.path FROM categories l WHERE l.id = $1::uuid), '{}')
+ORDER BY c.path
+LIMIT $2::integer
+`
+
+type CategoriesFromParams struct {
+	After uuid.UUID
+	Most  int32
+}
+
+type CategoriesFromRow struct {
+	ID          uuid.UUID
+	Slug        string
+	Name        string
+	Description string
+	Path        []uuid.UUID
+	Position    int32
+	Seo         []byte
+	Slugs       []string
+}
+
+// Each behind the one above it.
+func (q *Queries) CategoriesFrom(ctx context.Context, arg CategoriesFromParams) ([]CategoriesFromRow, error) {
+	rows, err := q.db.Query(ctx, categoriesFrom, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CategoriesFromRow
+	for rows.Next() {
+		var i CategoriesFromRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Slug,
+			&i.Name,
+			&i.Description,
+			&i.Path,
+			&i.Position,
+			&i.Seo,
+			&i.Slugs,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const categoryByID = `-- name: CategoryByID :one
 SELECT c.id, c.slug, c.name, c.description, c.path, c.position, c.seo,
        ARRAY(SELECT a.slug FROM categories a WHERE a.id = ANY(c.path) ORDER BY cardinality(a.path))::text[] AS slugs

@@ -10,5 +10,9 @@ CREATE TABLE import_keys (
     PRIMARY KEY (import_id, hash)
 );
 
+-- Who brought an order in, or placed it in exchange.
+SELECT audit_table('orders', 'order', 'id', '{updated_at}', '{email, details}', 'INSERT');
+
 -- +goose Down
+DROP TRIGGER audit_insert ON orders;
 DROP TABLE import_keys;
