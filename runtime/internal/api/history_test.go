@@ -1,9 +1,11 @@
 package api_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -365,4 +367,20 @@ func TestWhoBroughtAnOrderInIsInTheAuditLog(t *testing.T) {
 			t.Errorf("an entry says whose the order is: %s", raw)
 		}
 	}
+}
+
+func TestTheOrderThatTheDocumentationShowsComesIn(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../../docs/concepts/transfer.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ = bytes.Cut(text, []byte("```json\n"))
+	text, _, _ = bytes.Cut(text, []byte("```"))
+	var line bytes.Buffer
+	if err := json.Compact(&line, text); err != nil {
+		t.Fatal(err)
+	}
+	s := newStore(t)
+	s.counts(s.bring("orders", "jsonl", line.String()), 1, 0, 0, 0)
 }

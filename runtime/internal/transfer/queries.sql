@@ -25,14 +25,13 @@ SELECT @import_id::uuid, unnest(@rows::bigint[]), unnest(@codes::text[]), unnest
 -- name: ListRefusals :many
 SELECT row, code, detail, errors FROM import_refusals WHERE import_id = @import_id AND row > @after ORDER BY row LIMIT @page_size::integer;
 
--- Keeps what records are known by, and says of which the import has had one before, and in which row.
+-- Keeps what records are known by, and says in which row the import had each first. Whatever the planner knows of the
+-- table, a conflict is found by its key.
 -- name: ClaimKeys :many
-WITH claimed AS (
-    INSERT INTO import_keys (import_id, hash, row)
-    SELECT @import_id::uuid, unnest(@hashes::uuid[]), unnest(@rows::bigint[])
-    ON CONFLICT DO NOTHING
-)
-SELECT hash, row FROM import_keys WHERE import_id = @import_id::uuid AND hash = ANY(@hashes::uuid[]);
+INSERT INTO import_keys (import_id, hash, row)
+SELECT @import_id::uuid, unnest(@hashes::uuid[]), unnest(@rows::bigint[])
+ON CONFLICT (import_id, hash) DO UPDATE SET row = import_keys.row
+RETURNING hash, row;
 
 -- What imports that have ended, or are forgotten, knew records by.
 -- name: ForgetKeys :execrows

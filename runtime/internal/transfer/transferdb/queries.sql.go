@@ -13,12 +13,10 @@ import (
 )
 
 const claimKeys = `-- name: ClaimKeys :many
-WITH claimed AS (
-    INSERT INTO import_keys (import_id, hash, row)
-    SELECT $1::uuid, unnest($2::uuid[]), unnest($3::bigint[])
-    ON CONFLICT DO NOTHING
-)
-SELECT hash, row FROM import_keys WHERE import_id = $1::uuid AND hash = ANY($2::uuid[])
+INSERT INTO import_keys (import_id, hash, row)
+SELECT $1::uuid, unnest($2::uuid[]), unnest($3::bigint[])
+ON CONFLICT (import_id, hash) DO UPDATE SET row = import_keys.row
+RETURNING hash, row
 `
 
 type ClaimKeysParams struct {
@@ -32,7 +30,8 @@ type ClaimKeysRow struct {
 	Row  int64
 }
 
-// Keeps what records are known by, and says of which the import has had one before, and in which row.
+// Keeps what records are known by, and says in which row the import had each first. Whatever the planner knows of the
+// table, a conflict is found by its key.
 func (q *Queries) ClaimKeys(ctx context.Context, arg ClaimKeysParams) ([]ClaimKeysRow, error) {
 	rows, err := q.db.Query(ctx, claimKeys, arg.ImportID, arg.Hashes, arg.Rows)
 	if err != nil {
