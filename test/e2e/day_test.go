@@ -80,7 +80,7 @@ func imported(t *testing.T, staff *commerce.ClientWithResponses, kind commerce.T
 	t.Helper()
 	ctx := t.Context()
 	begun := created[commerce.Import](t)(staff.CreateImportWithResponse(ctx, nil, commerce.ImportInput{Kind: kind, Format: commerce.TransferFormatCsv}))
-	params := &commerce.ContinueImportParams{UploadComplete: ptr(true)}
+	params := &commerce.ContinueImportParams{UploadComplete: ptr("?1")}
 	done := ok[commerce.Import](t)(staff.ContinueImportWithBodyWithResponse(ctx, begun.Id, params, "application/octet-stream", strings.NewReader(file)))
 	if done.Refused != 0 || int(done.Created) != strings.Count(file, "\n")-1 {
 		t.Fatalf("importing %s came to %s", kind, jsonOf(t, done))
