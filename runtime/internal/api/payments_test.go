@@ -115,7 +115,13 @@ func (b bought) timeline() (types []string, text string) {
 	for _, e := range admin[openapi.Timeline](b.store, "GET", b.path+"/timeline", "", http.StatusOK).Entries {
 		types = append(types, e.Type)
 		if e.Text != nil {
-			text += *e.Text + "\n"
+			text += *e.Text
+		}
+		if e.Reason != nil {
+			text += " " + *e.Reason
+		}
+		if e.Text != nil || e.Reason != nil {
+			text += "\n"
 		}
 	}
 	return types, text
@@ -269,7 +275,7 @@ func TestAPaymentIsCapturedInPartAndRefundedInParts(t *testing.T) {
 		t.Errorf("the timeline says\n%s", text)
 	}
 	seen := want[openapi.Timeline](t, b.do("GET", b.path+"/timeline", ""), http.StatusOK)
-	if text := encode(t, seen); strings.Contains(text, "asked for") || !strings.Contains(text, "3.00 EUR were given back") {
+	if text := encode(t, seen); strings.Contains(text, "asked for") || strings.Contains(text, "Late.") || !strings.Contains(text, "3.00 EUR were given back") {
 		t.Errorf("the buyer sees %s", text)
 	}
 	other := s.buy("pm_3ds")

@@ -15,6 +15,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,6 +55,49 @@ type Event struct {
 	// Data is what else there is to say, in an object.
 	Data any
 	At   time.Time
+}
+
+// ByStaff reports whether staff, or a program with a key, did something.
+func ByStaff(actor string) bool {
+	kind, _, _ := strings.Cut(actor, " ")
+	return kind == "staff" || kind == "key"
+}
+
+// ForCustomer is what of an event's data its customer may know: not why staff
+// did it, nor where something is packed.
+func ForCustomer(kind, actor string, data json.RawMessage) json.RawMessage {
+	var all map[string]json.RawMessage
+	if json.Unmarshal(data, &all) != nil {
+		return data
+	}
+	before := len(all)
+	delete(all, "locationId")
+	if ByStaff(actor) {
+		delete(all, "reason")
+		if reasoned(kind) {
+			delete(all, "text")
+		}
+	}
+	if len(all) == before {
+		return data
+	}
+	raw, err := json.Marshal(all)
+	if err != nil { // it was JSON
+		panic(err)
+	}
+	return raw
+}
+
+// reasoned reports whether text was the reason, in events of before the reason
+// was told by itself.
+func reasoned(kind string) bool {
+	switch kind {
+	case "order.note", "order.edited", "order.payment":
+		return false
+	case "fulfillment.cancelled", "refund.created", "return.cancelled":
+		return true
+	}
+	return strings.HasPrefix(kind, "order.")
 }
 
 // Log records events. It may be used by many at once.

@@ -449,6 +449,7 @@ func (w *editing) store(ctx context.Context, q *orderdb.Queries) error {
 type lineChange struct {
 	Number      string        `json:"number"`
 	Text        string        `json:"text"`
+	Reason      string        `json:"reason,omitempty"`
 	Total       openapi.Money `json:"total"`
 	TotalBefore openapi.Money `json:"totalBefore"`
 }
@@ -459,8 +460,5 @@ func (w *editing) told(before int64) lineChange {
 	if len(w.words) > 0 {
 		text = strings.Join(w.words, "; ") + "."
 	}
-	if reason := optional.Value(w.Reason); reason != "" {
-		text += " " + reason
-	}
-	return lineChange{Number: strconv.FormatInt(w.order.Number, 10), Text: text, Total: w.order.money(w.order.Total), TotalBefore: w.order.money(before)}
+	return lineChange{Number: strconv.FormatInt(w.order.Number, 10), Text: text, Reason: optional.Value(w.Reason), Total: w.order.money(w.order.Total), TotalBefore: w.order.money(before)}
 }

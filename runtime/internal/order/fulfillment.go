@@ -246,12 +246,12 @@ type parcel struct {
 	Tracking      []openapi.Tracking        `json:"tracking"`
 }
 
-// tell completes an event of a fulfilment, with words for the timeline.
-func (d *dispatch) tell(f *Fulfillment, e events.Event, text string) {
+// tell completes an event of a fulfilment, with the reason for it.
+func (d *dispatch) tell(f *Fulfillment, e events.Event, reason string) {
 	public := f.Public()
 	e.Topic, e.Subject, e.Customer, e.Actor, e.Public, e.At = events.Orders, d.order.ID, d.order.CustomerID, d.actor, true, f.UpdatedAt
 	e.Data = parcel{
-		change: d.order.change(change{Text: text}), FulfillmentID: f.ID, LocationID: f.LocationID, Lines: public.Lines, Tracking: public.Tracking,
+		change: d.order.change(change{Reason: reason}), FulfillmentID: f.ID, LocationID: f.LocationID, Lines: public.Lines, Tracking: public.Tracking,
 	}
 	d.happened = append(d.happened, e)
 }
@@ -554,7 +554,7 @@ func stored[T any](list []T) ([]byte, error) {
 }
 
 // save stores how a fulfilment stands, and tells of it.
-func (d *dispatch) save(ctx context.Context, f *Fulfillment, e events.Event, text string) error {
+func (d *dispatch) save(ctx context.Context, f *Fulfillment, e events.Event, reason string) error {
 	tracking, err := stored(f.Tracking)
 	if err != nil {
 		return err
@@ -566,7 +566,7 @@ func (d *dispatch) save(ctx context.Context, f *Fulfillment, e events.Event, tex
 	if err != nil {
 		return fmt.Errorf("storing a fulfilment: %w", err)
 	}
-	d.tell(f, e, text)
+	d.tell(f, e, reason)
 	return nil
 }
 

@@ -242,16 +242,19 @@ func (h Handlers) timeline(ctx context.Context, id uuid.UUID, who Who) (openapi.
 		return timeline, err
 	}
 	for _, e := range all {
+		raw, actor := e.Data.(json.RawMessage), e.Actor
+		if !staff {
+			raw = events.ForCustomer(e.Type, actor, raw)
+			if events.ByStaff(actor) {
+				actor = "store"
+			}
+		}
 		var data change
-		if err := json.Unmarshal(e.Data.(json.RawMessage), &data); err != nil {
+		if err := json.Unmarshal(raw, &data); err != nil {
 			return timeline, fmt.Errorf("event %s: %w", e.ID, err)
 		}
-		actor := e.Actor
-		if kind, _, _ := strings.Cut(actor, " "); !staff && (kind == "staff" || kind == "key") {
-			actor = "store"
-		}
 		timeline.Entries = append(timeline.Entries, openapi.TimelineEntry{
-			Id: e.ID, Type: e.Type, At: e.At, Actor: &actor, Text: optional.Of(data.Text), From: optional.Of(data.From), To: optional.Of(data.To),
+			Id: e.ID, Type: e.Type, At: e.At, Actor: &actor, Text: optional.Of(data.Text), Reason: optional.Of(data.Reason), From: optional.Of(data.From), To: optional.Of(data.To),
 		})
 	}
 	return timeline, nil

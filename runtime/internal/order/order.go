@@ -473,8 +473,11 @@ type change struct {
 	Number string             `json:"number,omitempty"`
 	From   openapi.OrderState `json:"from,omitempty"`
 	To     openapi.OrderState `json:"to,omitempty"`
-	Text   string             `json:"text,omitempty"`
-	Total  *openapi.Money     `json:"total,omitempty"`
+	// Text may be read by the buyer. Reason is why, in the words of who did it;
+	// those of staff are for staff, see events.ForCustomer.
+	Text   string         `json:"text,omitempty"`
+	Reason string         `json:"reason,omitempty"`
+	Total  *openapi.Money `json:"total,omitempty"`
 }
 
 // change completes what an event of the order tells by which one it is.
@@ -582,7 +585,7 @@ func (s *Orders) enter(ctx context.Context, tx pgx.Tx, o *Order, to openapi.Orde
 	}
 	happened := []events.Event{{
 		Type: "order." + string(to), Topic: events.Orders, Subject: o.ID, Customer: o.CustomerID, Actor: actor, Public: true,
-		Data: o.change(change{From: from, To: to, Text: reason}), At: o.UpdatedAt,
+		Data: o.change(change{From: from, To: to, Reason: reason}), At: o.UpdatedAt,
 	}}
 	return s.events.Append(ctx, tx, append(happened, o.told(paid, o.UpdatedAt)...)...)
 }

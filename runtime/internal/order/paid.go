@@ -101,7 +101,7 @@ func (o *Order) told(all []payment.Change, at time.Time) (happened []events.Even
 		if c.Note != "" {
 			happened = append(happened, events.Event{
 				Type: "order.payment", Topic: events.Orders, Subject: o.ID, Customer: o.CustomerID, Actor: c.Actor, Public: !c.Private, At: at,
-				Data: change{Text: c.Note},
+				Data: change{Text: c.Note, Reason: c.Reason},
 			})
 		}
 	}

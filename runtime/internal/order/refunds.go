@@ -214,13 +214,13 @@ type repaid struct {
 
 // repaid tells of a refund, and its buyer by mail.
 func (d *dispatch) repaid(r *Refund) {
-	o, public, text := d.order, r.Public(), r.Reason
+	o, public, text := d.order, r.Public(), ""
 	for _, s := range r.Sources {
 		text = strings.TrimSpace(fmt.Sprintf("%s %s of it were paid with order %d, and are given back on its payments.", text, o.amount(s.Amount), s.Number))
 	}
 	d.happened = append(d.happened, events.Event{
 		Type: "refund.created", Topic: events.Orders, Subject: o.ID, Customer: o.CustomerID, Actor: d.actor, Public: true, At: r.CreatedAt,
-		Data: repaid{change: o.change(change{Text: text}), RefundID: r.ID, ReturnID: public.ReturnId, Amount: public.Amount},
+		Data: repaid{change: o.change(change{Text: text, Reason: r.Reason}), RefundID: r.ID, ReturnID: public.ReturnId, Amount: public.Amount},
 	})
 	m := o.message(mail.OrderRefunded)
 	m.RefundID = r.ID

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
@@ -211,9 +212,18 @@ func (h Handlers) refunds(ctx context.Context, id uuid.UUID, who Who) (openapi.R
 	}
 	all, err := refundsOf(ctx, h.Orders.pool, o)
 	for _, r := range all {
-		list.Refunds = append(list.Refunds, r.Public())
+		list.Refunds = append(list.Refunds, r.seenBy(who))
 	}
 	return list, err
+}
+
+// seenBy is the refund as somebody sees it: why staff gave it is for staff.
+func (r *Refund) seenBy(who Who) openapi.Refund {
+	public := r.Public()
+	if !who.Can("orders:read") && events.ByStaff(r.Actor) {
+		public.Reason = nil
+	}
+	return public
 }
 
 // RefundOrder answers POST /orders/{id}/refunds.

@@ -64,12 +64,16 @@ type sentBack struct {
 	Lines    []openapi.ReturnLine `json:"lines"`
 }
 
-// tellReturn notes what became of a return, with words for the timeline.
+// tellReturn notes what became of a return, with words for the timeline, which
+// are the reason of one that is cancelled.
 func (d *dispatch) tellReturn(r *Return, text string) {
-	o := d.order
+	o, words := d.order, change{Text: text}
+	if r.State == openapi.ReturnStateCancelled {
+		words = change{Reason: text}
+	}
 	d.happened = append(d.happened, events.Event{
 		Type: "return." + string(r.State), Topic: events.Orders, Subject: o.ID, Customer: o.CustomerID, Actor: d.actor, Public: true, At: r.UpdatedAt,
-		Data: sentBack{change: o.change(change{Text: text}), ReturnID: r.ID, State: r.State, Lines: r.Public().Lines},
+		Data: sentBack{change: o.change(words), ReturnID: r.ID, State: r.State, Lines: r.Public().Lines},
 	})
 }
 

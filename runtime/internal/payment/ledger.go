@@ -368,7 +368,11 @@ func (p *Payment) succeed(o Operation) Change {
 		p.Refunded += o.Amount.Minor
 		c.Type = "payment.refunded"
 		if !p.Undone { // else the order itself says so
-			c.Note = fmt.Sprintf("%s were given back.%s", o.Amount, because(o.Reason))
+			c.Note = fmt.Sprintf("%s were given back.", o.Amount)
+			c.Reason = o.Reason
+			if o.Reason == tooMuchTaken { // the store's words
+				c.Note, c.Reason = c.Note+" "+tooMuchTaken, ""
+			}
 		}
 	case openapi.PaymentOperationKindVoid:
 		c.Type = "payment.voided"
@@ -379,13 +383,6 @@ func (p *Payment) succeed(o Operation) Change {
 	p.settle()
 	c.Payment = *p
 	return c
-}
-
-func because(reason string) string {
-	if reason == "" {
-		return ""
-	}
-	return " " + reason
 }
 
 // fail is what a payment is after the provider refused what it was asked.
@@ -576,7 +573,7 @@ func (s *Payments) request(ctx context.Context, tx pgx.Tx, p *Payment, d *Decisi
 		return err
 	}
 	d.Changes = append(d.Changes, Change{
-		Payment: *p, Actor: w.actor, Private: true, Note: fmt.Sprintf("The %s of %s was asked for.%s", o.Kind, o.Amount, because(o.Reason)),
+		Payment: *p, Actor: w.actor, Private: true, Note: fmt.Sprintf("The %s of %s was asked for.", o.Kind, o.Amount), Reason: o.Reason,
 	})
 	return s.ask(ctx, tx, p, d, o)
 }

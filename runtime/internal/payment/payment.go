@@ -123,6 +123,8 @@ type Change struct {
 	Actor string
 	// Note is for the order's timeline, empty for nothing.
 	Note string
+	// Reason is why, in the words of Actor.
+	Reason string
 	// Private keeps it from the customer.
 	Private bool
 }

@@ -79,6 +79,8 @@ type event struct {
 	public        bool
 	at            time.Time
 	frame         *websocket.Frame
+	// forCustomers is the frame of who may not read all of the topic.
+	forCustomers *websocket.Frame
 }
 
 // outline makes an event without its frame, nil of one that is the store's own.
@@ -109,6 +111,23 @@ func (e *event) encode(p events.Published) {
 	} else {
 		e.frame = websocket.Text(text)
 	}
+	e.forCustomers = e.frame
+	if !e.public || p.Topic != events.Orders {
+		return
+	}
+	if t.Data = events.ForCustomer(p.Type, p.Actor, p.Data); len(t.Data) < len(p.Data) {
+		if text, err = json.Marshal(t); err == nil { // as above
+			e.forCustomers = websocket.Text(text)
+		}
+	}
+}
+
+// frameFor is the event as somebody may know it.
+func (e *event) frameFor(s *session) *websocket.Frame {
+	if e.forCustomers != e.frame && !s.who.Load().Can(readers[e.topic]) {
+		return e.forCustomers
+	}
+	return e.frame
 }
 
 // frameOf encodes what the store says.

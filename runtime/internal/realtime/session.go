@@ -381,7 +381,7 @@ func (s *session) replay(ctx context.Context, keys []key, known int64) (position
 			return 0, err
 		}
 		for _, e := range found {
-			s.conn.Send(e.frame)
+			s.conn.Send(e.frameFor(s))
 		}
 		known = max(known, given)
 		if position, ok := s.shard.add(s, keys, known); ok {

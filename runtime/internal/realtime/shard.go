@@ -76,7 +76,7 @@ func (sh *shard) give(e *event) {
 		for s, known := range sh.by[k] {
 			if known < e.position && s.last < e.position && s.maySee(k, e) {
 				s.last = e.position
-				s.conn.Send(e.frame)
+				s.conn.Send(e.frameFor(s))
 				sent++
 			}
 		}
@@ -119,7 +119,7 @@ func (sh *shard) add(s *session, keys []key, known int64) (position int64, ok bo
 	wants := s.wants(keys)
 	for _, e := range tail {
 		if e.position <= sh.cursor && wants(e) {
-			s.conn.Send(e.frame)
+			s.conn.Send(e.frameFor(s))
 		}
 	}
 	sh.enter(s, keys, known)

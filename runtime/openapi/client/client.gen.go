@@ -928,6 +928,7 @@ type BundleItem struct {
 
 // CancelInput defines model for CancelInput.
 type CancelInput struct {
+	// Reason Why. A buyer's own stands in the timeline for both sides; what staff write here is for staff and webhooks, and the buyer is not told: for that there are notes that are visibleToCustomer.
 	Reason *string `json:"reason,omitempty"`
 }
 
@@ -935,6 +936,8 @@ type CancelInput struct {
 type CaptureInput struct {
 	// Amount In the payment's currency; all of it unless set.
 	Amount *string `json:"amount,omitempty"`
+
+	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
 	Reason *string `json:"reason,omitempty"`
 }
 
@@ -1663,8 +1666,10 @@ type MovementReason string
 
 // NoteInput defines model for NoteInput.
 type NoteInput struct {
-	Text              string `json:"text"`
-	VisibleToCustomer *bool  `json:"visibleToCustomer,omitempty"`
+	Text string `json:"text"`
+
+	// VisibleToCustomer Whether the buyer reads it in the timeline and hears of it.
+	VisibleToCustomer *bool `json:"visibleToCustomer,omitempty"`
 }
 
 // Order defines model for Order.
@@ -1719,7 +1724,7 @@ type OrderEditInput struct {
 	// ExpectedTotal What a preview said; another total is refused with 409.
 	ExpectedTotal *string `json:"expectedTotal,omitempty"`
 
-	// Reason For the order's timeline, which its buyer sees.
+	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
 	Reason        *string              `json:"reason,omitempty"`
 	SetQuantities *[]OrderLineQuantity `json:"setQuantities,omitempty"`
 }
@@ -1813,8 +1818,10 @@ type OrderRefundInput struct {
 	Amount *string `json:"amount,omitempty"`
 
 	// Lines So much of these lines.
-	Lines  *[]FulfillmentLine `json:"lines,omitempty"`
-	Reason *string            `json:"reason,omitempty"`
+	Lines *[]FulfillmentLine `json:"lines,omitempty"`
+
+	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
+	Reason *string `json:"reason,omitempty"`
 
 	// ReturnId The return that it is for.
 	ReturnId *openapi_types.UUID `json:"returnId,omitempty"`
@@ -1939,7 +1946,9 @@ type PaymentOperation struct {
 	Id        openapi_types.UUID   `json:"id"`
 	Kind      PaymentOperationKind `json:"kind"`
 	PaymentId openapi_types.UUID   `json:"paymentId"`
-	Reason    *string              `json:"reason,omitempty"`
+
+	// Reason Why it was asked for, for staff.
+	Reason *string `json:"reason,omitempty"`
 
 	// State What is requested counts against what can be taken or given back; what failed does not any more.
 	State     PaymentOperationState `json:"state"`
@@ -2337,7 +2346,9 @@ type Refund struct {
 	OrderId    openapi_types.UUID `json:"orderId"`
 
 	// Other What of the amount is for neither lines nor shipping.
-	Other  string  `json:"other"`
+	Other string `json:"other"`
+
+	// Reason Why. What staff wrote, only who has the scope orders:read is told.
 	Reason *string `json:"reason,omitempty"`
 
 	// ReturnId The return that it is for.
@@ -2350,7 +2361,9 @@ type Refund struct {
 // RefundInput defines model for RefundInput.
 type RefundInput struct {
 	// Amount In the payment's currency.
-	Amount string  `json:"amount"`
+	Amount string `json:"amount"`
+
+	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
 	Reason *string `json:"reason,omitempty"`
 }
 
@@ -2772,8 +2785,13 @@ type TimelineEntry struct {
 	At    time.Time          `json:"at"`
 	From  *OrderState        `json:"from,omitempty"`
 	Id    openapi_types.UUID `json:"id"`
-	Text  *string            `json:"text,omitempty"`
-	To    *OrderState        `json:"to,omitempty"`
+
+	// Reason Why, in the words of who did it. Those of staff and programs, only who has the scope orders:read is told.
+	Reason *string `json:"reason,omitempty"`
+
+	// Text What happened, or was said, for both sides; of a note, the note.
+	Text *string     `json:"text,omitempty"`
+	To   *OrderState `json:"to,omitempty"`
 
 	// Type Example: order.placed
 	Type string `json:"type"`
@@ -2849,6 +2867,7 @@ type TransferKind string
 
 // TransitionInput defines model for TransitionInput.
 type TransitionInput struct {
+	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
 	Reason *string    `json:"reason,omitempty"`
 	To     OrderState `json:"to"`
 }
@@ -2887,6 +2906,7 @@ type VariantInput struct {
 
 // VoidInput defines model for VoidInput.
 type VoidInput struct {
+	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
 	Reason *string `json:"reason,omitempty"`
 }
 
