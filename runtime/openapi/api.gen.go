@@ -1168,8 +1168,8 @@ type CreatedCart struct {
 type CreatedWebhookEndpoint struct {
 	Endpoint WebhookEndpoint `json:"endpoint"`
 
-	// Secret whsec_ and the key in base64; see docs/concepts/webhooks.md.
-	Secret string `json:"secret"`
+	// Secret whsec_ and the key in base64; see docs/concepts/webhooks.md. Left out where an earlier answer is given again.
+	Secret *string `json:"secret,omitempty"`
 }
 
 // Customer defines model for Customer.
@@ -3039,9 +3039,11 @@ type WebhookEventList struct {
 
 // WebhookSecret defines model for WebhookSecret.
 type WebhookSecret struct {
-	// PreviousValidUntil Until when deliveries are signed with the secrets before it too.
+	// PreviousValidUntil Until when deliveries are signed with the secret before it too; those before that one lapse earlier.
 	PreviousValidUntil time.Time `json:"previousValidUntil"`
-	Secret             string    `json:"secret"`
+
+	// Secret Left out where an earlier answer is given again.
+	Secret *string `json:"secret,omitempty"`
 }
 
 // Zone defines model for Zone.
@@ -3663,6 +3665,12 @@ type CreateWebhookEndpointParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// RotateWebhookSecretParams defines parameters for RotateWebhookSecret.
+type RotateWebhookSecretParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
 // CreateZoneParams defines parameters for CreateZone.
 type CreateZoneParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
@@ -4273,7 +4281,10 @@ type ServerInterface interface {
 	UpdateWebhookEndpoint(c *gin.Context, id openapi_types.UUID)
 	// RotateWebhookSecret Gives an endpoint a new secret, which is shown this once
 	// (POST /webhooks/endpoints/{id}/secret)
-	RotateWebhookSecret(c *gin.Context, id openapi_types.UUID)
+	RotateWebhookSecret(c *gin.Context, id openapi_types.UUID, params RotateWebhookSecretParams)
+	// RevokeWebhookSecrets Has deliveries signed with an endpoint's newest secret alone, at once
+	// (DELETE /webhooks/endpoints/{id}/secret/previous)
+	RevokeWebhookSecrets(c *gin.Context, id openapi_types.UUID)
 	// TestWebhookEndpoint Sends an endpoint an event webhook.test, once, also where it is disabled
 	// (POST /webhooks/endpoints/{id}/test)
 	TestWebhookEndpoint(c *gin.Context, id openapi_types.UUID)
@@ -8858,6 +8869,30 @@ func (siw *ServerInterfaceWrapper) RotateWebhookSecret(c *gin.Context) {
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RotateWebhookSecretParams
+
+	headers := c.Request.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandler(c, fmt.Errorf("Expected one value for Idempotency-Key, got %d", n), http.StatusBadRequest)
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter Idempotency-Key: %w", err), http.StatusBadRequest)
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -8865,7 +8900,32 @@ func (siw *ServerInterfaceWrapper) RotateWebhookSecret(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.RotateWebhookSecret(c, id)
+	siw.Handler.RotateWebhookSecret(c, id, params)
+}
+
+// RevokeWebhookSecrets operation middleware
+func (siw *ServerInterfaceWrapper) RevokeWebhookSecrets(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "id" -------------
+	var id openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", c.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter id: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RevokeWebhookSecrets(c, id)
 }
 
 // TestWebhookEndpoint operation middleware
@@ -9205,6 +9265,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/webhooks/endpoints/:id", wrapper.GetWebhookEndpoint)
 	router.PATCH(options.BaseURL+"/webhooks/endpoints/:id", wrapper.UpdateWebhookEndpoint)
 	router.POST(options.BaseURL+"/webhooks/endpoints/:id/secret", wrapper.RotateWebhookSecret)
+	router.DELETE(options.BaseURL+"/webhooks/endpoints/:id/secret/previous", wrapper.RevokeWebhookSecrets)
 	router.POST(options.BaseURL+"/webhooks/endpoints/:id/test", wrapper.TestWebhookEndpoint)
 	router.GET(options.BaseURL+"/webhooks/deliveries", wrapper.ListWebhookDeliveries)
 	router.GET(options.BaseURL+"/webhooks/deliveries/:id", wrapper.GetWebhookDelivery)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -279,6 +280,13 @@ func TestALateOrderIsPaidOrCancelledButNeverBoth(t *testing.T) {
 	s.wantAddedUp()
 }
 
+var secretPart = regexp.MustCompile(`,?"secret":"whsec_[^"]*",?`)
+
+// withoutSecret is an answer save for a webhook's secret, which is shown once.
+func withoutSecret(w *httptest.ResponseRecorder) string {
+	return strings.ReplaceAll(secretPart.ReplaceAllString(w.Body.String(), ""), ",}", "}")
+}
+
 // TestEveryCreatingRequestHasOneEffectForItsKey sends twice at once, through
 // two replicas, whatever takes an Idempotency-Key.
 func TestEveryCreatingRequestHasOneEffectForItsKey(t *testing.T) {
@@ -300,7 +308,7 @@ func TestEveryCreatingRequestHasOneEffectForItsKey(t *testing.T) {
 		}
 		creating++
 		body, ok := bodies[o.id]
-		if !ok {
+		if !ok && o.body != nil {
 			body = encode(t, s.values.of("", *o.body))
 		}
 		path := at(o.path, s.things)
@@ -328,10 +336,14 @@ func TestEveryCreatingRequestHasOneEffectForItsKey(t *testing.T) {
 		send(&other, 3)()
 		effects := 0
 		for _, w := range answers {
-			if w.Code >= 300 || w.Body.String() != answers[0].Body.String() || w.Header().Get("Location") != answers[0].Header().Get("Location") {
+			replayed := w.Header().Get("Idempotency-Replayed") == "true"
+			if replayed && strings.Contains(w.Body.String(), "whsec_") {
+				t.Errorf("%s shows a secret again", o.id)
+			}
+			if w.Code >= 300 || withoutSecret(w) != withoutSecret(answers[0]) || w.Header().Get("Location") != answers[0].Header().Get("Location") {
 				t.Errorf("%s: %d %s, and first %d %s", o.id, w.Code, w.Body, answers[0].Code, answers[0].Body)
 			}
-			if w.Header().Get("Idempotency-Replayed") != "true" {
+			if !replayed {
 				effects++
 			}
 		}
@@ -342,6 +354,9 @@ func TestEveryCreatingRequestHasOneEffectForItsKey(t *testing.T) {
 			if stored[table] != now {
 				t.Errorf("%s, once more, changed %s", o.id, table)
 			}
+		}
+		if o.body == nil {
+			continue
 		}
 		w := s.send(o, path, strings.Replace(body, "{", "{ ", 1), "Idempotency-Key", "twice")
 		if o.id == "createCart" {

@@ -127,7 +127,7 @@ func (s *wholeStore) acts() []struct{ id, path, body string } {
 		{"createImport", "/imports", `{"kind":"products","format":"csv"}`},
 		{"continueImport", "/imports/" + s.things["/imports/{id}"], "slug,title,type,sku,price EUR\nin,In,simple,IN,1.00\n"},
 		{"createWebhookEndpoint", "/webhooks/endpoints", `{"url":"https://erp.example/","events":["*"]}`}, {"updateWebhookEndpoint", "/webhooks/endpoints/" + hook, `{"description":"the ERP"}`},
-		{"rotateWebhookSecret", "/webhooks/endpoints/" + hook + "/secret", ""}, {"testWebhookEndpoint", "/webhooks/endpoints/" + hook + "/test", ""},
+		{"rotateWebhookSecret", "/webhooks/endpoints/" + hook + "/secret", ""}, {"revokeWebhookSecrets", "/webhooks/endpoints/" + hook + "/secret/previous", ""}, {"testWebhookEndpoint", "/webhooks/endpoints/" + hook + "/test", ""},
 		{"redeliverWebhookDelivery", "/webhooks/deliveries/" + s.things["/webhooks/deliveries/{id}"] + "/redeliver", ""}, {"deleteWebhookEndpoint", "/webhooks/endpoints/" + hook, ""},
 	}
 }

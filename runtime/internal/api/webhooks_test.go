@@ -69,15 +69,25 @@ func TestAnOrderIsToldToWhoAskedAndEveryDeliveryCanBeLookedAt(t *testing.T) {
 	in := fmt.Sprintf(`{"url":%q,"events":["order.*","payment.captured"],"description":"the warehouse"}`, h.URL)
 	made := want[openapi.CreatedWebhookEndpoint](t, s.asAdmin("POST", "/webhooks/endpoints", in, "Idempotency-Key", "one"), http.StatusCreated)
 	again := s.asAdmin("POST", "/webhooks/endpoints", in, "Idempotency-Key", "one")
-	if replayed := want[openapi.CreatedWebhookEndpoint](t, again, http.StatusCreated); replayed.Secret != made.Secret || again.Header().Get("Idempotency-Replayed") != "true" {
+	if replayed := want[openapi.CreatedWebhookEndpoint](t, again, http.StatusCreated); replayed.Secret != nil || replayed.Endpoint.Id != made.Endpoint.Id || again.Header().Get("Idempotency-Replayed") != "true" {
 		t.Errorf("%s", again.Body)
 	}
 	var kept int
 	if s.scan(`SELECT count(*) FROM idempotency_keys WHERE position('whsec' IN convert_from(body, 'UTF8')) > 0`, &kept); kept != 0 {
 		t.Error("the secret is kept with the answer")
 	}
-	h.secret = made.Secret
 	path := "/webhooks/endpoints/" + made.Endpoint.Id.String()
+	rotated := want[openapi.WebhookSecret](t, s.asAdmin("POST", path+"/secret", "", "Idempotency-Key", "two"), http.StatusCreated)
+	for range 10 { // as of a client that tries again
+		once := s.asAdmin("POST", path+"/secret", "", "Idempotency-Key", "two")
+		if r := want[openapi.WebhookSecret](t, once, http.StatusCreated); r.Secret != nil || !r.PreviousValidUntil.Equal(rotated.PreviousValidUntil) || once.Header().Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s", once.Body)
+		}
+	}
+	if s.scan(`SELECT count(*) FROM idempotency_keys WHERE position('whsec' IN convert_from(body, 'UTF8')) > 0`, &kept); kept != 0 {
+		t.Error("the new secret is kept with the answer")
+	}
+	h.secret = *rotated.Secret
 	s.telling()
 	order := want[openapi.Order](t, s.cartOf(s.shipping(), line(s.stocked("MUG", "10.00", 5), 1)).order(), http.StatusCreated)
 	for _, to := range []string{"processing", "shipped"} {
@@ -104,7 +114,7 @@ func TestAnOrderIsToldToWhoAskedAndEveryDeliveryCanBeLookedAt(t *testing.T) {
 	}
 	one := admin[openapi.WebhookDelivery](s, "GET", "/webhooks/deliveries/"+shipped[0].Id.String(), "", http.StatusOK)
 	if log := *one.Log; len(log) != 1 || *log[0].Status != 200 || *log[0].Answer != "thank you" || log[0].RequestHeaders["Webhook-Id"] != one.MessageId.String() ||
-		!strings.Contains(*one.Body, `"order.shipped"`) || strings.Contains(fmt.Sprint(one), made.Secret) {
+		!strings.Contains(*one.Body, `"order.shipped"`) || strings.Contains(fmt.Sprint(one), *made.Secret) {
 		t.Errorf("%+v", one)
 	}
 	admin[openapi.WebhookDelivery](s, "POST", "/webhooks/deliveries/"+one.Id.String()+"/redeliver", "", http.StatusOK)
@@ -127,7 +137,7 @@ func TestAnOrderIsToldToWhoAskedAndEveryDeliveryCanBeLookedAt(t *testing.T) {
 	}
 	wantProblem(t, s.asAdmin("GET", path, ""), http.StatusNotFound, "webhook_endpoint_not_found")
 	wantProblem(t, s.asAdmin("GET", "/webhooks/deliveries/"+one.Id.String(), ""), http.StatusNotFound, "webhook_delivery_not_found")
-	if strings.Contains(s.log.String(), made.Secret) {
+	if strings.Contains(s.log.String(), *made.Secret) {
 		t.Error("the secret is logged")
 	}
 }

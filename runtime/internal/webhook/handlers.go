@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"encoding/json"
 	"math"
 	"net/http"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/idempotency"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
@@ -33,18 +35,18 @@ func (h Handlers) ListWebhookEndpoints(c *gin.Context, params openapi.ListWebhoo
 
 // CreateWebhookEndpoint answers POST /webhooks/endpoints.
 func (h Handlers) CreateWebhookEndpoint(c *gin.Context, params openapi.CreateWebhookEndpointParams) {
-	w := h.Webhooks
+	w, secret := h.Webhooks, ""
 	rest.Create(c, w.pool, rest.Creation[openapi.WebhookEndpointInput, openapi.WebhookEndpoint]{
 		Key:     params.IdempotencyKey,
 		Prepare: func(_ context.Context, in openapi.WebhookEndpointInput) error { return w.check(in) },
 		Effect: func(ctx context.Context, tx pgx.Tx, in openapi.WebhookEndpointInput) (openapi.WebhookEndpoint, error) {
-			return w.create(ctx, tx, in)
+			secret = newSecret()
+			return w.create(ctx, tx, in, secret)
 		},
 		Location: func(e openapi.WebhookEndpoint) string { return "/webhooks/endpoints/" + e.Id.String() },
-		// The secret is not kept with the answer.
-		Present: func(ctx context.Context, made openapi.WebhookEndpoint) (any, error) {
-			secret, err := w.secret(ctx, made.Id)
-			return openapi.CreatedWebhookEndpoint{Endpoint: made, Secret: secret}, err
+		// The secret is not kept with the answer, and shown this once.
+		Present: func(_ context.Context, made openapi.WebhookEndpoint) (any, error) {
+			return openapi.CreatedWebhookEndpoint{Endpoint: made, Secret: optional.Of(secret)}, nil
 		},
 	})
 }
@@ -69,9 +71,39 @@ func (h Handlers) DeleteWebhookEndpoint(c *gin.Context, id uuid.UUID) {
 }
 
 // RotateWebhookSecret answers POST /webhooks/endpoints/{id}/secret.
-func (h Handlers) RotateWebhookSecret(c *gin.Context, id uuid.UUID) {
-	made, err := h.Webhooks.rotate(c.Request.Context(), id)
-	rest.JSON(c, http.StatusCreated, made, err)
+func (h Handlers) RotateWebhookSecret(c *gin.Context, id uuid.UUID, params openapi.RotateWebhookSecretParams) {
+	request, err := rest.Once(c, params.IdempotencyKey, nil)
+	if err != nil {
+		rest.Fail(c, err)
+		return
+	}
+	secret := newSecret()
+	ctx := c.Request.Context()
+	answer, err := idempotency.Do(ctx, h.Webhooks.pool, request, func(tx pgx.Tx) (idempotency.Answer, error) {
+		until, err := h.Webhooks.rotate(ctx, tx, id, secret)
+		if err != nil {
+			return idempotency.Answer{}, err
+		}
+		encoded, err := json.Marshal(openapi.WebhookSecret{PreviousValidUntil: until}) // the secret is not kept with the answer
+		return idempotency.Answer{Status: http.StatusCreated, Body: encoded}, err
+	})
+	if err == nil && !answer.Replayed {
+		var made openapi.WebhookSecret
+		if err = json.Unmarshal(answer.Body, &made); err == nil {
+			made.Secret = &secret
+			answer.Body, err = json.Marshal(made)
+		}
+	}
+	if err != nil {
+		rest.Fail(c, err)
+		return
+	}
+	rest.Answer(c, answer)
+}
+
+// RevokeWebhookSecrets answers DELETE /webhooks/endpoints/{id}/secret/previous.
+func (h Handlers) RevokeWebhookSecrets(c *gin.Context, id uuid.UUID) {
+	rest.NoContent(c, h.Webhooks.revoke(c.Request.Context(), id))
 }
 
 // TestWebhookEndpoint answers POST /webhooks/endpoints/{id}/test.

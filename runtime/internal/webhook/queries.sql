@@ -13,14 +13,15 @@ INSERT INTO webhook_secrets (endpoint_id, secret, created_at) VALUES (@endpoint_
 -- name: RetireSecrets :exec
 UPDATE webhook_secrets SET expires_at = @expires_at WHERE endpoint_id = @endpoint_id AND expires_at IS NULL;
 
--- Of those that lapse the four newest are kept.
--- name: ForgetSecrets :exec
-DELETE FROM webhook_secrets s
-WHERE s.endpoint_id = @endpoint_id AND s.expires_at IS NOT NULL
-  AND (s.expires_at < @now OR (SELECT count(*) FROM webhook_secrets n WHERE n.endpoint_id = s.endpoint_id AND n.created_at > s.created_at) > 4);
+-- Those that were replaced and still sign: how many they are, and when the first of them lapses.
+-- name: Lapsing :one
+SELECT count(*), coalesce(min(expires_at), @now)::timestamptz AS first FROM webhook_secrets WHERE endpoint_id = @endpoint_id AND expires_at > @now::timestamptz;
 
--- name: NewestSecret :one
-SELECT secret FROM webhook_secrets WHERE endpoint_id = @endpoint_id AND expires_at IS NULL;
+-- name: RevokeSecrets :exec
+UPDATE webhook_secrets SET expires_at = @now::timestamptz WHERE endpoint_id = @endpoint_id AND expires_at > @now::timestamptz;
+
+-- name: ForgetSecrets :exec
+DELETE FROM webhook_secrets WHERE endpoint_id = @endpoint_id AND expires_at < @now;
 
 -- name: Endpoint :one
 SELECT * FROM webhook_endpoints WHERE id = @id;

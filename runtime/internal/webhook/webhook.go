@@ -44,6 +44,8 @@ const (
 	maxEndpoints = 50
 	// overlap is for how long a secret signs beside the one that follows it.
 	overlap = 24 * time.Hour
+	// maxLapsing bounds the secrets that sign beside the newest.
+	maxLapsing = 4
 	// keepFor is how long a delivery is kept with its attempts.
 	keepFor = 30 * 24 * time.Hour
 	// atOnce is how many deliveries one statement changes that are not sent.
@@ -126,7 +128,7 @@ func (w *Webhooks) check(in openapi.WebhookEndpointInput) error {
 }
 
 // create stores an endpoint with its first secret.
-func (w *Webhooks) create(ctx context.Context, tx pgx.Tx, in openapi.WebhookEndpointInput) (openapi.WebhookEndpoint, error) {
+func (w *Webhooks) create(ctx context.Context, tx pgx.Tx, in openapi.WebhookEndpointInput, secret string) (openapi.WebhookEndpoint, error) {
 	q := webhookdb.New(tx)
 	n, err := q.CountEndpoints(ctx)
 	if err != nil {
@@ -147,7 +149,7 @@ func (w *Webhooks) create(ctx context.Context, tx pgx.Tx, in openapi.WebhookEndp
 		ID: row.ID, Url: row.Url, Description: row.Description, Events: row.Events, Enabled: row.Enabled, DisabledReason: row.DisabledReason, CreatedAt: row.CreatedAt,
 	})
 	if err == nil {
-		err = q.InsertSecret(ctx, webhookdb.InsertSecretParams{EndpointID: row.ID, Secret: newSecret(), CreatedAt: row.CreatedAt})
+		err = q.InsertSecret(ctx, webhookdb.InsertSecretParams{EndpointID: row.ID, Secret: secret, CreatedAt: row.CreatedAt})
 	}
 	if err != nil {
 		return openapi.WebhookEndpoint{}, fmt.Errorf("storing a webhook endpoint: %w", err)
@@ -165,18 +167,6 @@ func newSecret() string {
 	key := make([]byte, 32)
 	_, _ = rand.Read(key) // it never fails
 	return secretPrefix + base64.StdEncoding.EncodeToString(key)
-}
-
-// secret is the newest of an endpoint.
-func (w *Webhooks) secret(ctx context.Context, id uuid.UUID) (string, error) {
-	s, err := webhookdb.New(w.pool).NewestSecret(ctx, id)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", endpointNotFound(id)
-	}
-	if err != nil {
-		return "", fmt.Errorf("reading a webhook's secret: %w", err)
-	}
-	return s, nil
 }
 
 func (w *Webhooks) endpoint(ctx context.Context, id uuid.UUID) (openapi.WebhookEndpoint, error) {
@@ -334,29 +324,49 @@ func (w *Webhooks) remove(ctx context.Context, id uuid.UUID) error {
 	return nil
 }
 
-// rotate gives an endpoint a new secret; those before it sign beside it until
-// a time.
-func (w *Webhooks) rotate(ctx context.Context, id uuid.UUID) (made openapi.WebhookSecret, err error) {
+// rotate gives an endpoint a new secret, and returns until when the one before
+// it signs beside it. One that would have too many sign is a *problem.Problem
+// with status 409.
+func (w *Webhooks) rotate(ctx context.Context, tx pgx.Tx, id uuid.UUID, secret string) (until time.Time, err error) {
 	now := w.now().Truncate(time.Microsecond)
-	made = openapi.WebhookSecret{Secret: newSecret(), PreviousValidUntil: now.Add(overlap).UTC()}
-	err = db.WithTx(ctx, w.pool, func(tx pgx.Tx) error {
+	until = now.Add(overlap).UTC()
+	q := webhookdb.New(tx)
+	if _, err := lock(ctx, q, id); err != nil {
+		return until, err
+	}
+	lapsing, err := q.Lapsing(ctx, webhookdb.LapsingParams{EndpointID: id, Now: now})
+	if err == nil && lapsing.Count >= maxLapsing {
+		return until, problem.New(http.StatusConflict, "too_many_webhook_secrets",
+			"Deliveries to the endpoint are signed with %d secrets, the most there are; the oldest does so until %s. Try again then, or have all but the newest sign no more at once, with DELETE /webhooks/endpoints/%s/secret/previous.",
+			maxLapsing+1, lapsing.First.UTC().Format(time.RFC3339), id)
+	}
+	if err == nil {
+		err = q.RetireSecrets(ctx, webhookdb.RetireSecretsParams{EndpointID: id, ExpiresAt: &until})
+	}
+	if err == nil {
+		err = q.InsertSecret(ctx, webhookdb.InsertSecretParams{EndpointID: id, Secret: secret, CreatedAt: now})
+	}
+	if err == nil {
+		err = q.ForgetSecrets(ctx, webhookdb.ForgetSecretsParams{EndpointID: id, Now: &now})
+	}
+	if err != nil {
+		return until, fmt.Errorf("giving a webhook endpoint a new secret: %w", err)
+	}
+	return until, nil
+}
+
+// revoke has all secrets of an endpoint but the newest sign no more.
+func (w *Webhooks) revoke(ctx context.Context, id uuid.UUID) error {
+	return db.WithTx(ctx, w.pool, func(tx pgx.Tx) error {
 		q := webhookdb.New(tx)
 		if _, err := lock(ctx, q, id); err != nil {
 			return err
 		}
-		err := q.RetireSecrets(ctx, webhookdb.RetireSecretsParams{EndpointID: id, ExpiresAt: &made.PreviousValidUntil})
-		if err == nil {
-			err = q.InsertSecret(ctx, webhookdb.InsertSecretParams{EndpointID: id, Secret: made.Secret, CreatedAt: now})
-		}
-		if err == nil {
-			err = q.ForgetSecrets(ctx, webhookdb.ForgetSecretsParams{EndpointID: id, Now: &now})
-		}
-		if err != nil {
-			return fmt.Errorf("giving a webhook endpoint a new secret: %w", err)
+		if err := q.RevokeSecrets(ctx, webhookdb.RevokeSecretsParams{EndpointID: id, Now: w.now().Truncate(time.Microsecond)}); err != nil {
+			return fmt.Errorf("revoking secrets of a webhook endpoint: %w", err)
 		}
 		return nil
 	})
-	return made, err
 }
 
 // Forget removes deliveries that were done with 30 days ago, and returns how

@@ -88,14 +88,11 @@ func (h *house) process(w *Webhooks, slots int, changes ...func(*Dispatcher)) (s
 func (h *house) endpoint(url string, chosen ...string) (openapi.WebhookEndpoint, string) {
 	h.t.Helper()
 	var made openapi.WebhookEndpoint
+	secret := newSecret()
 	err := db.WithTx(h.t.Context(), h.pool, func(tx pgx.Tx) (err error) {
-		made, err = h.hooks.create(h.t.Context(), tx, openapi.WebhookEndpointInput{Url: url, Events: chosen})
+		made, err = h.hooks.create(h.t.Context(), tx, openapi.WebhookEndpointInput{Url: url, Events: chosen}, secret)
 		return err
 	})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	secret, err := h.hooks.secret(h.t.Context(), made.Id)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -710,19 +707,80 @@ func TestAStoreWithoutEndpointsKeepsNothingAndReadsOn(t *testing.T) {
 	}
 }
 
+// rotate gives an endpoint a new secret.
+func (h *house) rotate(id uuid.UUID) (secret string, until time.Time, err error) {
+	secret = newSecret()
+	err = db.WithTx(h.t.Context(), h.pool, func(tx pgx.Tx) (err error) {
+		until, err = h.hooks.rotate(h.t.Context(), tx, id, secret)
+		return err
+	})
+	return secret, until, err
+}
+
+func TestASecretSignsForAsLongAsWasSaidHoweverOftenItIsChanged(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	r := newReceiver(t, nil)
+	e, first := h.endpoint(r.URL, "*")
+	h.process(h.hooks, 8)
+	secrets := []string{first}
+	var until time.Time
+	for i := range maxLapsing {
+		made, at, err := h.rotate(e.Id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			until = at
+		}
+		secrets = append(secrets, made)
+		h.forward(time.Minute)
+	}
+	_, _, err := h.rotate(e.Id)
+	if p, ok := errors.AsType[*problem.Problem](err); !ok || p.Code != "too_many_webhook_secrets" || !strings.Contains(p.Detail, until.Format(time.RFC3339)) {
+		t.Errorf("one more: %v", err)
+	}
+	signs := func(n int) (by []bool) {
+		h.happens(uuid.New(), n)
+		one := r.await(t, n+1)[n]
+		for _, secret := range secrets {
+			by = append(by, Verify(one.header, one.body, secret, h.now()) == nil)
+		}
+		return by
+	}
+	if by := signs(0); slices.Contains(by, false) {
+		t.Errorf("of the secrets sign %v", by)
+	}
+	h.forward(until.Sub(h.now()) + time.Second)
+	if by := signs(1); by[0] || slices.Contains(by[1:], false) {
+		t.Errorf("when the first has lapsed, sign %v", by)
+	}
+	last, _, err := h.rotate(e.Id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.hooks.revoke(t.Context(), e.Id); err != nil {
+		t.Fatal(err)
+	}
+	secrets = append(secrets, last)
+	if by := signs(2); slices.Index(by, true) != len(by)-1 {
+		t.Errorf("when those before the newest are revoked, sign %v", by)
+	}
+}
+
 func TestASecretIsChangedWithoutALostDelivery(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	r := newReceiver(t, nil)
 	e, old := h.endpoint(r.URL, "*")
 	h.process(h.hooks, 8)
-	made, err := h.hooks.rotate(t.Context(), e.Id)
+	made, _, err := h.rotate(e.Id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.happens(uuid.New(), 0)
 	both := r.await(t, 1)[0]
-	for _, secret := range []string{old, made.Secret} {
+	for _, secret := range []string{old, made} {
 		if err := Verify(both.header, both.body, secret, h.now()); err != nil {
 			t.Error(err)
 		}
@@ -730,7 +788,7 @@ func TestASecretIsChangedWithoutALostDelivery(t *testing.T) {
 	h.forward(overlap + time.Second)
 	h.happens(uuid.New(), 1)
 	one := r.await(t, 2)[1]
-	if err := Verify(one.header, one.body, made.Secret, h.now()); err != nil {
+	if err := Verify(one.header, one.body, made, h.now()); err != nil {
 		t.Error(err)
 	}
 	if err := Verify(one.header, one.body, old, h.now()); !errors.Is(err, ErrSignature) {

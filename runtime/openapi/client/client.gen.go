@@ -1172,8 +1172,8 @@ type CreatedCart struct {
 type CreatedWebhookEndpoint struct {
 	Endpoint WebhookEndpoint `json:"endpoint"`
 
-	// Secret whsec_ and the key in base64; see docs/concepts/webhooks.md.
-	Secret string `json:"secret"`
+	// Secret whsec_ and the key in base64; see docs/concepts/webhooks.md. Left out where an earlier answer is given again.
+	Secret *string `json:"secret,omitempty"`
 }
 
 // Customer defines model for Customer.
@@ -3043,9 +3043,11 @@ type WebhookEventList struct {
 
 // WebhookSecret defines model for WebhookSecret.
 type WebhookSecret struct {
-	// PreviousValidUntil Until when deliveries are signed with the secrets before it too.
+	// PreviousValidUntil Until when deliveries are signed with the secret before it too; those before that one lapse earlier.
 	PreviousValidUntil time.Time `json:"previousValidUntil"`
-	Secret             string    `json:"secret"`
+
+	// Secret Left out where an earlier answer is given again.
+	Secret *string `json:"secret,omitempty"`
 }
 
 // Zone defines model for Zone.
@@ -3663,6 +3665,12 @@ type ListWebhookEndpointsParams struct {
 
 // CreateWebhookEndpointParams defines parameters for CreateWebhookEndpoint.
 type CreateWebhookEndpointParams struct {
+	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// RotateWebhookSecretParams defines parameters for RotateWebhookSecret.
+type RotateWebhookSecretParams struct {
 	// IdempotencyKey Makes the request safe to repeat for 24 hours: the same key and body give the first answer again, another body is refused with 409. Take a random one, such as a UUID: guests behind one address share a space of keys.
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
@@ -5258,7 +5266,7 @@ type ClientInterface interface {
 
 	// CreateWebhookEndpointWithBody Has an endpoint told of events from now on
 	//
-	// The answer has the secret that deliveries are signed with, which is shown this once. A store has 50 endpoints at most.
+	// The answer has the secret that deliveries are signed with, which is shown this once: an answer that is given again for its Idempotency-Key has none. Whoever missed it makes a new one. A store has 50 endpoints at most.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5267,7 +5275,7 @@ type ClientInterface interface {
 
 	// CreateWebhookEndpoint Has an endpoint told of events from now on
 	//
-	// The answer has the secret that deliveries are signed with, which is shown this once. A store has 50 endpoints at most.
+	// The answer has the secret that deliveries are signed with, which is shown this once: an answer that is given again for its Idempotency-Key has none. Whoever missed it makes a new one. A store has 50 endpoints at most.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5304,10 +5312,17 @@ type ClientInterface interface {
 
 	// RotateWebhookSecret Gives an endpoint a new secret, which is shown this once
 	//
-	// For 24 hours deliveries are signed with the secrets before it too.
+	// For 24 hours deliveries are signed with the one before it too. At most five sign at once: a new one is refused then with 409 (too_many_webhook_secrets) until the oldest lapses. An answer that is given again for its Idempotency-Key has no secret.
 	//
 	// Corresponds with POST /webhooks/endpoints/{id}/secret (the `RotateWebhookSecret` operationId).
-	RotateWebhookSecret(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RotateWebhookSecret(ctx context.Context, id openapi_types.UUID, params *RotateWebhookSecretParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeWebhookSecrets Has deliveries signed with an endpoint's newest secret alone, at once
+	//
+	// For when one leaked, after a new one was made. To do so again changes nothing.
+	//
+	// Corresponds with DELETE /webhooks/endpoints/{id}/secret/previous (the `RevokeWebhookSecrets` operationId).
+	RevokeWebhookSecrets(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TestWebhookEndpoint Sends an endpoint an event webhook.test, once, also where it is disabled
 	//
@@ -8620,7 +8635,7 @@ func (c *Client) ListWebhookEndpoints(ctx context.Context, params *ListWebhookEn
 
 // CreateWebhookEndpointWithBody Has an endpoint told of events from now on
 //
-// The answer has the secret that deliveries are signed with, which is shown this once. A store has 50 endpoints at most.
+// The answer has the secret that deliveries are signed with, which is shown this once: an answer that is given again for its Idempotency-Key has none. Whoever missed it makes a new one. A store has 50 endpoints at most.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8639,7 +8654,7 @@ func (c *Client) CreateWebhookEndpointWithBody(ctx context.Context, params *Crea
 
 // CreateWebhookEndpoint Has an endpoint told of events from now on
 //
-// The answer has the secret that deliveries are signed with, which is shown this once. A store has 50 endpoints at most.
+// The answer has the secret that deliveries are signed with, which is shown this once: an answer that is given again for its Idempotency-Key has none. Whoever missed it makes a new one. A store has 50 endpoints at most.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8726,11 +8741,28 @@ func (c *Client) UpdateWebhookEndpoint(ctx context.Context, id openapi_types.UUI
 
 // RotateWebhookSecret Gives an endpoint a new secret, which is shown this once
 //
-// For 24 hours deliveries are signed with the secrets before it too.
+// For 24 hours deliveries are signed with the one before it too. At most five sign at once: a new one is refused then with 409 (too_many_webhook_secrets) until the oldest lapses. An answer that is given again for its Idempotency-Key has no secret.
 //
 // Corresponds with POST /webhooks/endpoints/{id}/secret (the `RotateWebhookSecret` operationId).
-func (c *Client) RotateWebhookSecret(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRotateWebhookSecretRequest(c.Server, id)
+func (c *Client) RotateWebhookSecret(ctx context.Context, id openapi_types.UUID, params *RotateWebhookSecretParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateWebhookSecretRequest(c.Server, id, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeWebhookSecrets Has deliveries signed with an endpoint's newest secret alone, at once
+//
+// For when one leaked, after a new one was made. To do so again changes nothing.
+//
+// Corresponds with DELETE /webhooks/endpoints/{id}/secret/previous (the `RevokeWebhookSecrets` operationId).
+func (c *Client) RevokeWebhookSecrets(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeWebhookSecretsRequest(c.Server, id)
 	if err != nil {
 		return nil, err
 	}
@@ -16199,7 +16231,7 @@ func NewUpdateWebhookEndpointRequestWithBody(server string, id openapi_types.UUI
 }
 
 // NewRotateWebhookSecretRequest constructs an http.Request for the RotateWebhookSecret method
-func NewRotateWebhookSecretRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+func NewRotateWebhookSecretRequest(server string, id openapi_types.UUID, params *RotateWebhookSecretParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -16225,6 +16257,55 @@ func NewRotateWebhookSecretRequest(server string, id openapi_types.UUID) (*http.
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewRevokeWebhookSecretsRequest constructs an http.Request for the RevokeWebhookSecrets method
+func NewRevokeWebhookSecretsRequest(server string, id openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "id", id, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/webhooks/endpoints/%s/secret/previous", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -18043,7 +18124,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateWebhookEndpointWithBodyWithResponse Has an endpoint told of events from now on
 	//
-	// The answer has the secret that deliveries are signed with, which is shown this once. A store has 50 endpoints at most.
+	// The answer has the secret that deliveries are signed with, which is shown this once: an answer that is given again for its Idempotency-Key has none. Whoever missed it makes a new one. A store has 50 endpoints at most.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18052,7 +18133,7 @@ type ClientWithResponsesInterface interface {
 
 	// CreateWebhookEndpointWithResponse Has an endpoint told of events from now on
 	//
-	// The answer has the secret that deliveries are signed with, which is shown this once. A store has 50 endpoints at most.
+	// The answer has the secret that deliveries are signed with, which is shown this once: an answer that is given again for its Idempotency-Key has none. Whoever missed it makes a new one. A store has 50 endpoints at most.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -18093,12 +18174,21 @@ type ClientWithResponsesInterface interface {
 
 	// RotateWebhookSecretWithResponse Gives an endpoint a new secret, which is shown this once
 	//
-	// For 24 hours deliveries are signed with the secrets before it too.
+	// For 24 hours deliveries are signed with the one before it too. At most five sign at once: a new one is refused then with 409 (too_many_webhook_secrets) until the oldest lapses. An answer that is given again for its Idempotency-Key has no secret.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /webhooks/endpoints/{id}/secret (the `RotateWebhookSecret` operationId).
-	RotateWebhookSecretWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*RotateWebhookSecretResponse, error)
+	RotateWebhookSecretWithResponse(ctx context.Context, id openapi_types.UUID, params *RotateWebhookSecretParams, reqEditors ...RequestEditorFn) (*RotateWebhookSecretResponse, error)
+
+	// RevokeWebhookSecretsWithResponse Has deliveries signed with an endpoint's newest secret alone, at once
+	//
+	// For when one leaked, after a new one was made. To do so again changes nothing.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /webhooks/endpoints/{id}/secret/previous (the `RevokeWebhookSecrets` operationId).
+	RevokeWebhookSecretsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*RevokeWebhookSecretsResponse, error)
 
 	// TestWebhookEndpointWithResponse Sends an endpoint an event webhook.test, once, also where it is disabled
 	//
@@ -24918,6 +25008,11 @@ func (r UpdateWebhookEndpointResponse) ContentType() string {
 	return ""
 }
 
+// RotateWebhookSecretResponse201Headers the declared response headers of an HTTP 201 response for RotateWebhookSecret
+type RotateWebhookSecretResponse201Headers struct {
+	IdempotencyReplayed *string
+}
+
 type RotateWebhookSecretResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -24925,6 +25020,8 @@ type RotateWebhookSecretResponse struct {
 	JSON201 *WebhookSecret
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *RotateWebhookSecretResponse201Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -24960,6 +25057,47 @@ func (r RotateWebhookSecretResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RotateWebhookSecretResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeWebhookSecretsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeWebhookSecretsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeWebhookSecretsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeWebhookSecretsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeWebhookSecretsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeWebhookSecretsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -27985,7 +28123,7 @@ func (c *ClientWithResponses) ListWebhookEndpointsWithResponse(ctx context.Conte
 
 // CreateWebhookEndpointWithBodyWithResponse Has an endpoint told of events from now on
 //
-// The answer has the secret that deliveries are signed with, which is shown this once. A store has 50 endpoints at most.
+// The answer has the secret that deliveries are signed with, which is shown this once: an answer that is given again for its Idempotency-Key has none. Whoever missed it makes a new one. A store has 50 endpoints at most.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -28000,7 +28138,7 @@ func (c *ClientWithResponses) CreateWebhookEndpointWithBodyWithResponse(ctx cont
 
 // CreateWebhookEndpointWithResponse Has an endpoint told of events from now on
 //
-// The answer has the secret that deliveries are signed with, which is shown this once. A store has 50 endpoints at most.
+// The answer has the secret that deliveries are signed with, which is shown this once: an answer that is given again for its Idempotency-Key has none. Whoever missed it makes a new one. A store has 50 endpoints at most.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -28071,17 +28209,32 @@ func (c *ClientWithResponses) UpdateWebhookEndpointWithResponse(ctx context.Cont
 
 // RotateWebhookSecretWithResponse Gives an endpoint a new secret, which is shown this once
 //
-// For 24 hours deliveries are signed with the secrets before it too.
+// For 24 hours deliveries are signed with the one before it too. At most five sign at once: a new one is refused then with 409 (too_many_webhook_secrets) until the oldest lapses. An answer that is given again for its Idempotency-Key has no secret.
 //
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /webhooks/endpoints/{id}/secret (the `RotateWebhookSecret` operationId).
-func (c *ClientWithResponses) RotateWebhookSecretWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*RotateWebhookSecretResponse, error) {
-	rsp, err := c.RotateWebhookSecret(ctx, id, reqEditors...)
+func (c *ClientWithResponses) RotateWebhookSecretWithResponse(ctx context.Context, id openapi_types.UUID, params *RotateWebhookSecretParams, reqEditors ...RequestEditorFn) (*RotateWebhookSecretResponse, error) {
+	rsp, err := c.RotateWebhookSecret(ctx, id, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseRotateWebhookSecretResponse(rsp)
+}
+
+// RevokeWebhookSecretsWithResponse Has deliveries signed with an endpoint's newest secret alone, at once
+//
+// For when one leaked, after a new one was made. To do so again changes nothing.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /webhooks/endpoints/{id}/secret/previous (the `RevokeWebhookSecrets` operationId).
+func (c *ClientWithResponses) RevokeWebhookSecretsWithResponse(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*RevokeWebhookSecretsResponse, error) {
+	rsp, err := c.RevokeWebhookSecrets(ctx, id, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeWebhookSecretsResponse(rsp)
 }
 
 // TestWebhookEndpointWithResponse Sends an endpoint an event webhook.test, once, also where it is disabled
@@ -33217,6 +33370,48 @@ func ParseRotateWebhookSecretResponse(rsp *http.Response) (*RotateWebhookSecretR
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers RotateWebhookSecretResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = &value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeWebhookSecretsResponse parses an HTTP response from a RevokeWebhookSecretsWithResponse call
+func ParseRevokeWebhookSecretsResponse(rsp *http.Response) (*RevokeWebhookSecretsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeWebhookSecretsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -484,9 +484,7 @@ func (q *Queries) ForgetOf(ctx context.Context, arg ForgetOfParams) (int64, erro
 }
 
 const forgetSecrets = `-- name: ForgetSecrets :exec
-DELETE FROM webhook_secrets s
-WHERE s.endpoint_id = $1 AND s.expires_at IS NOT NULL
-  AND (s.expires_at < $2 OR (SELECT count(*) FROM webhook_secrets n WHERE n.endpoint_id = s.endpoint_id AND n.created_at > s.created_at) > 4)
+DELETE FROM webhook_secrets WHERE endpoint_id = $1 AND expires_at < $2
 `
 
 type ForgetSecretsParams struct {
@@ -494,7 +492,6 @@ type ForgetSecretsParams struct {
 	Now        *time.Time
 }
 
-// Of those that lapse the four newest are kept.
 func (q *Queries) ForgetSecrets(ctx context.Context, arg ForgetSecretsParams) error {
 	_, err := q.db.Exec(ctx, forgetSecrets, arg.EndpointID, arg.Now)
 	return err
@@ -666,6 +663,28 @@ func (q *Queries) JoinLines(ctx context.Context) error {
 	return err
 }
 
+const lapsing = `-- name: Lapsing :one
+SELECT count(*), coalesce(min(expires_at), $1)::timestamptz AS first FROM webhook_secrets WHERE endpoint_id = $2 AND expires_at > $1::timestamptz
+`
+
+type LapsingParams struct {
+	Now        time.Time
+	EndpointID uuid.UUID
+}
+
+type LapsingRow struct {
+	Count int64
+	First time.Time
+}
+
+// Those that were replaced and still sign: how many they are, and when the first of them lapses.
+func (q *Queries) Lapsing(ctx context.Context, arg LapsingParams) (LapsingRow, error) {
+	row := q.db.QueryRow(ctx, lapsing, arg.Now, arg.EndpointID)
+	var i LapsingRow
+	err := row.Scan(&i.Count, &i.First)
+	return i, err
+}
+
 const leaveLines = `-- name: LeaveLines :exec
 SELECT pg_advisory_xact_lock_shared(hashtextextended('webhook lines', 0))
 `
@@ -770,17 +789,6 @@ func (q *Queries) LockEndpoint(ctx context.Context, id uuid.UUID) (WebhookEndpoi
 	return i, err
 }
 
-const newestSecret = `-- name: NewestSecret :one
-SELECT secret FROM webhook_secrets WHERE endpoint_id = $1 AND expires_at IS NULL
-`
-
-func (q *Queries) NewestSecret(ctx context.Context, endpointID uuid.UUID) (string, error) {
-	row := q.db.QueryRow(ctx, newestSecret, endpointID)
-	var secret string
-	err := row.Scan(&secret)
-	return secret, err
-}
-
 const recover = `-- name: Recover :exec
 UPDATE webhook_endpoints SET failing_since = NULL WHERE id = ANY($1::uuid[]) AND failing_since IS NOT NULL
 `
@@ -819,6 +827,20 @@ type RetireSecretsParams struct {
 
 func (q *Queries) RetireSecrets(ctx context.Context, arg RetireSecretsParams) error {
 	_, err := q.db.Exec(ctx, retireSecrets, arg.ExpiresAt, arg.EndpointID)
+	return err
+}
+
+const revokeSecrets = `-- name: RevokeSecrets :exec
+UPDATE webhook_secrets SET expires_at = $1::timestamptz WHERE endpoint_id = $2 AND expires_at > $1::timestamptz
+`
+
+type RevokeSecretsParams struct {
+	Now        time.Time
+	EndpointID uuid.UUID
+}
+
+func (q *Queries) RevokeSecrets(ctx context.Context, arg RevokeSecretsParams) error {
+	_, err := q.db.Exec(ctx, revokeSecrets, arg.Now, arg.EndpointID)
 	return err
 }
 
