@@ -84,6 +84,8 @@ type placed struct {
 	discounts, taxes               map[[2]string]int64
 	captured, refunded             int64
 	payment                        uuid.UUID
+	// exchanges is the return that the order was placed in exchange for, if any.
+	exchanges uuid.UUID
 }
 
 type bit struct {
@@ -149,6 +151,9 @@ func (w *world) when() time.Time {
 func (w *world) place() *placed {
 	p := &placed{id: uuid.Must(uuid.NewV7()), payment: uuid.Must(uuid.NewV7()), at: w.when(), currency: []string{"EUR", "EUR", "JPY"}[w.random.IntN(3)]}
 	w.buys(p)
+	if w.random.IntN(8) == 0 {
+		p.exchanges = uuid.New()
+	}
 	w.some(p)
 	p.captured = p.total
 	w.orders = append(w.orders, p)
@@ -204,6 +209,10 @@ func (w *world) write(tx pgx.Tx, all ...*placed) error {
 		batch.Queue(`INSERT INTO payments (id, order_id, provider, state, amount, currency, reference, captured, refunded, created_at, updated_at)
 			VALUES ($1, $2, 'test', 'captured', $3, $4, '', $3, $5, $6, $6) ON CONFLICT (id) DO UPDATE SET refunded = excluded.refunded`,
 			p.payment, p.id, p.captured, p.currency, p.refunded, p.at)
+		if p.exchanges != uuid.Nil {
+			batch.Queue(`INSERT INTO returns (id, order_id, state, note, exchange_id, created_at, updated_at) VALUES ($1, $2, 'received', '', $2, $3, $3) ON CONFLICT (id) DO NOTHING`,
+				p.exchanges, p.id, p.at)
+		}
 	}
 	return tx.SendBatch(w.t.Context(), &batch).Close()
 }
@@ -288,7 +297,7 @@ func (w *world) span() span {
 // plain adds up the orders that match.
 func (w *world) plain(currency string, has func(time.Time) bool) openapi.SalesFigures {
 	var f openapi.SalesFigures
-	var subtotal, discount, shipping, tax, total, refunded int64
+	var subtotal, discount, shipping, tax, total, refunded, exchanged int64
 	for _, p := range w.orders {
 		switch {
 		case p.currency != currency || !has(p.at):
@@ -297,12 +306,18 @@ func (w *world) plain(currency string, has func(time.Time) bool) openapi.SalesFi
 		default:
 			f.Orders++
 			f.Items += p.items()
-			subtotal, discount, shipping, tax = subtotal+p.subtotal(), discount+p.discount, shipping+p.shipping, tax+p.tax
+			subtotal, shipping, tax = subtotal+p.subtotal(), shipping+p.shipping, tax+p.tax
+			if p.exchanges == uuid.Nil {
+				discount += p.discount
+			} else {
+				exchanged += p.discount
+			}
 			total, refunded = total+p.total, refunded+p.given()
 		}
 	}
 	decimal := func(minor int64) string { return money.Amount{Minor: minor, Currency: currency}.Decimal() }
 	f.Subtotal, f.Discount, f.Shipping, f.Tax = decimal(subtotal), decimal(discount), decimal(shipping), decimal(tax)
+	f.Exchanged = decimal(exchanged)
 	f.Total, f.Refunded, f.Net = decimal(total), decimal(refunded), decimal(total-refunded)
 	if f.Orders > 0 {
 		average := total / f.Orders
@@ -382,6 +397,9 @@ func (w *world) checkProducts(s span, currency, by, sort string) {
 				id = l.product
 			}
 			b := sums[id]
+			if p.exchanges != uuid.Nil {
+				l.discount = 0
+			}
 			sums[id] = bit{l.product, id, b.units + l.units, b.refunded + l.refunded, b.subtotal + l.subtotal, b.discount + l.discount, b.tax + l.tax, b.total + l.total}
 		}
 	}
@@ -429,7 +447,9 @@ func (w *world) checkLabels(s span, currency string) {
 			}
 		}
 		add(taxed, p.taxes)
-		add(discounted, p.discounts)
+		if p.exchanges == uuid.Nil {
+			add(discounted, p.discounts)
+		}
 	}
 	if len(taxed) != len(taxes.Taxes) || len(discounted) != len(coupons.Coupons) {
 		w.t.Fatalf("%v: %d taxes, want %d, %d coupons, want %d", q, len(taxes.Taxes), len(taxed), len(coupons.Coupons), len(discounted))
@@ -675,6 +695,30 @@ func (s *store) figures(query string) openapi.SalesFigures {
 	return got.Currencies[0].Sum
 }
 
+func TestAnExchangeIsNoCouponAndNoDiscount(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	s.relayed()
+	mug := s.stocked("MUG", "10.00", 10)
+	p := s.ordered(s.shipping(), line(mug, 2))
+	admin[openapi.Order](s, "POST", p.path+"/transitions", `{"to":"processing"}`, http.StatusOK)
+	admin[openapi.Order](s, "POST", p.path+"/transitions", `{"to":"shipped"}`, http.StatusOK)
+	r := admin[openapi.Return](s, "POST", p.path+"/returns", openapi.ReturnInput{Lines: []openapi.ReturnLineInput{{LineId: p.order().Lines[0].Id, Quantity: 1}}}, http.StatusCreated)
+	admin[openapi.Return](s, "POST", "/returns/"+r.Id.String()+"/approve", `{}`, http.StatusOK)
+	admin[openapi.Order](s, "POST", "/returns/"+r.Id.String()+"/exchange", openapi.ExchangeInput{Lines: []openapi.ExchangeLine{{VariantId: mug.Id, Quantity: 2}}}, http.StatusCreated)
+	s.countStatistics()
+	f := s.figures("?currency=EUR")
+	if f.Orders != 2 || f.Discount != "0.00" || f.Exchanged != "10.00" || f.Subtotal != "40.00" || f.Total != "34.90" {
+		t.Errorf("%+v", f)
+	}
+	if c := admin[openapi.CouponStatistics](s, "GET", "/statistics/coupons?currency=EUR", "", http.StatusOK); len(c.Coupons) != 0 {
+		t.Errorf("%+v", c.Coupons)
+	}
+	if b := admin[openapi.ProductStatistics](s, "GET", "/statistics/products?currency=EUR", "", http.StatusOK).Products; len(b) != 1 || b[0].Discount != "0.00" || b[0].Total != "30.00" {
+		t.Errorf("%+v", b)
+	}
+}
+
 func TestOrdersCountAsTheyAreForTheDayOnWhichTheyWerePlaced(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
@@ -691,7 +735,7 @@ func TestOrdersCountAsTheyAreForTheDayOnWhichTheyWerePlaced(t *testing.T) {
 		t.Helper()
 		of := func(minor int64) string { return money.Amount{Minor: minor, Currency: "EUR"}.Decimal() }
 		is := openapi.SalesFigures{
-			Orders: orders, Items: 2 * orders, Subtotal: of(2000 * orders), Discount: "0.00", Shipping: of(490 * orders), Tax: of(397 * orders), Total: of(2490 * orders),
+			Orders: orders, Items: 2 * orders, Subtotal: of(2000 * orders), Discount: "0.00", Exchanged: "0.00", Shipping: of(490 * orders), Tax: of(397 * orders), Total: of(2490 * orders),
 			Refunded: of(refunded), Net: of(2490*orders - refunded), Cancelled: cancelled,
 		}
 		if orders > 0 {

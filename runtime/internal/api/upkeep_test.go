@@ -281,8 +281,8 @@ func TestReportsAreWrittenAsCSVOnceHoweverOftenTheyAreAskedFor(t *testing.T) {
 	s.clock.stopAt(time.Date(2031, 3, 10, 1, 0, 0, 0, time.UTC))
 	want[openapi.Order](t, s.cartOf(openapi.ShippingMethod{Id: *in.cart.ShippingMethodId}, line(mug, 1)).order(), http.StatusCreated)
 	expected := map[string]string{
-		"sales_2031-03-09_2031-03-09.csv": "day,currency,orders,items,subtotal,discount,shipping,tax,total,cancelled,refunded,refunded_total\r\n" +
-			"2031-03-09,EUR,1,2,20.00,0.00,4.90,3.97,24.90,0,0,0.00\r\n",
+		"sales_2031-03-09_2031-03-09.csv": "day,currency,orders,items,subtotal,discount,shipping,tax,total,cancelled,refunded,refunded_total,exchanged\r\n" +
+			"2031-03-09,EUR,1,2,20.00,0.00,4.90,3.97,24.90,0,0,0.00,0.00\r\n",
 		"orders_2031-03-01_2031-03-09.csv": "number,id,placed_at,changed_at,state,email,customer_id,country,currency,items,subtotal,discount,shipping,tax,total\r\n" +
 			o.Number + "," + o.Id.String() + ",2031-03-09T22:00:00Z,2031-03-09T22:00:00Z,confirmed,'=ada@example.com,,DE,EUR,2,20.00,0.00,4.90,3.97,24.90\r\n",
 		"inventory_2031-03-10.csv": "sku,title,location,on_hand,reserved,available,incoming\r\n" +

@@ -24,6 +24,9 @@ type Facts struct {
 	Buyer
 
 	Items, Subtotal, Discount, Shipping, Tax, Total int64
+	// Exchanged is what of the order was paid with what came back of another. It
+	// is no part of Discount, here and in Lines, nor is it in Discounts.
+	Exchanged int64
 	// Captured and Refunded are of all of its payments.
 	Captured, Refunded int64
 
@@ -63,7 +66,7 @@ func (s *Orders) Facts(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]Facts
 		return nil, err
 	}
 	all := make([]Facts, len(rows))
-	byID := make(map[uuid.UUID]*Facts, len(rows))
+	byID, exchanges := make(map[uuid.UUID]*Facts, len(rows)), map[uuid.UUID]bool{}
 	for i, r := range rows {
 		all[i] = Facts{
 			ID: r.ID, CreatedAt: r.CreatedAt.UTC(), Currency: r.Currency, Cancelled: r.State == string(openapi.OrderStateCancelled), Buyer: buyerOf(r.CustomerID, r.Email),
@@ -77,8 +80,15 @@ func (s *Orders) Facts(ctx context.Context, tx pgx.Tx, ids []uuid.UUID) ([]Facts
 		if err := json.Unmarshal(r.Taxes, &all[i].Taxes); err != nil {
 			return nil, fmt.Errorf("taxes of order %s: %w", r.ID, err)
 		}
+		if r.InExchange { // nothing else is taken off one
+			all[i].Exchanged, all[i].Discount, all[i].Discounts = all[i].Discount, 0, nil
+			exchanges[r.ID] = true
+		}
 	}
 	for _, l := range lines {
+		if exchanges[l.OrderID] {
+			l.Discount = 0
+		}
 		if f, ok := byID[l.OrderID]; ok { // else it was stored in between
 			f.Lines = append(f.Lines, Bought{
 				ProductID: l.ProductID, VariantID: l.VariantID, Quantity: l.Quantity, Refunded: l.Refunded,

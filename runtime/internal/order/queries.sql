@@ -71,15 +71,17 @@ SELECT d.day::date AS day, o.currency,
        count(*) FILTER (WHERE o.state <> 'cancelled') AS orders,
        coalesce(sum(o.item_count) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS items,
        coalesce(sum(o.subtotal) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS subtotal,
-       coalesce(sum(o.discount) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS discount,
+       coalesce(sum(o.discount) FILTER (WHERE o.state <> 'cancelled' AND NOT x.in_exchange), 0)::bigint AS discount,
        coalesce(sum(o.shipping) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS shipping,
        coalesce(sum(o.tax) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS tax,
        coalesce(sum(o.total) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS total,
        count(*) FILTER (WHERE o.state = 'cancelled') AS cancelled,
        count(*) FILTER (WHERE o.state = 'refunded') AS refunded,
-       coalesce(sum(o.total) FILTER (WHERE o.state = 'refunded'), 0)::bigint AS refunded_total
+       coalesce(sum(o.total) FILTER (WHERE o.state = 'refunded'), 0)::bigint AS refunded_total,
+       coalesce(sum(o.discount) FILTER (WHERE o.state <> 'cancelled' AND x.in_exchange), 0)::bigint AS exchanged
 FROM (SELECT unnest(@days::date[]) AS day) d
 JOIN orders o ON o.created_at >= d.day::timestamp AT TIME ZONE 'UTC' AND o.created_at < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM returns b WHERE b.exchange_id = o.id) AS in_exchange) x
 GROUP BY d.day, o.currency
 ORDER BY d.day, o.currency;
 
@@ -239,7 +241,8 @@ SELECT setval('order_numbers', greatest(coalesce(pg_sequence_last_value('order_n
 -- What statistics count of orders.
 -- name: FactsOf :many
 SELECT id, state, customer_id, email, currency, subtotal, discount, shipping, tax, total, item_count, created_at,
-       coalesce(details->'discounts', '[]')::jsonb AS discounts, coalesce(details->'taxes', '[]')::jsonb AS taxes
+       coalesce(details->'discounts', '[]')::jsonb AS discounts, coalesce(details->'taxes', '[]')::jsonb AS taxes,
+       EXISTS (SELECT FROM returns b WHERE b.exchange_id = orders.id) AS in_exchange
 FROM orders WHERE id = ANY(@ids::uuid[]) ORDER BY id;
 
 -- name: BoughtIn :many

@@ -19,6 +19,9 @@ type Sales struct {
 	Orders, Items                            int64
 	Subtotal, Discount, Shipping, Tax, Total int64
 	Cancelled, Refunded, RefundedTotal       int64
+	// Exchanged is what was paid with what came back of other orders; it is no
+	// part of Discount.
+	Exchanged int64
 }
 
 // SalesOf adds up the orders of days.

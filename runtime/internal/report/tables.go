@@ -29,7 +29,7 @@ var tables = map[string]table{
 func number(n int64) cell { return cell(strconv.FormatInt(n, 10)) }
 
 func sales(ctx context.Context, r *Reports, first, last time.Time, w *sheet) error {
-	w.header("day", "currency", "orders", "items", "subtotal", "discount", "shipping", "tax", "total", "cancelled", "refunded", "refunded_total")
+	w.header("day", "currency", "orders", "items", "subtotal", "discount", "shipping", "tax", "total", "cancelled", "refunded", "refunded_total", "exchanged")
 	// Few days at once: a statement over all of them would be ended by its timeout.
 	const atOnce = 30
 	for part := range slices.Chunk(daysBetween(first, last), atOnce) {
@@ -40,7 +40,7 @@ func sales(ctx context.Context, r *Reports, first, last time.Time, w *sheet) err
 		for _, d := range found {
 			amount := amounts(d.Currency)
 			err := w.row(text(d.Day.Format(time.DateOnly)), text(d.Currency), number(d.Orders), number(d.Items), amount(d.Subtotal), amount(d.Discount),
-				amount(d.Shipping), amount(d.Tax), amount(d.Total), number(d.Cancelled), number(d.Refunded), amount(d.RefundedTotal))
+				amount(d.Shipping), amount(d.Tax), amount(d.Total), number(d.Cancelled), number(d.Refunded), amount(d.RefundedTotal), amount(d.Exchanged))
 			if err != nil {
 				return err
 			}

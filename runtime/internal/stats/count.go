@@ -50,6 +50,7 @@ func contribution(f order.Facts) (statsdb.StatisticsOrder, error) {
 		return c, nil
 	}
 	c.Items, c.Subtotal, c.Discount, c.Shipping, c.Tax, c.Total, c.Refunded = f.Items, f.Subtotal, f.Discount, f.Shipping, f.Tax, f.Total, refunded(f)
+	c.Exchanged = f.Exchanged
 	for _, l := range f.Lines {
 		c.ProductIds, c.VariantIds = append(c.ProductIds, l.ProductID), append(c.VariantIds, l.VariantID)
 		c.LineSums = append(c.LineSums, l.Quantity, l.Refunded, l.Subtotal, l.Discount, l.Tax, l.Total)

@@ -128,6 +128,7 @@ func (f figures) public(currency string) openapi.SalesFigures {
 	out := openapi.SalesFigures{
 		Orders: f.orders, Items: f.items, Subtotal: decimal(f.subtotal), Discount: decimal(f.discount), Shipping: decimal(f.shipping), Tax: decimal(f.tax),
 		Total: decimal(f.total), Refunded: decimal(f.refunded), Net: decimal(f.total - f.refunded), Cancelled: f.cancelled,
+		Exchanged: decimal(f.exchanged),
 	}
 	if f.orders > 0 {
 		out.AverageOrderValue = new(decimal(f.average()))
@@ -162,6 +163,7 @@ func change(now, then figures) openapi.SalesChange {
 		Discount: percent(now.discount, then.discount), Shipping: percent(now.shipping, then.shipping), Tax: percent(now.tax, then.tax),
 		Total: percent(now.total, then.total), Refunded: percent(now.refunded, then.refunded),
 		Net: percent(now.total-now.refunded, then.total-then.refunded), Cancelled: percent(now.cancelled, then.cancelled),
+		Exchanged: percent(now.exchanged, then.exchanged),
 	}
 	if now.orders > 0 && then.orders > 0 {
 		c.AverageOrderValue = percent(now.average(), then.average())

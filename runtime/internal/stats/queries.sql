@@ -13,14 +13,15 @@ SELECT * FROM statistics_orders WHERE order_id = ANY(@ids::uuid[]);
 
 -- name: StoreOrders :batchexec
 INSERT INTO statistics_orders (order_id, at, currency, buyer, cancelled, previous_at, items, subtotal, discount, shipping, tax, total, refunded,
-    product_ids, variant_ids, line_sums, labels, label_amounts)
+    product_ids, variant_ids, line_sums, labels, label_amounts, exchanged)
 VALUES (@order_id, @at, @currency, @buyer, @cancelled, @previous_at, @items, @subtotal, @discount, @shipping, @tax, @total, @refunded,
-    @product_ids, @variant_ids, @line_sums, @labels, @label_amounts)
+    @product_ids, @variant_ids, @line_sums, @labels, @label_amounts, @exchanged)
 ON CONFLICT (order_id) DO UPDATE
 SET at = excluded.at, currency = excluded.currency, buyer = excluded.buyer, cancelled = excluded.cancelled, previous_at = excluded.previous_at,
     items = excluded.items, subtotal = excluded.subtotal, discount = excluded.discount, shipping = excluded.shipping, tax = excluded.tax,
     total = excluded.total, refunded = excluded.refunded, product_ids = excluded.product_ids, variant_ids = excluded.variant_ids,
-    line_sums = excluded.line_sums, labels = excluded.labels, label_amounts = excluded.label_amounts;
+    line_sums = excluded.line_sums, labels = excluded.labels, label_amounts = excluded.label_amounts,
+    exchanged = excluded.exchanged;
 
 -- name: SetPrevious :exec
 UPDATE statistics_orders s SET previous_at = nullif(n.previous_at, '0001-01-01 00:00:00+00')
@@ -42,15 +43,16 @@ CROSS JOIN LATERAL (
 ) n;
 
 -- name: AddSales :exec
-INSERT INTO statistics_sales AS s (level, start, currency, orders, items, subtotal, discount, shipping, tax, total, refunded, cancelled, firsts)
+INSERT INTO statistics_sales AS s (level, start, currency, orders, items, subtotal, discount, shipping, tax, total, refunded, cancelled, firsts, exchanged)
 SELECT unnest(@levels::smallint[]), unnest(@starts::timestamptz[]), unnest(@currencies::text[]), unnest(@orders::bigint[]), unnest(@items::bigint[]),
        unnest(@subtotals::bigint[]), unnest(@discounts::bigint[]), unnest(@shippings::bigint[]), unnest(@taxes::bigint[]), unnest(@totals::bigint[]),
-       unnest(@refunded::bigint[]), unnest(@cancelled::bigint[]), unnest(@firsts::bigint[])
+       unnest(@refunded::bigint[]), unnest(@cancelled::bigint[]), unnest(@firsts::bigint[]),
+       unnest(@exchanged::bigint[])
 ON CONFLICT (level, start, currency) DO UPDATE
 SET orders = s.orders + excluded.orders, items = s.items + excluded.items, subtotal = s.subtotal + excluded.subtotal,
     discount = s.discount + excluded.discount, shipping = s.shipping + excluded.shipping, tax = s.tax + excluded.tax,
     total = s.total + excluded.total, refunded = s.refunded + excluded.refunded, cancelled = s.cancelled + excluded.cancelled,
-    firsts = s.firsts + excluded.firsts;
+    firsts = s.firsts + excluded.firsts, exchanged = s.exchanged + excluded.exchanged;
 
 -- name: AddProducts :exec
 INSERT INTO statistics_products AS s (level, start, currency, product_id, variant_id, units, refunded_units, subtotal, discount, tax, total)
@@ -87,22 +89,22 @@ WITH pieces AS (
 )
 SELECT f.bucket::integer AS bucket, f.currency::text AS currency, sum(f.sign * f.orders)::bigint AS orders, sum(f.sign * f.items)::bigint AS items, sum(f.sign * f.subtotal)::bigint AS subtotal,
        sum(f.sign * f.discount)::bigint AS discount, sum(f.sign * f.shipping)::bigint AS shipping, sum(f.sign * f.tax)::bigint AS tax, sum(f.sign * f.total)::bigint AS total,
-       sum(f.sign * f.refunded)::bigint AS refunded, sum(f.sign * f.cancelled)::bigint AS cancelled, sum(f.sign * f.firsts)::bigint AS firsts
+       sum(f.sign * f.refunded)::bigint AS refunded, sum(f.sign * f.cancelled)::bigint AS cancelled, sum(f.sign * f.firsts)::bigint AS firsts, sum(f.sign * f.exchanged)::bigint AS exchanged
 FROM (
-    SELECT p.bucket, p.sign, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
+    SELECT p.bucket, p.sign, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts, s.exchanged
     FROM pieces p
     CROSS JOIN LATERAL (
-        SELECT s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
+        SELECT s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts, s.exchanged
         FROM statistics_sales s
         WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before OFFSET 0
     ) s
     WHERE p.level >= 0
     UNION ALL
-    SELECT p.bucket, p.sign, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts
+    SELECT p.bucket, p.sign, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts, o.exchanged
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT o.currency, (NOT o.cancelled)::integer AS orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded,
-               o.cancelled::integer AS cancelled, (NOT o.cancelled AND o.previous_at IS NULL)::integer AS firsts
+               o.cancelled::integer AS cancelled, (NOT o.cancelled AND o.previous_at IS NULL)::integer AS firsts, o.exchanged
         FROM statistics_orders o
         WHERE o.at >= p.first AND o.at < p.before OFFSET 0
     ) o

@@ -71,7 +71,7 @@ func (v view) sales(ctx context.Context, parts []period, currency string) (serie
 		}
 		all[r.Currency][r.Bucket] = figures{
 			orders: r.Orders, items: r.Items, subtotal: r.Subtotal, discount: r.Discount, shipping: r.Shipping, tax: r.Tax,
-			total: r.Total, refunded: r.Refunded, cancelled: r.Cancelled, firsts: r.Firsts,
+			total: r.Total, refunded: r.Refunded, cancelled: r.Cancelled, firsts: r.Firsts, exchanged: r.Exchanged,
 		}
 	}
 	return all, nil
@@ -81,7 +81,7 @@ func (f figures) plus(o figures) figures {
 	return figures{
 		orders: f.orders + o.orders, items: f.items + o.items, subtotal: f.subtotal + o.subtotal, discount: f.discount + o.discount,
 		shipping: f.shipping + o.shipping, tax: f.tax + o.tax, total: f.total + o.total, refunded: f.refunded + o.refunded,
-		cancelled: f.cancelled + o.cancelled, firsts: f.firsts + o.firsts,
+		cancelled: f.cancelled + o.cancelled, firsts: f.firsts + o.firsts, exchanged: f.exchanged + o.exchanged,
 	}
 }
 

@@ -90,7 +90,7 @@ type (
 		label
 	}
 	figures struct {
-		orders, items, subtotal, discount, shipping, tax, total, refunded, cancelled, firsts int64
+		orders, items, subtotal, discount, shipping, tax, total, refunded, cancelled, firsts, exchanged int64
 	}
 	labelSums struct{ orders, amount, total int64 }
 )
@@ -148,6 +148,7 @@ func (s sums) add(o statsdb.StatisticsOrder, times int64) {
 		f.tax += times * o.Tax
 		f.total += times * o.Total
 		f.refunded += times * o.Refunded
+		f.exchanged += times * o.Exchanged
 		s.sales[at] = f
 		if l == quarters {
 			continue
@@ -212,6 +213,7 @@ func (s sums) storeSales(ctx context.Context, q *statsdb.Queries) error {
 		r.Discounts, r.Shippings, r.Taxes = append(r.Discounts, f.discount), append(r.Shippings, f.shipping), append(r.Taxes, f.tax)
 		r.Totals, r.Refunded = append(r.Totals, f.total), append(r.Refunded, f.refunded)
 		r.Cancelled, r.Firsts = append(r.Cancelled, f.cancelled), append(r.Firsts, f.firsts)
+		r.Exchanged = append(r.Exchanged, f.exchanged)
 	}
 	if len(r.Levels) == 0 {
 		return nil

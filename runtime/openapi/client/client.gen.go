@@ -2493,6 +2493,7 @@ type SalesChange struct {
 	AverageOrderValue *string `json:"averageOrderValue,omitempty"`
 	Cancelled         *string `json:"cancelled,omitempty"`
 	Discount          *string `json:"discount,omitempty"`
+	Exchanged         *string `json:"exchanged,omitempty"`
 	Items             *string `json:"items,omitempty"`
 	Net               *string `json:"net,omitempty"`
 	Orders            *string `json:"orders,omitempty"`
@@ -2509,8 +2510,13 @@ type SalesFigures struct {
 	AverageOrderValue *string `json:"averageOrderValue,omitempty"`
 
 	// Cancelled Orders that are cancelled; nothing else counts them.
-	Cancelled int64  `json:"cancelled"`
-	Discount  string `json:"discount"`
+	Cancelled int64 `json:"cancelled"`
+
+	// Discount What promotions and coupons took off.
+	Discount string `json:"discount"`
+
+	// Exchanged What of the orders was paid with what came back of others, in exchange; no discount, and not in the total.
+	Exchanged string `json:"exchanged"`
 
 	// Items Units in them.
 	Items int64 `json:"items"`

@@ -315,7 +315,8 @@ func (q *Queries) ExchangedBy(ctx context.Context, exchangeID *uuid.UUID) ([]Exc
 
 const factsOf = `-- name: FactsOf :many
 SELECT id, state, customer_id, email, currency, subtotal, discount, shipping, tax, total, item_count, created_at,
-       coalesce(details->'discounts', '[]')::jsonb AS discounts, coalesce(details->'taxes', '[]')::jsonb AS taxes
+       coalesce(details->'discounts', '[]')::jsonb AS discounts, coalesce(details->'taxes', '[]')::jsonb AS taxes,
+       EXISTS (SELECT FROM returns b WHERE b.exchange_id = orders.id) AS in_exchange
 FROM orders WHERE id = ANY($1::uuid[]) ORDER BY id
 `
 
@@ -334,6 +335,7 @@ type FactsOfRow struct {
 	CreatedAt  time.Time
 	Discounts  []byte
 	Taxes      []byte
+	InExchange bool
 }
 
 // What statistics count of orders.
@@ -361,6 +363,7 @@ func (q *Queries) FactsOf(ctx context.Context, ids []uuid.UUID) ([]FactsOfRow, e
 			&i.CreatedAt,
 			&i.Discounts,
 			&i.Taxes,
+			&i.InExchange,
 		); err != nil {
 			return nil, err
 		}
@@ -1490,15 +1493,17 @@ SELECT d.day::date AS day, o.currency,
        count(*) FILTER (WHERE o.state <> 'cancelled') AS orders,
        coalesce(sum(o.item_count) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS items,
        coalesce(sum(o.subtotal) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS subtotal,
-       coalesce(sum(o.discount) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS discount,
+       coalesce(sum(o.discount) FILTER (WHERE o.state <> 'cancelled' AND NOT x.in_exchange), 0)::bigint AS discount,
        coalesce(sum(o.shipping) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS shipping,
        coalesce(sum(o.tax) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS tax,
        coalesce(sum(o.total) FILTER (WHERE o.state <> 'cancelled'), 0)::bigint AS total,
        count(*) FILTER (WHERE o.state = 'cancelled') AS cancelled,
        count(*) FILTER (WHERE o.state = 'refunded') AS refunded,
-       coalesce(sum(o.total) FILTER (WHERE o.state = 'refunded'), 0)::bigint AS refunded_total
+       coalesce(sum(o.total) FILTER (WHERE o.state = 'refunded'), 0)::bigint AS refunded_total,
+       coalesce(sum(o.discount) FILTER (WHERE o.state <> 'cancelled' AND x.in_exchange), 0)::bigint AS exchanged
 FROM (SELECT unnest($1::date[]) AS day) d
 JOIN orders o ON o.created_at >= d.day::timestamp AT TIME ZONE 'UTC' AND o.created_at < (d.day + 1)::timestamp AT TIME ZONE 'UTC'
+CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM returns b WHERE b.exchange_id = o.id) AS in_exchange) x
 GROUP BY d.day, o.currency
 ORDER BY d.day, o.currency
 `
@@ -1516,6 +1521,7 @@ type SalesOfDaysRow struct {
 	Cancelled     int64
 	Refunded      int64
 	RefundedTotal int64
+	Exchanged     int64
 }
 
 func (q *Queries) SalesOfDays(ctx context.Context, days []time.Time) ([]SalesOfDaysRow, error) {
@@ -1540,6 +1546,7 @@ func (q *Queries) SalesOfDays(ctx context.Context, days []time.Time) ([]SalesOfD
 			&i.Cancelled,
 			&i.Refunded,
 			&i.RefundedTotal,
+			&i.Exchanged,
 		); err != nil {
 			return nil, err
 		}

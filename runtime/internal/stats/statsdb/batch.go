@@ -20,14 +20,15 @@ var (
 
 const storeOrders = `-- name: StoreOrders :batchexec
 INSERT INTO statistics_orders (order_id, at, currency, buyer, cancelled, previous_at, items, subtotal, discount, shipping, tax, total, refunded,
-    product_ids, variant_ids, line_sums, labels, label_amounts)
+    product_ids, variant_ids, line_sums, labels, label_amounts, exchanged)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
-    $14, $15, $16, $17, $18)
+    $14, $15, $16, $17, $18, $19)
 ON CONFLICT (order_id) DO UPDATE
 SET at = excluded.at, currency = excluded.currency, buyer = excluded.buyer, cancelled = excluded.cancelled, previous_at = excluded.previous_at,
     items = excluded.items, subtotal = excluded.subtotal, discount = excluded.discount, shipping = excluded.shipping, tax = excluded.tax,
     total = excluded.total, refunded = excluded.refunded, product_ids = excluded.product_ids, variant_ids = excluded.variant_ids,
-    line_sums = excluded.line_sums, labels = excluded.labels, label_amounts = excluded.label_amounts
+    line_sums = excluded.line_sums, labels = excluded.labels, label_amounts = excluded.label_amounts,
+    exchanged = excluded.exchanged
 `
 
 type StoreOrdersBatchResults struct {
@@ -55,6 +56,7 @@ type StoreOrdersParams struct {
 	LineSums     []int64
 	Labels       []string
 	LabelAmounts []int64
+	Exchanged    int64
 }
 
 func (q *Queries) StoreOrders(ctx context.Context, arg []StoreOrdersParams) *StoreOrdersBatchResults {
@@ -79,6 +81,7 @@ func (q *Queries) StoreOrders(ctx context.Context, arg []StoreOrdersParams) *Sto
 			a.LineSums,
 			a.Labels,
 			a.LabelAmounts,
+			a.Exchanged,
 		}
 		batch.Queue(storeOrders, vals...)
 	}

@@ -29,4 +29,5 @@ type StatisticsOrder struct {
 	LineSums     []int64
 	Labels       []string
 	LabelAmounts []int64
+	Exchanged    int64
 }

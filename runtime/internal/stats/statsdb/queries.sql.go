@@ -129,15 +129,16 @@ func (q *Queries) AddReturns(ctx context.Context, arg AddReturnsParams) error {
 }
 
 const addSales = `-- name: AddSales :exec
-INSERT INTO statistics_sales AS s (level, start, currency, orders, items, subtotal, discount, shipping, tax, total, refunded, cancelled, firsts)
+INSERT INTO statistics_sales AS s (level, start, currency, orders, items, subtotal, discount, shipping, tax, total, refunded, cancelled, firsts, exchanged)
 SELECT unnest($1::smallint[]), unnest($2::timestamptz[]), unnest($3::text[]), unnest($4::bigint[]), unnest($5::bigint[]),
        unnest($6::bigint[]), unnest($7::bigint[]), unnest($8::bigint[]), unnest($9::bigint[]), unnest($10::bigint[]),
-       unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[])
+       unnest($11::bigint[]), unnest($12::bigint[]), unnest($13::bigint[]),
+       unnest($14::bigint[])
 ON CONFLICT (level, start, currency) DO UPDATE
 SET orders = s.orders + excluded.orders, items = s.items + excluded.items, subtotal = s.subtotal + excluded.subtotal,
     discount = s.discount + excluded.discount, shipping = s.shipping + excluded.shipping, tax = s.tax + excluded.tax,
     total = s.total + excluded.total, refunded = s.refunded + excluded.refunded, cancelled = s.cancelled + excluded.cancelled,
-    firsts = s.firsts + excluded.firsts
+    firsts = s.firsts + excluded.firsts, exchanged = s.exchanged + excluded.exchanged
 `
 
 type AddSalesParams struct {
@@ -154,6 +155,7 @@ type AddSalesParams struct {
 	Refunded   []int64
 	Cancelled  []int64
 	Firsts     []int64
+	Exchanged  []int64
 }
 
 func (q *Queries) AddSales(ctx context.Context, arg AddSalesParams) error {
@@ -171,6 +173,7 @@ func (q *Queries) AddSales(ctx context.Context, arg AddSalesParams) error {
 		arg.Refunded,
 		arg.Cancelled,
 		arg.Firsts,
+		arg.Exchanged,
 	)
 	return err
 }
@@ -275,7 +278,7 @@ func (q *Queries) BuyersOrders(ctx context.Context, buyers []uuid.UUID) ([]Buyer
 }
 
 const countedOrders = `-- name: CountedOrders :many
-SELECT order_id, at, currency, buyer, cancelled, previous_at, items, subtotal, discount, shipping, tax, total, refunded, product_ids, variant_ids, line_sums, labels, label_amounts FROM statistics_orders WHERE order_id = ANY($1::uuid[])
+SELECT order_id, at, currency, buyer, cancelled, previous_at, items, subtotal, discount, shipping, tax, total, refunded, product_ids, variant_ids, line_sums, labels, label_amounts, exchanged FROM statistics_orders WHERE order_id = ANY($1::uuid[])
 `
 
 func (q *Queries) CountedOrders(ctx context.Context, ids []uuid.UUID) ([]StatisticsOrder, error) {
@@ -306,6 +309,7 @@ func (q *Queries) CountedOrders(ctx context.Context, ids []uuid.UUID) ([]Statist
 			&i.LineSums,
 			&i.Labels,
 			&i.LabelAmounts,
+			&i.Exchanged,
 		); err != nil {
 			return nil, err
 		}
@@ -453,22 +457,22 @@ WITH pieces AS (
 )
 SELECT f.bucket::integer AS bucket, f.currency::text AS currency, sum(f.sign * f.orders)::bigint AS orders, sum(f.sign * f.items)::bigint AS items, sum(f.sign * f.subtotal)::bigint AS subtotal,
        sum(f.sign * f.discount)::bigint AS discount, sum(f.sign * f.shipping)::bigint AS shipping, sum(f.sign * f.tax)::bigint AS tax, sum(f.sign * f.total)::bigint AS total,
-       sum(f.sign * f.refunded)::bigint AS refunded, sum(f.sign * f.cancelled)::bigint AS cancelled, sum(f.sign * f.firsts)::bigint AS firsts
+       sum(f.sign * f.refunded)::bigint AS refunded, sum(f.sign * f.cancelled)::bigint AS cancelled, sum(f.sign * f.firsts)::bigint AS firsts, sum(f.sign * f.exchanged)::bigint AS exchanged
 FROM (
-    SELECT p.bucket, p.sign, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
+    SELECT p.bucket, p.sign, s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts, s.exchanged
     FROM pieces p
     CROSS JOIN LATERAL (
-        SELECT s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts
+        SELECT s.currency, s.orders, s.items, s.subtotal, s.discount, s.shipping, s.tax, s.total, s.refunded, s.cancelled, s.firsts, s.exchanged
         FROM statistics_sales s
         WHERE s.level = p.level AND s.start >= p.first AND s.start < p.before OFFSET 0
     ) s
     WHERE p.level >= 0
     UNION ALL
-    SELECT p.bucket, p.sign, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts
+    SELECT p.bucket, p.sign, o.currency, o.orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded, o.cancelled, o.firsts, o.exchanged
     FROM pieces p
     CROSS JOIN LATERAL (
         SELECT o.currency, (NOT o.cancelled)::integer AS orders, o.items, o.subtotal, o.discount, o.shipping, o.tax, o.total, o.refunded,
-               o.cancelled::integer AS cancelled, (NOT o.cancelled AND o.previous_at IS NULL)::integer AS firsts
+               o.cancelled::integer AS cancelled, (NOT o.cancelled AND o.previous_at IS NULL)::integer AS firsts, o.exchanged
         FROM statistics_orders o
         WHERE o.at >= p.first AND o.at < p.before OFFSET 0
     ) o
@@ -501,6 +505,7 @@ type SalesInRow struct {
 	Refunded  int64
 	Cancelled int64
 	Firsts    int64
+	Exchanged int64
 }
 
 // Pieces are of a level, or of the orders themselves where that is negative; the sign is -1 for what is taken off. Each is looked for by itself (OFFSET 0), and not
@@ -534,6 +539,7 @@ func (q *Queries) SalesIn(ctx context.Context, arg SalesInParams) ([]SalesInRow,
 			&i.Refunded,
 			&i.Cancelled,
 			&i.Firsts,
+			&i.Exchanged,
 		); err != nil {
 			return nil, err
 		}
