@@ -414,6 +414,50 @@ func TestOneErasesOneselfByThePassword(t *testing.T) {
 	}
 }
 
+func TestOneIsErasedOnceHoweverManyRequestsAskForItAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	ada := s.person("ada", openapi.RoleCustomer)
+	// A lock has all of them past the password before the first erases.
+	tx, err := s.Pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), `SELECT FROM customers WHERE id = $1 FOR SHARE`, ada.id); err != nil {
+		t.Fatal(err)
+	}
+	const times = 5
+	answers := make([]*httptest.ResponseRecorder, times)
+	erase := func(i int) func() {
+		return func() {
+			answers[i] = s.do("POST", "/me/erasure", `{"password":"correct horse battery"}`, "Authorization", ada.bearer)
+		}
+	}
+	together(erase(0), erase(1), erase(2), erase(3), erase(4), func() {
+		testbed.Eventually(t, "all of them wait", func() bool {
+			var n int
+			s.scan(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%FROM customers%FOR UPDATE%'`, &n)
+			return n == times
+		})
+		if err := tx.Rollback(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, w := range answers {
+		if w.Code != http.StatusNoContent {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	if list := admin[openapi.ErasurePage](s, "GET", "/erasures", "", http.StatusOK); len(list.Erasures) != 1 {
+		t.Errorf("%+v", list)
+	}
+	var told int
+	if s.scan(`SELECT count(*) FROM events WHERE type = 'customer.erased'`, &told); told != 1 {
+		t.Errorf("it is told %d times", told)
+	}
+}
+
 func TestErasingTwiceIsNoErrorAndTheKeysAnswerIsKept(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

@@ -69,6 +69,18 @@ func (s *Privacy) erase(ctx context.Context, tx pgx.Tx, a asked, actor string) (
 	return done, nil
 }
 
+// holdAccount has a transaction hold an account, and reports whether it is there.
+func holdAccount(ctx context.Context, tx pgx.Tx, id uuid.UUID) (bool, error) {
+	_, err := privacydb.New(tx).LockAccount(ctx, privacydb.LockAccountParams{ID: id})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("holding a customer: %w", err)
+	}
+	return true, nil
+}
+
 // lockAccount finds whom was asked for, and holds the account. One that was
 // erased before is an account without anything.
 func lockAccount(ctx context.Context, q *privacydb.Queries, a asked) (person, error) {

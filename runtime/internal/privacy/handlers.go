@@ -82,7 +82,11 @@ func (h Handlers) EraseMe(c *gin.Context) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), patience)
 		defer cancel()
 		err = db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
-			_, err := s.erase(ctx, tx, asked{customerID: me.CustomerID}, me.Actor())
+			there, err := holdAccount(ctx, tx, me.CustomerID)
+			if err != nil || !there { // another request of theirs erased them meanwhile
+				return err
+			}
+			_, err = s.erase(ctx, tx, asked{customerID: me.CustomerID}, me.Actor())
 			return err
 		})
 	}
