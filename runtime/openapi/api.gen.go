@@ -2185,7 +2185,7 @@ type ProductSales struct {
 	// Title As it was called in an order.
 	Title string `json:"title"`
 
-	// Total The lines after discounts, as the orders have them: revenue.
+	// Total The lines after discounts and what was exchanged, as the orders have them: revenue.
 	Total string `json:"total"`
 	Units int64  `json:"units"`
 

@@ -573,11 +573,12 @@ func (d *dispatch) save(ctx context.Context, f *Fulfillment, e events.Event, rea
 // ship hands a fulfilment to its carrier; one that is on its way takes other
 // tracking, unless that is nil.
 func (d *dispatch) ship(ctx context.Context, f *Fulfillment, tracking []openapi.Tracking) error {
-	if tracking != nil {
+	other := tracking != nil && !slices.EqualFunc(f.Tracking, tracking, sameTracking)
+	if other {
 		f.Tracking = tracking
 	}
 	switch {
-	case f.State == openapi.FulfillmentStateShipped && tracking != nil:
+	case f.State == openapi.FulfillmentStateShipped && other:
 		return d.save(ctx, f, events.Event{Type: "fulfillment.tracking_changed"}, "")
 	case f.State == openapi.FulfillmentStateShipped:
 		return nil
@@ -611,6 +612,10 @@ func (d *dispatch) ship(ctx context.Context, f *Fulfillment, tracking []openapi.
 	m.FulfillmentID = f.ID
 	d.mails = append(d.mails, m)
 	return nil
+}
+
+func sameTracking(a, b openapi.Tracking) bool {
+	return a.Number == b.Number && optional.Value(a.Carrier) == optional.Value(b.Carrier) && optional.Value(a.Url) == optional.Value(b.Url)
 }
 
 // capture takes what is set aside for the order.

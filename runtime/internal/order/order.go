@@ -510,8 +510,8 @@ func (o *Order) changeEvent(c payment.Change, at time.Time) events.Event {
 }
 
 // move takes an order to a state, with all that this implies, in one
-// transaction; then it asks the payment providers. mayMove is nil where its
-// order may be moved.
+// transaction; then it asks the payment providers. One that is in the state
+// stays as it is. mayMove is nil where its order may be moved.
 func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, actor, reason string, mayMove func(*Order) error) (*Order, error) {
 	var o *Order
 	var asked []uuid.UUID
@@ -521,6 +521,9 @@ func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, 
 		}
 		if err := mayMove(o); err != nil {
 			return err
+		}
+		if o.State == to {
+			return s.complete(ctx, tx, o)
 		}
 		if asked, err = s.take(ctx, tx, o, to, actor, reason); err != nil {
 			return err

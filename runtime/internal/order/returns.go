@@ -144,8 +144,11 @@ var returnMails = map[openapi.ReturnState]mail.Template{
 }
 
 // answer takes a return to a state, with words for its buyer, and gives up what
-// does not come back then.
+// does not come back then. One that was answered just so stays as it is.
 func (d *dispatch) answer(ctx context.Context, r *Return, to openapi.ReturnState, text string) error {
+	if r.State == to && (to == openapi.ReturnStateCancelled || text == r.Answer) {
+		return nil
+	}
 	if to == openapi.ReturnStateCancelled && r.ExchangeID != uuid.Nil {
 		return problem.New(http.StatusConflict, "return_state", "Other goods were sent for the return; cancel their order first, if they have not left.")
 	}
@@ -186,7 +189,11 @@ func (d *dispatch) saveReturn(ctx context.Context, r *Return) error {
 }
 
 // receive notes what came back, and puts what can be sold again into the stock.
+// What was received just so stays as it is.
 func (d *dispatch) receive(ctx context.Context, r *Return, in openapi.ReceiveInput) error {
+	if r.State == openapi.ReturnStateReceived {
+		return d.receivedSo(ctx, r, in)
+	}
 	if err := r.arrived(in.Lines); err != nil {
 		return err
 	}
@@ -208,18 +215,55 @@ func (d *dispatch) receive(ctx context.Context, r *Return, in openapi.ReceiveInp
 	if !optional.Value(in.Refund) {
 		return nil
 	}
+	back := d.owed(r)
+	if len(back.Lines) == 0 { // it was given back, or exchanged, before, or cost nothing
+		return nil
+	}
+	_, err := d.refund(ctx, back)
+	return err
+}
+
+// owed is for what of a return that came its money can be given back; a piece
+// that was given its money back may be any, and is taken for one that comes back.
+func (d *dispatch) owed(r *Return) Repayment {
 	back, worth := Repayment{ReturnID: r.ID}, int64(0)
 	for _, l := range r.Lines {
 		line := d.order.line(l.LineID)
-		if n := min(l.Restocked+l.WrittenOff-l.Exchanged, line.Quantity-line.Refunded); n > 0 {
+		if line == nil { // nothing of it came, and it was edited out of the order since
+			continue
+		}
+		if n := min(l.Restocked+l.WrittenOff-l.Exchanged, line.ComingBack-line.Refunded); n > 0 {
 			back.Lines = append(back.Lines, openapi.FulfillmentLine{LineId: l.LineID, Quantity: n})
 			worth += line.worth(n)
 		}
 	}
-	if worth == 0 { // it was given back, or exchanged, before, or cost nothing
+	if worth == 0 {
+		back.Lines = nil
+	}
+	return back
+}
+
+// receivedSo is nil where a return was received as in says; that something else
+// came, or is to be given back, is a *problem.Problem.
+func (d *dispatch) receivedSo(ctx context.Context, r *Return, in openapi.ReceiveInput) error {
+	said := *r
+	said.Lines = slices.Clone(r.Lines)
+	for i := range said.Lines {
+		said.Lines[i].Restocked, said.Lines[i].WrittenOff = 0, 0
+	}
+	if err := said.arrived(in.Lines); err != nil {
+		return err
+	}
+	if !slices.Equal(said.Lines, r.Lines) {
+		return problem.New(http.StatusConflict, "return_state", "The return is received already, and something else was noted to have come.")
+	}
+	if !optional.Value(in.Refund) || len(d.owed(r).Lines) == 0 {
 		return nil
 	}
-	_, err := d.refund(ctx, back)
+	given, err := refundsOf(ctx, d.tx, d.order)
+	if err == nil && !slices.ContainsFunc(given, func(g *Refund) bool { return g.ReturnID == r.ID }) {
+		err = problem.New(http.StatusConflict, "return_state", "The return is received already, without a refund: give it with POST /orders/%s/refunds.", d.order.ID)
+	}
 	return err
 }
 

@@ -2189,7 +2189,7 @@ type ProductSales struct {
 	// Title As it was called in an order.
 	Title string `json:"title"`
 
-	// Total The lines after discounts, as the orders have them: revenue.
+	// Total The lines after discounts and what was exchanged, as the orders have them: revenue.
 	Total string `json:"total"`
 	Units int64  `json:"units"`
 
@@ -4378,7 +4378,7 @@ type ClientInterface interface {
 
 	// CancelFulfillmentWithBody Unpacks a package that has not arrived
 	//
-	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4387,7 +4387,7 @@ type ClientInterface interface {
 
 	// CancelFulfillment Unpacks a package that has not arrived
 	//
-	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4396,14 +4396,14 @@ type ClientInterface interface {
 
 	// DeliverFulfillment Notes that a package has arrived
 	//
-	// When all of the order has, the order is delivered.
+	// When all of the order has, the order is delivered. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 	//
 	// Corresponds with POST /fulfillments/{id}/deliver (the `DeliverFulfillment` operationId).
 	DeliverFulfillment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ShipFulfillmentWithBody Hands a package to its carrier
 	//
-	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking, where it is another. It takes no Idempotency-Key: to repeat it with the same tracking changes nothing, and answers with the package as it is.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4412,7 +4412,7 @@ type ClientInterface interface {
 
 	// ShipFulfillment Hands a package to its carrier
 	//
-	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking, where it is another. It takes no Idempotency-Key: to repeat it with the same tracking changes nothing, and answers with the package as it is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4718,12 +4718,16 @@ type ClientInterface interface {
 
 	// CancelOrderWithBody Cancels an order that is not yet being prepared; staff also later
 	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
 	CancelOrderWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CancelOrder Cancels an order that is not yet being prepared; staff also later
+	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4856,12 +4860,16 @@ type ClientInterface interface {
 
 	// MoveOrderWithBody Moves an order to another state
 	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /orders/{id}/transitions (the `MoveOrder` operationId).
 	MoveOrderWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// MoveOrder Moves an order to another state
+	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5042,12 +5050,16 @@ type ClientInterface interface {
 
 	// ApproveReturnWithBody Has a buyer send back what they asked to
 	//
+	// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
 	ApproveReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ApproveReturn Has a buyer send back what they asked to
+	//
+	// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5056,12 +5068,16 @@ type ClientInterface interface {
 
 	// CancelReturnWithBody Gives a return up that was not received, as its buyer or as staff
 	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the return as it is.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
 	CancelReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// CancelReturn Gives a return up that was not received, as its buyer or as staff
+	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the return as it is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5088,7 +5104,7 @@ type ClientInterface interface {
 
 	// ReceiveReturnWithBody Notes what came back, and puts it into the stock or writes it off
 	//
-	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is. It takes no Idempotency-Key: to repeat it with the same lines changes nothing, and answers with the return as it is; with others it is refused with 409.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -5097,7 +5113,7 @@ type ClientInterface interface {
 
 	// ReceiveReturn Notes what came back, and puts it into the stock or writes it off
 	//
-	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is. It takes no Idempotency-Key: to repeat it with the same lines changes nothing, and answers with the return as it is; with others it is refused with 409.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5106,12 +5122,16 @@ type ClientInterface interface {
 
 	// RejectReturnWithBody Turns a return down
 	//
+	// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
 	RejectReturnWithBody(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RejectReturn Turns a return down
+	//
+	// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -6447,7 +6467,7 @@ func (c *Client) GetFulfillment(ctx context.Context, id openapi_types.UUID, reqE
 
 // CancelFulfillmentWithBody Unpacks a package that has not arrived
 //
-// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6466,7 +6486,7 @@ func (c *Client) CancelFulfillmentWithBody(ctx context.Context, id openapi_types
 
 // CancelFulfillment Unpacks a package that has not arrived
 //
-// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6485,7 +6505,7 @@ func (c *Client) CancelFulfillment(ctx context.Context, id openapi_types.UUID, b
 
 // DeliverFulfillment Notes that a package has arrived
 //
-// When all of the order has, the order is delivered.
+// When all of the order has, the order is delivered. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 //
 // Corresponds with POST /fulfillments/{id}/deliver (the `DeliverFulfillment` operationId).
 func (c *Client) DeliverFulfillment(ctx context.Context, id openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6502,7 +6522,7 @@ func (c *Client) DeliverFulfillment(ctx context.Context, id openapi_types.UUID, 
 
 // ShipFulfillmentWithBody Hands a package to its carrier
 //
-// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking, where it is another. It takes no Idempotency-Key: to repeat it with the same tracking changes nothing, and answers with the package as it is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -6521,7 +6541,7 @@ func (c *Client) ShipFulfillmentWithBody(ctx context.Context, id openapi_types.U
 
 // ShipFulfillment Hands a package to its carrier
 //
-// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking, where it is another. It takes no Idempotency-Key: to repeat it with the same tracking changes nothing, and answers with the package as it is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7287,6 +7307,8 @@ func (c *Client) GetOrder(ctx context.Context, id openapi_types.UUID, reqEditors
 
 // CancelOrderWithBody Cancels an order that is not yet being prepared; staff also later
 //
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
@@ -7303,6 +7325,8 @@ func (c *Client) CancelOrderWithBody(ctx context.Context, id openapi_types.UUID,
 }
 
 // CancelOrder Cancels an order that is not yet being prepared; staff also later
+//
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7605,6 +7629,8 @@ func (c *Client) ListOrderTimeline(ctx context.Context, id openapi_types.UUID, r
 
 // MoveOrderWithBody Moves an order to another state
 //
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /orders/{id}/transitions (the `MoveOrder` operationId).
@@ -7621,6 +7647,8 @@ func (c *Client) MoveOrderWithBody(ctx context.Context, id openapi_types.UUID, c
 }
 
 // MoveOrder Moves an order to another state
+//
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8071,6 +8099,8 @@ func (c *Client) GetReturn(ctx context.Context, id openapi_types.UUID, reqEditor
 
 // ApproveReturnWithBody Has a buyer send back what they asked to
 //
+// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
@@ -8087,6 +8117,8 @@ func (c *Client) ApproveReturnWithBody(ctx context.Context, id openapi_types.UUI
 }
 
 // ApproveReturn Has a buyer send back what they asked to
+//
+// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8105,6 +8137,8 @@ func (c *Client) ApproveReturn(ctx context.Context, id openapi_types.UUID, body 
 
 // CancelReturnWithBody Gives a return up that was not received, as its buyer or as staff
 //
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the return as it is.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
@@ -8121,6 +8155,8 @@ func (c *Client) CancelReturnWithBody(ctx context.Context, id openapi_types.UUID
 }
 
 // CancelReturn Gives a return up that was not received, as its buyer or as staff
+//
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the return as it is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8177,7 +8213,7 @@ func (c *Client) ExchangeReturn(ctx context.Context, id openapi_types.UUID, para
 
 // ReceiveReturnWithBody Notes what came back, and puts it into the stock or writes it off
 //
-// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is. It takes no Idempotency-Key: to repeat it with the same lines changes nothing, and answers with the return as it is; with others it is refused with 409.
 //
 // Takes any type of body and a specified content type.
 //
@@ -8196,7 +8232,7 @@ func (c *Client) ReceiveReturnWithBody(ctx context.Context, id openapi_types.UUI
 
 // ReceiveReturn Notes what came back, and puts it into the stock or writes it off
 //
-// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is. It takes no Idempotency-Key: to repeat it with the same lines changes nothing, and answers with the return as it is; with others it is refused with 409.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -8215,6 +8251,8 @@ func (c *Client) ReceiveReturn(ctx context.Context, id openapi_types.UUID, body 
 
 // RejectReturnWithBody Turns a return down
 //
+// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
@@ -8231,6 +8269,8 @@ func (c *Client) RejectReturnWithBody(ctx context.Context, id openapi_types.UUID
 }
 
 // RejectReturn Turns a return down
+//
+// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -17130,7 +17170,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelFulfillmentWithBodyWithResponse Unpacks a package that has not arrived
 	//
-	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17139,7 +17179,7 @@ type ClientWithResponsesInterface interface {
 
 	// CancelFulfillmentWithResponse Unpacks a package that has not arrived
 	//
-	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+	// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17148,7 +17188,7 @@ type ClientWithResponsesInterface interface {
 
 	// DeliverFulfillmentWithResponse Notes that a package has arrived
 	//
-	// When all of the order has, the order is delivered.
+	// When all of the order has, the order is delivered. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -17157,7 +17197,7 @@ type ClientWithResponsesInterface interface {
 
 	// ShipFulfillmentWithBodyWithResponse Hands a package to its carrier
 	//
-	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking, where it is another. It takes no Idempotency-Key: to repeat it with the same tracking changes nothing, and answers with the package as it is.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17166,7 +17206,7 @@ type ClientWithResponsesInterface interface {
 
 	// ShipFulfillmentWithResponse Hands a package to its carrier
 	//
-	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+	// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking, where it is another. It takes no Idempotency-Key: to repeat it with the same tracking changes nothing, and answers with the package as it is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17516,12 +17556,16 @@ type ClientWithResponsesInterface interface {
 
 	// CancelOrderWithBodyWithResponse Cancels an order that is not yet being prepared; staff also later
 	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
 	CancelOrderWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelOrderResponse, error)
 
 	// CancelOrderWithResponse Cancels an order that is not yet being prepared; staff also later
+	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17662,12 +17706,16 @@ type ClientWithResponsesInterface interface {
 
 	// MoveOrderWithBodyWithResponse Moves an order to another state
 	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /orders/{id}/transitions (the `MoveOrder` operationId).
 	MoveOrderWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*MoveOrderResponse, error)
 
 	// MoveOrderWithResponse Moves an order to another state
+	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17872,12 +17920,16 @@ type ClientWithResponsesInterface interface {
 
 	// ApproveReturnWithBodyWithResponse Has a buyer send back what they asked to
 	//
+	// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
 	ApproveReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ApproveReturnResponse, error)
 
 	// ApproveReturnWithResponse Has a buyer send back what they asked to
+	//
+	// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17886,12 +17938,16 @@ type ClientWithResponsesInterface interface {
 
 	// CancelReturnWithBodyWithResponse Gives a return up that was not received, as its buyer or as staff
 	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the return as it is.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
 	CancelReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CancelReturnResponse, error)
 
 	// CancelReturnWithResponse Gives a return up that was not received, as its buyer or as staff
+	//
+	// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the return as it is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17918,7 +17974,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReceiveReturnWithBodyWithResponse Notes what came back, and puts it into the stock or writes it off
 	//
-	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is. It takes no Idempotency-Key: to repeat it with the same lines changes nothing, and answers with the return as it is; with others it is refused with 409.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17927,7 +17983,7 @@ type ClientWithResponsesInterface interface {
 
 	// ReceiveReturnWithResponse Notes what came back, and puts it into the stock or writes it off
 	//
-	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
+	// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is. It takes no Idempotency-Key: to repeat it with the same lines changes nothing, and answers with the return as it is; with others it is refused with 409.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17936,12 +17992,16 @@ type ClientWithResponsesInterface interface {
 
 	// RejectReturnWithBodyWithResponse Turns a return down
 	//
+	// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
 	RejectReturnWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RejectReturnResponse, error)
 
 	// RejectReturnWithResponse Turns a return down
+	//
+	// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -26349,7 +26409,7 @@ func (c *ClientWithResponses) GetFulfillmentWithResponse(ctx context.Context, id
 
 // CancelFulfillmentWithBodyWithResponse Unpacks a package that has not arrived
 //
-// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -26364,7 +26424,7 @@ func (c *ClientWithResponses) CancelFulfillmentWithBodyWithResponse(ctx context.
 
 // CancelFulfillmentWithResponse Unpacks a package that has not arrived
 //
-// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again.
+// What is in it can be packed anew; what had left the stock is put back where it came from, and held for the order. An order that was shipped is processing again. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -26379,7 +26439,7 @@ func (c *ClientWithResponses) CancelFulfillmentWithResponse(ctx context.Context,
 
 // DeliverFulfillmentWithResponse Notes that a package has arrived
 //
-// When all of the order has, the order is delivered.
+// When all of the order has, the order is delivered. It takes no Idempotency-Key: to repeat it changes nothing, and answers with the package as it is.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -26394,7 +26454,7 @@ func (c *ClientWithResponses) DeliverFulfillmentWithResponse(ctx context.Context
 
 // ShipFulfillmentWithBodyWithResponse Hands a package to its carrier
 //
-// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking, where it is another. It takes no Idempotency-Key: to repeat it with the same tracking changes nothing, and answers with the package as it is.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -26409,7 +26469,7 @@ func (c *ClientWithResponses) ShipFulfillmentWithBodyWithResponse(ctx context.Co
 
 // ShipFulfillmentWithResponse Hands a package to its carrier
 //
-// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking.
+// What is in it leaves the stock, what was set aside for the order is captured, and its buyer gets a mail with the tracking. When nothing of the order is left, the order is shipped. A package that is shipped already takes the new tracking, where it is another. It takes no Idempotency-Key: to repeat it with the same tracking changes nothing, and answers with the package as it is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27035,6 +27095,8 @@ func (c *ClientWithResponses) GetOrderWithResponse(ctx context.Context, id opena
 
 // CancelOrderWithBodyWithResponse Cancels an order that is not yet being prepared; staff also later
 //
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
@@ -27047,6 +27109,8 @@ func (c *ClientWithResponses) CancelOrderWithBodyWithResponse(ctx context.Contex
 }
 
 // CancelOrderWithResponse Cancels an order that is not yet being prepared; staff also later
+//
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27289,6 +27353,8 @@ func (c *ClientWithResponses) ListOrderTimelineWithResponse(ctx context.Context,
 
 // MoveOrderWithBodyWithResponse Moves an order to another state
 //
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /orders/{id}/transitions (the `MoveOrder` operationId).
@@ -27301,6 +27367,8 @@ func (c *ClientWithResponses) MoveOrderWithBodyWithResponse(ctx context.Context,
 }
 
 // MoveOrderWithResponse Moves an order to another state
+//
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the order as it is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27667,6 +27735,8 @@ func (c *ClientWithResponses) GetReturnWithResponse(ctx context.Context, id open
 
 // ApproveReturnWithBodyWithResponse Has a buyer send back what they asked to
 //
+// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /returns/{id}/approve (the `ApproveReturn` operationId).
@@ -27679,6 +27749,8 @@ func (c *ClientWithResponses) ApproveReturnWithBodyWithResponse(ctx context.Cont
 }
 
 // ApproveReturnWithResponse Has a buyer send back what they asked to
+//
+// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27693,6 +27765,8 @@ func (c *ClientWithResponses) ApproveReturnWithResponse(ctx context.Context, id 
 
 // CancelReturnWithBodyWithResponse Gives a return up that was not received, as its buyer or as staff
 //
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the return as it is.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /returns/{id}/cancel (the `CancelReturn` operationId).
@@ -27705,6 +27779,8 @@ func (c *ClientWithResponses) CancelReturnWithBodyWithResponse(ctx context.Conte
 }
 
 // CancelReturnWithResponse Gives a return up that was not received, as its buyer or as staff
+//
+// It takes no Idempotency-Key: to repeat it changes nothing, and answers with the return as it is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27749,7 +27825,7 @@ func (c *ClientWithResponses) ExchangeReturnWithResponse(ctx context.Context, id
 
 // ReceiveReturnWithBodyWithResponse Notes what came back, and puts it into the stock or writes it off
 //
-// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is. It takes no Idempotency-Key: to repeat it with the same lines changes nothing, and answers with the return as it is; with others it is refused with 409.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27764,7 +27840,7 @@ func (c *ClientWithResponses) ReceiveReturnWithBodyWithResponse(ctx context.Cont
 
 // ReceiveReturnWithResponse Notes what came back, and puts it into the stock or writes it off
 //
-// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is.
+// Once, of a return that is approved. What is named in no line has not come back, and can be asked for again. With refund, the value of what came back is given back in the same transaction; of what cost nothing, nothing is. It takes no Idempotency-Key: to repeat it with the same lines changes nothing, and answers with the return as it is; with others it is refused with 409.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27779,6 +27855,8 @@ func (c *ClientWithResponses) ReceiveReturnWithResponse(ctx context.Context, id 
 
 // RejectReturnWithBodyWithResponse Turns a return down
 //
+// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /returns/{id}/reject (the `RejectReturn` operationId).
@@ -27791,6 +27869,8 @@ func (c *ClientWithResponses) RejectReturnWithBodyWithResponse(ctx context.Conte
 }
 
 // RejectReturnWithResponse Turns a return down
+//
+// It takes no Idempotency-Key: to repeat it with the same text changes nothing, and answers with the return as it is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
