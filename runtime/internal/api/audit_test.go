@@ -228,6 +228,22 @@ func TestTheAuditLogTellsBeforeAndAfterAndIsSearched(t *testing.T) {
 	if next := list("limit=2&cursor=" + *first.NextCursor); len(next) != 2 || next[0].Id >= first.Entries[0].Id {
 		t.Errorf("%+v", next)
 	}
+	order := want[openapi.Order](t, s.cartOf(s.shipping(), line(s.stocked("CUP", "29.00", 5), 1)).order(), http.StatusCreated)
+	p := "/orders/" + order.Id.String()
+	for _, to := range []string{"processing", "shipped"} {
+		admin[openapi.Order](s, "POST", p+"/transitions", `{"to":"`+to+`"}`, http.StatusOK)
+	}
+	admin[openapi.Refund](s, "POST", p+"/refunds", `{"amount":"0.57"}`, http.StatusCreated)
+	if of := list("q=33.90"); len(of) == 0 || of[0].Object != "order" && of[0].Object != "payment" {
+		t.Errorf("an order's amount finds %+v", of)
+	}
+	for query, want := range map[string]int{
+		"q=33.90&object=order": 2, "q=moveOrder+33.90+shipped&object=order": 1, "q=33.91": 0, "q=0.57&object=refund": 1, "q=10.00&object=product": 2, "q=%21": 0,
+	} {
+		if got := list(query); len(got) != want {
+			t.Errorf("%s finds %d, want %d", query, len(got), want)
+		}
+	}
 	manager := s.person("manager", openapi.RoleManager)
 	wantProblem(t, s.do("GET", "/audit", "", "Authorization", manager.bearer), http.StatusForbidden, "forbidden")
 	if w := s.do("GET", "/audit", "", "Authorization", s.key("audit:read")); w.Code != http.StatusOK {

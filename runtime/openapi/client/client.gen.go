@@ -3138,7 +3138,7 @@ type ListAuditParams struct {
 	// To Before this time.
 	To *time.Time `form:"to,omitempty" json:"to,omitempty"`
 
-	// Q Words that all occur in the action, the object, or what it was or is.
+	// Q Words that all occur in the action, the object, or what it was or is. An amount such as 33.90 is also found where it is stored in minor units, 3390.
 	Q *string `form:"q,omitempty" json:"q,omitempty"`
 }
 

@@ -18,7 +18,15 @@ WHERE sequence < $1::bigint
   AND ($4::text = '' OR object = $4) AND ($5::text = '' OR object_id = $5)
   AND ($6::text = '' OR request_id = $6)
   AND at >= $7::timestamptz AND at < $8::timestamptz
-  AND ($9::text = '' OR words @@ plainto_tsquery('simple', $9))
+  AND ($9::text = '' OR words @@ (
+      SELECT coalesce(string_agg('(' || w.query || ')', ' & '), '')::tsquery
+      FROM (
+          SELECT (plainto_tsquery('simple', t.word)
+              || plainto_tsquery('simple', CASE WHEN t.word ~ '^[0-9]+[.][0-9]+$' THEN ltrim(replace(t.word, '.', ''), '0') ELSE '' END))::text AS query
+          FROM regexp_split_to_table($9, '[[:space:]]+') AS t (word)
+      ) w
+      WHERE w.query <> ''
+  ))
 ORDER BY sequence DESC
 LIMIT $10::integer
 `
@@ -51,6 +59,8 @@ type EntriesRow struct {
 	RequestID string
 }
 
+// A word that is an amount is looked for as it is written, as in the catalogue, and in minor units, as orders and payments
+// have theirs.
 func (q *Queries) Entries(ctx context.Context, arg EntriesParams) ([]EntriesRow, error) {
 	rows, err := q.db.Query(ctx, entries,
 		arg.Before,
