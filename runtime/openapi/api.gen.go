@@ -2855,7 +2855,9 @@ type Totals struct {
 type Tracking struct {
 	// Carrier Example: DHL
 	Carrier *string `json:"carrier,omitempty"`
-	Number  string  `json:"number"`
+
+	// Number One line, and not blank.
+	Number string `json:"number"`
 
 	// Url Where the carrier says where it is, by http or https.
 	Url *string `json:"url,omitempty"`

@@ -63,6 +63,7 @@ func TestAnOrderGoesThroughItsStates(t *testing.T) {
 	if o = admin[openapi.Order](s, "POST", path+"/transitions", `{"to":"refunded","reason":"broken"}`, http.StatusOK); o.Payments[0].State != openapi.PaymentStateRefunded {
 		t.Errorf("payment %+v", o.Payments)
 	}
+	wantProblem(t, s.asAdmin("POST", path+"/notes", `{"text":" \n "}`), http.StatusBadRequest, "invalid_request")
 	admin[openapi.TimelineEntry](s, "POST", path+"/notes", `{"text":"Called."}`, http.StatusCreated)
 	admin[openapi.TimelineEntry](s, "POST", path+"/notes", `{"text":"Sorry!","visibleToCustomer":true}`, http.StatusCreated)
 	var seen []string

@@ -53,7 +53,7 @@ func (k *APIKeys) Create(ctx context.Context, by *Principal, in openapi.ApiKeyIn
 	f.Text("/name", in.Name, 1, 100)
 	f.Require(len(in.Scopes) >= 1 && len(in.Scopes) <= 50, "/scopes", "must have 1 to 50 items, has %d", len(in.Scopes))
 	for i, scope := range in.Scopes {
-		f.Require(ValidScope(scope), fmt.Sprintf("/scopes/%d", i), "must be one of %v, a colon, and one of %v", resources, levels)
+		f.Require(ValidScope(scope), fmt.Sprintf("/scopes/%d", i), "must be %s, a colon, and %s", problem.Words(resources, "or"), problem.Words(levels, "or"))
 	}
 	f.Require(in.ExpiresAt == nil || in.ExpiresAt.After(now), "/expiresAt", "must be in the future")
 	if err := f.Err(); err != nil {

@@ -121,7 +121,7 @@ const mostVariants = 100
 func (m Message) Check() error {
 	var f problem.Findings
 	about, ok := subjects[m.Template]
-	f.Require(ok, "/template", "%.40q is none of %v", string(m.Template), Templates())
+	f.Require(ok, "/template", "%.40q is none of %s", string(m.Template), problem.Words(Templates(), "and"))
 	f.Require(IsAddress(m.To), "/to", "must be an e-mail address such as ada@example.com")
 	f.Require(m.Locale == "" || config.IsLocale(m.Locale), "/locale", "must be a language tag such as de or pt-BR")
 	for of, id := range map[subject]struct {

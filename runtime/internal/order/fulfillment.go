@@ -478,8 +478,12 @@ func (d *dispatch) place(ctx context.Context, need map[uuid.UUID]int64, free []i
 	if anywhere {
 		return inOrder[0], nil
 	}
+	names := make([]string, len(inOrder))
+	for i, id := range inOrder {
+		names[i] = id.String()
+	}
 	return uuid.Nil, problem.New(http.StatusConflict, "several_locations",
-		"No one location holds all of this for the order: pack what each of %v has by itself, or name the locationId to bring it together in.", inOrder)
+		"No one location holds all of this for the order: pack what each of %s has by itself, or name the locationId to bring it together in.", problem.Words(names, "and"))
 }
 
 // anyLocation is where to pack, or put, what is in no particular place.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
+	"unicode"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -88,12 +90,18 @@ func checkTracking(f *problem.Findings, tracking *[]openapi.Tracking) {
 	f.Require(len(all) <= mostTracking, "/tracking", "has %d at most", mostTracking)
 	for i, t := range all {
 		at := fmt.Sprintf("/tracking/%d", i)
-		f.Text(at+"/carrier", optional.Value(t.Carrier), 0, 100)
-		f.Text(at+"/number", t.Number, 1, 100)
-		url := optional.Value(t.Url)
-		f.Text(at+"/url", url, 0, 500)
-		f.Require(url == "" || strings.HasPrefix(url, "https://") || strings.HasPrefix(url, "http://"), at+"/url", "must begin with https:// or http://")
+		f.Line(at+"/carrier", optional.Value(t.Carrier), 0, 100)
+		f.Line(at+"/number", t.Number, 1, 100)
+		link := optional.Value(t.Url)
+		f.Text(at+"/url", link, 0, 500)
+		f.Require(link == "" || isLink(link), at+"/url", "must be a URL such as https://carrier.example/track?id=1, with https or http")
 	}
+}
+
+// isLink reports whether a page can link to raw.
+func isLink(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.Opaque == "" && !strings.ContainsFunc(raw, unicode.IsSpace)
 }
 
 // GetFulfillment answers GET /fulfillments/{id}.

@@ -205,6 +205,7 @@ func (h Handlers) AddOrderNote(c *gin.Context, id uuid.UUID, params openapi.AddO
 		Prepare: func(ctx context.Context, in openapi.NoteInput) error {
 			var f problem.Findings
 			f.Text("/text", in.Text, 1, 2000)
+			f.Require(in.Text == "" || strings.TrimSpace(in.Text) != "", "/text", "must not be blank")
 			if err := f.Err(); err != nil {
 				return err
 			}

@@ -39,5 +39,5 @@ func allowed(from, heldFrom, to openapi.OrderState) error {
 	if len(ways) == 0 {
 		return problem.New(http.StatusConflict, "transition_not_allowed", "The order is %s, and stays so.", from)
 	}
-	return problem.New(http.StatusConflict, "transition_not_allowed", "The order is %s; from there it can become %v.", from, ways)
+	return problem.New(http.StatusConflict, "transition_not_allowed", "The order is %s; from there it can become %s.", from, problem.Words(ways, "or"))
 }

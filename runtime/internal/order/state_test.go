@@ -107,3 +107,31 @@ func TestABuyerCancelsOnlyWhereAnOrderCanBeCancelled(t *testing.T) {
 		}
 	}
 }
+
+func TestARefusalNamesTheWaysAsPeopleListThem(t *testing.T) {
+	t.Parallel()
+	p, ok := errors.AsType[*problem.Problem](allowed(openapi.OrderStateConfirmed, "", openapi.OrderStateDelivered))
+	if !ok || p.Detail != "The order is confirmed; from there it can become processing, on_hold or cancelled." {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestTrackingIsOneLineAndALinkThatCanBeFollowed(t *testing.T) {
+	t.Parallel()
+	number := func(s string) openapi.Tracking { return openapi.Tracking{Number: s} }
+	link := func(s string) openapi.Tracking { return openapi.Tracking{Number: "1", Url: &s} }
+	for pointer, all := range map[string][]openapi.Tracking{
+		"":                    {number("00340434161094042557"), number("AB 12"), link(""), link("https://carrier.example/track?id=1"), link("http://carrier.example/1")},
+		"/tracking/0/number":  {number(""), number("  "), number("a\nb"), number("a\tb")},
+		"/tracking/0/carrier": {{Number: "1", Carrier: new("  ")}, {Number: "1", Carrier: new("D\nHL")}},
+		"/tracking/0/url":     {link("http://a b"), link("javascript:alert(1)"), link("https://"), link("https:carrier.example"), link("http://a\n.example"), link("carrier.example/1"), link("  ")},
+	} {
+		for _, one := range all {
+			var f problem.Findings
+			checkTracking(&f, &[]openapi.Tracking{one})
+			if pointer == "" && len(f) > 0 || pointer != "" && (len(f) == 0 || f[0].Pointer != pointer) {
+				t.Errorf("%+v: %+v", one, f)
+			}
+		}
+	}
+}

@@ -28,6 +28,14 @@ func (f *Findings) Text(pointer, s string, least, most int) {
 	f.Require(utf8.ValidString(s), pointer, "must be UTF-8")
 }
 
+// Line wants a text of one line that is not blank, unless it may be empty and
+// is.
+func (f *Findings) Line(pointer, s string, least, most int) {
+	f.Text(pointer, s, least, most)
+	f.Require(s == "" || strings.TrimSpace(s) != "", pointer, "must not be blank")
+	f.Require(!strings.ContainsAny(s, "\n\r\t"), pointer, "must be one line")
+}
+
 // Range wants a number between least and most.
 func (f *Findings) Range(pointer string, n, least, most int64) {
 	f.Require(n >= least && n <= most, pointer, "must be %d to %d", least, most)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -101,7 +102,15 @@ func (g *guard) checkURL(f *problem.Findings, pointer, raw string) {
 		f.Require(false, pointer, "is no URL such as https://example.com/hooks")
 		return
 	}
-	f.Require(g.checkScheme(u) == nil, pointer, "must begin with https://")
+	if g.private {
+		f.Require(g.checkScheme(u) == nil, pointer, "must begin with https:// or http://")
+	} else {
+		f.Require(g.checkScheme(u) == nil, pointer, "must begin with https://")
+	}
+	if port := u.Port(); port != "" {
+		n, err := strconv.ParseUint(port, 10, 16)
+		f.Require(err == nil && n > 0, pointer, "has no port of 1 to 65535")
+	}
 	f.Require(u.User == nil, pointer, "must hold no user and password: receivers know a delivery by its signature")
 	f.Require(u.Fragment == "", pointer, "must have no fragment (#)")
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {

@@ -62,6 +62,7 @@ func TestURLsThatNoDeliveryGoesToAreRefused(t *testing.T) {
 		"http://example.com": "must begin with https://", "ftp://example.com": "must begin with https://", "https://": "is no URL", "example.com": "is no URL",
 		"https:example.com": "is no URL", "https://a b": "is no URL", "https://:443": "is no URL", "https://user:secret@example.com": "no user and password", "https://example.com/#x": "no fragment",
 		"https://127.0.0.1/": "private or reserved", "https://[::1]:8443/": "private or reserved", "https://169.254.169.254/latest": "private or reserved",
+		"https://example.com:99999/": "port of 1 to 65535", "https://example.com:0/": "port of 1 to 65535",
 		"https://[::ffff:10.0.0.1]/": "private or reserved", "https://[fe80::1%25eth0]/": "private or reserved",
 	} {
 		if got := find(false, raw); !strings.Contains(got, want) {
@@ -73,7 +74,7 @@ func TestURLsThatNoDeliveryGoesToAreRefused(t *testing.T) {
 			t.Errorf("%s: %q", raw, got)
 		}
 	}
-	for raw, want := range map[string]string{"http://10.0.0.1:8080/": "", "https://127.0.0.1/": "private or reserved", "http://169.254.169.254/": "private or reserved"} {
+	for raw, want := range map[string]string{"http://10.0.0.1:8080/": "", "ftp://10.0.0.1/": "must begin with https:// or http://", "http://127.0.0.1:99999/": "port of 1 to 65535", "https://127.0.0.1/": "private or reserved", "http://169.254.169.254/": "private or reserved"} {
 		if got := find(true, raw); want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("%s: %q", raw, got)
 		}
