@@ -4,7 +4,8 @@
 //
 // Steps, in order: kubernetes (deep copies, CustomResourceDefinitions, RBAC),
 // runtime (SQL and HTTP code), chart (what the Helm chart shares with config),
-// reference (docs/reference). Without one, all of them.
+// reference (docs/reference of the kinds), config (docs/reference of the
+// runtime's configuration). Without one, all of them.
 package main
 
 import (
@@ -31,6 +32,7 @@ var steps = []step{
 	{"runtime", runtimeCode},
 	{"chart", chartCopies},
 	{"reference", references},
+	{"config", runtimeReference},
 }
 
 func main() {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -12,6 +13,24 @@ func valid() Config {
 	c.Store = Store{Mode: ModeProduction, Locale: "en", Name: "demo", Namespace: "shop", URL: "https://shop.example.com", Domains: []string{"shop.example.com"}}
 	c.Database.URIFile = "/etc/gocart/database/uri"
 	return c
+}
+
+func TestTheSamplesOfTheReferenceAreRead(t *testing.T) {
+	t.Parallel()
+	c, err := Load("sample.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Payments.Stripe == nil || c.Server.Public.TLS == nil || c.EdgeFile == "" {
+		t.Errorf("%+v", c)
+	}
+	raw, err := os.ReadFile("sample-edge.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseEdge(raw); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestARenderedConfigurationIsReadBackAsItWas(t *testing.T) {
