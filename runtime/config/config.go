@@ -14,6 +14,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/yaml"
@@ -133,7 +134,7 @@ type Worker struct {
 	Workers int `json:"workers"`
 	// Concurrency is how many jobs one worker works at once.
 	Concurrency int `json:"concurrency"`
-	// Queues are the queues served, of Queues().
+	// Queues are the queues served: high, normal and low, or some of them.
 	Queues []string `json:"queues"`
 }
 
@@ -337,9 +338,9 @@ func (c Config) Validate() error {
 	require(c.Cache.TTL > 0, "cache.ttl: must be above zero")
 	require(c.Worker.Workers > 0, "worker.workers: must be above zero")
 	require(c.Worker.Concurrency > 0, "worker.concurrency: must be above zero")
-	require(len(c.Worker.Queues) > 0, "worker.queues: name at least one of %v", Queues())
+	require(len(c.Worker.Queues) > 0, "worker.queues: name at least one of %s", strings.Join(Queues(), ", "))
 	for _, q := range c.Worker.Queues {
-		require(slices.Contains(Queues(), q), "worker.queues: %q is not one of %v", q, Queues())
+		require(slices.Contains(Queues(), q), "worker.queues: %q is not one of %s", q, strings.Join(Queues(), ", "))
 	}
 	require(!c.Payments.Test || c.Store.Mode == ModeDevelopment, "payments.test: the test provider takes no money and is refused in production; "+
 		"leave it out, or set store.mode to development")

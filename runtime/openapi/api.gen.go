@@ -2038,9 +2038,15 @@ type PersonalMail struct {
 
 // PersonalOrder defines model for PersonalOrder.
 type PersonalOrder struct {
-	Order Order `json:"order"`
+	// Fulfillments Its packages, with their tracking.
+	Fulfillments []Fulfillment `json:"fulfillments"`
+	Order        Order         `json:"order"`
+	Refunds      []Refund      `json:"refunds"`
 
-	// Timeline What its buyer may see of it.
+	// Returns What was sent back, with what its buyer and the store said.
+	Returns []Return `json:"returns"`
+
+	// Timeline What its buyer may see of it, with the notes that are for them.
 	Timeline []TimelineEntry `json:"timeline"`
 }
 
@@ -4161,7 +4167,7 @@ type ServerInterface interface {
 	// VoidPayment Gives up what is set aside or has not come in yet
 	// (POST /payments/{id}/void)
 	VoidPayment(c *gin.Context, id openapi_types.UUID, params VoidPaymentParams)
-	// GetPersonalData Takes out everything that the store has about a person
+	// GetPersonalData Takes out what the store has about a person
 	// (GET /personal-data)
 	GetPersonalData(c *gin.Context, params GetPersonalDataParams)
 	// ListProducts Lists or searches products

@@ -318,7 +318,8 @@ func TestAPersonTakesOutEverything(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	for _, o := range own.Orders {
-		if *o.Order.Note != marker+" rings twice" || len(o.Order.Lines) != 1 || len(o.Order.Payments) != 1 || *o.Order.VatId != "DE123456789" {
+		if *o.Order.Note != marker+" rings twice" || len(o.Order.Lines) != 1 || len(o.Order.Payments) != 1 || *o.Order.VatId != "DE123456789" ||
+			len(o.Fulfillments) != 1 || o.Fulfillments[0].LocationId != nil || len(o.Returns) != 1 {
 			t.Errorf("%s", encode(t, o))
 		}
 	}
@@ -328,6 +329,9 @@ func TestAPersonTakesOutEverything(t *testing.T) {
 		}
 	}
 	text := w.Body.String()
+	if !strings.Contains(text, `"tracking":[{`) {
+		t.Errorf("it has no tracking: %s", text)
+	}
 	if strings.Count(text, "Dear "+marker) != 2 || strings.Contains(text, marker+" called") || strings.Contains(text, "key first") {
 		t.Errorf("of the notes their buyer may see those that are for them: %s", text)
 	}

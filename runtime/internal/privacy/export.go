@@ -179,11 +179,11 @@ func ordersAfter(ctx context.Context, q *privacydb.Queries, p person, after uuid
 func (s *Privacy) ordersOf(ctx context.Context, q *privacydb.Queries, p person, after uuid.UUID) (all []openapi.PersonalOrder, last uuid.UUID, err error) {
 	ids, err := ordersAfter(ctx, q, p, after)
 	for _, id := range ids {
-		o, timeline, err := s.orders.AsBuyer(ctx, id)
+		o, err := s.orders.AsBuyer(ctx, id)
 		if err != nil {
 			return nil, last, err
 		}
-		all, last = append(all, openapi.PersonalOrder{Order: o, Timeline: timeline}), id
+		all, last = append(all, o), id
 	}
 	return all, last, err
 }

@@ -2042,9 +2042,15 @@ type PersonalMail struct {
 
 // PersonalOrder defines model for PersonalOrder.
 type PersonalOrder struct {
-	Order Order `json:"order"`
+	// Fulfillments Its packages, with their tracking.
+	Fulfillments []Fulfillment `json:"fulfillments"`
+	Order        Order         `json:"order"`
+	Refunds      []Refund      `json:"refunds"`
 
-	// Timeline What its buyer may see of it.
+	// Returns What was sent back, with what its buyer and the store said.
+	Returns []Return `json:"returns"`
+
+	// Timeline What its buyer may see of it, with the notes that are for them.
 	Timeline []TimelineEntry `json:"timeline"`
 }
 
@@ -4940,7 +4946,7 @@ type ClientInterface interface {
 	// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
 	VoidPayment(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetPersonalData Takes out everything that the store has about a person
+	// GetPersonalData Takes out what the store has about a person
 	//
 	// Of an account by its id, or of an address: then with everything that was bought with it, also without an account. One document, written as it is read; it is whole where its last member, complete, is there.
 	//
@@ -7809,7 +7815,7 @@ func (c *Client) VoidPayment(ctx context.Context, id openapi_types.UUID, params 
 	return c.Client.Do(req)
 }
 
-// GetPersonalData Takes out everything that the store has about a person
+// GetPersonalData Takes out what the store has about a person
 //
 // Of an account by its id, or of an address: then with everything that was bought with it, also without an account. One document, written as it is read; it is whole where its last member, complete, is there.
 //
@@ -17790,7 +17796,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /payments/{id}/void (the `VoidPayment` operationId).
 	VoidPaymentWithResponse(ctx context.Context, id openapi_types.UUID, params *VoidPaymentParams, body VoidPaymentJSONRequestBody, reqEditors ...RequestEditorFn) (*VoidPaymentResponse, error)
 
-	// GetPersonalDataWithResponse Takes out everything that the store has about a person
+	// GetPersonalDataWithResponse Takes out what the store has about a person
 	//
 	// Of an account by its id, or of an address: then with everything that was bought with it, also without an account. One document, written as it is read; it is whole where its last member, complete, is there.
 	//
@@ -27497,7 +27503,7 @@ func (c *ClientWithResponses) VoidPaymentWithResponse(ctx context.Context, id op
 	return ParseVoidPaymentResponse(rsp)
 }
 
-// GetPersonalDataWithResponse Takes out everything that the store has about a person
+// GetPersonalDataWithResponse Takes out what the store has about a person
 //
 // Of an account by its id, or of an address: then with everything that was bought with it, also without an account. One document, written as it is read; it is whole where its last member, complete, is there.
 //
