@@ -258,7 +258,7 @@ func TestAShopsWholeDay(t *testing.T) {
 		"order.payment", // and the provider has done it
 	}
 	eventually(t, patience, "the webhooks", func() error {
-		if got := hooked(t, box, hook.Secret, order.Id.String()); !slices.Equal(got, want) {
+		if got := hooked(t, box, *hook.Secret, order.Id.String()); !slices.Equal(got, want) {
 			return fmt.Errorf("they told of %v", got)
 		}
 		return nil

@@ -87,7 +87,7 @@ func TestNoEventIsLostForWebhooksWhenProcessesAndPostgreSQLAreKilled(t *testing.
 	admin := []string{"Authorization", "Bearer " + adminKey, "Idempotency-Key"}
 	made := send[openapi.CreatedWebhookEndpoint](store, "/webhooks/endpoints", openapi.WebhookEndpointInput{Url: receiver.URL, Events: []string{"order.*"}}, append(admin, "hook")...)
 	hears.mu.Lock()
-	hears.secret = made.Secret
+	hears.secret = *made.Secret
 	hears.mu.Unlock()
 	variant := store.shelf(orders)
 
