@@ -93,7 +93,7 @@ func (s *Payments) release(ctx context.Context, by Provider, p Payment) error {
 		o.ID = uuid.Must(uuid.NewV7()) // under a key that was refused it would be refused for a day
 		_, err = by.Void(ctx, p, o)
 	}
-	s.metrics.asked(p.Provider, string(o.Kind), err)
+	s.asked(ctx, p.Provider, string(o.Kind), err)
 	if _, refused := errors.AsType[*Refusal](err); refused {
 		if facts, unknown := s.afterRefusal(ctx, by, p); unknown == nil && o.isDone(p, facts) {
 			return nil

@@ -231,7 +231,7 @@ func (s *Payments) do(ctx context.Context, by Provider, p Payment, o Operation) 
 	case openapi.PaymentOperationKindRefund:
 		facts, err = by.Refund(ctx, p, o)
 	}
-	s.metrics.asked(p.Provider, string(o.Kind), err)
+	s.asked(ctx, p.Provider, string(o.Kind), err)
 	return facts, err
 }
 

@@ -21,7 +21,7 @@ type metrics struct {
 func newMetrics(s *Payments) *metrics {
 	return &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gocart_payment_requests_total", Help: "What this process asked of payment providers, by provider, kind and outcome: done, refused or unanswered.",
+			Name: "gocart_payment_requests_total", Help: "What this process asked of payment providers, by provider, kind and outcome: done, refused, unanswered, or misconfigured where the provider does not take the store's key.",
 		}, []string{"provider", "kind", "outcome"}),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gocart_payment_events_total", Help: "What payment providers told this process, by provider and outcome: refused, stored, repeated, applied, unknown or ignored.",
@@ -38,12 +38,18 @@ func (m *metrics) register(r prometheus.Registerer) {
 }
 
 func (m *metrics) asked(provider, kind string, err error) {
+	if _, not := errors.AsType[unsent](err); not {
+		return
+	}
 	outcome := "done"
 	if err != nil {
 		outcome = "unanswered"
 		_, refused := errors.AsType[*Refusal](err)
 		if p, isProblem := errors.AsType[*problem.Problem](err); refused || isProblem && p.Status < 500 {
 			outcome = "refused"
+		}
+		if errors.Is(err, ErrKey) {
+			outcome = "misconfigured"
 		}
 	}
 	m.requests.WithLabelValues(provider, kind, outcome).Inc()

@@ -186,7 +186,7 @@ func (s *Payments) Authorize(ctx context.Context, provider, token string, orderI
 		}
 	}
 	facts, err := by.Authorize(ctx, Request{ID: p.ID, OrderID: orderID, Amount: amount, Token: token})
-	s.metrics.asked(provider, "authorize", err)
+	s.asked(ctx, provider, "authorize", err)
 	if err != nil {
 		return p, s.notAuthorized(ctx, p, err)
 	}
@@ -196,9 +196,23 @@ func (s *Payments) Authorize(ctx context.Context, provider, token string, orderI
 	return p, nil
 }
 
+// asked counts what a provider was asked, and says so where that can not work
+// before the store is set up otherwise.
+func (s *Payments) asked(ctx context.Context, provider, kind string, err error) {
+	s.metrics.asked(provider, kind, err)
+	if errors.Is(err, ErrKey) {
+		s.log.ErrorContext(ctx, "a payment provider does not take the store's key: set it up anew", "provider", provider, "kind", kind, "error", err)
+	}
+}
+
 func (s *Payments) notAuthorized(ctx context.Context, p Payment, err error) error {
 	refused, definite := errors.AsType[*problem.Problem](err)
-	if definite && refused.Status < http.StatusInternalServerError {
+	if errors.Is(err, ErrKey) {
+		definite, refused = true, problem.New(http.StatusBadGateway, "payment_provider_misconfigured",
+			"The store can not take payments through %s before it has set that up anew. Nothing was bought; please pay in another way, or tell the store.", p.Provider)
+		err = refused
+	}
+	if definite && (refused.Status < http.StatusInternalServerError || refused.Status == http.StatusBadGateway) {
 		if p.attempted {
 			if err := paymentdb.New(s.pool).ForgetAttempt(ctx, p.ID); err != nil {
 				s.log.WarnContext(ctx, "an attempt to pay was not forgotten", "payment", p.ID, "error", err)

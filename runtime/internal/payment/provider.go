@@ -137,7 +137,16 @@ var (
 	ErrTestInProduction = errors.New("the payment provider test takes no money and does not load in production")
 	// ErrNoPayment says that the provider has no such payment.
 	ErrNoPayment = errors.New("the provider has no such payment")
+	// ErrKey says that the provider does not take the store's key, or not for
+	// this: it did nothing, and does nothing until somebody sets that right.
+	ErrKey = errors.New("the provider does not take the store's key")
 )
+
+// unsent is an error of what was not asked of the provider at all.
+type unsent struct{ error }
+
+// Unwrap is the error itself.
+func (u unsent) Unwrap() error { return u.error }
 
 // providers are the ways to pay that the configuration allows, by name.
 func providers(c config.Config) (map[string]Provider, error) {

@@ -127,6 +127,9 @@ func (s *Payments) Reconcile(ctx context.Context) (int64, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.providers)) {
 		if by, ok := s.providers[name].(Elsewhere); ok {
 			if err := r.compare(ctx, name, by); err != nil {
+				if errors.Is(err, ErrKey) {
+					s.asked(ctx, name, "compare", err)
+				}
 				failed = errors.Join(failed, fmt.Errorf("comparing payments with %s: %w", name, err))
 			}
 		}

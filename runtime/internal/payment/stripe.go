@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -102,7 +104,7 @@ func secret(key, file string) (string, error) {
 func (s *viaStripe) Authorize(ctx context.Context, r Request) (Facts, error) {
 	amount, err := toStripe(r.Amount)
 	if err != nil {
-		return Facts{}, err
+		return Facts{}, unsent{err}
 	}
 	params := &stripe.PaymentIntentCreateParams{
 		Amount: stripe.Int64(amount), Currency: stripe.String(strings.ToLower(r.Amount.Currency)),
@@ -118,7 +120,7 @@ func (s *viaStripe) Authorize(ctx context.Context, r Request) (Facts, error) {
 	case strings.HasPrefix(r.Token, "ctoken_"):
 		params.ConfirmationToken = stripe.String(r.Token)
 	case r.Token != "":
-		return Facts{}, problem.Invalid(problem.Field{Pointer: "/payment/token", Detail: "must be a payment method (pm_…) or a confirmation token (ctoken_…) of Stripe, or left out"})
+		return Facts{}, unsent{problem.Invalid(problem.Field{Pointer: "/payment/token", Detail: "must be a payment method (pm_…) or a confirmation token (ctoken_…) of Stripe, or left out"})}
 	}
 	if r.Token != "" {
 		params.Confirm, params.ReturnURL = stripe.Bool(true), stripe.String(s.returnURL)
@@ -144,10 +146,11 @@ func notAuthorized(err error) error {
 	if !ok {
 		return unanswered(err)
 	}
-	refused, definite := errors.AsType[*Refusal](translate(err))
+	said := translate(err)
+	refused, definite := errors.AsType[*Refusal](said)
 	switch {
 	case !definite:
-		return unanswered(err)
+		return said
 	case e.Type == stripe.ErrorTypeCard:
 		return declined(refused.Code)
 	case e.Param == "payment_method" || e.Param == "confirmation_token":
@@ -160,7 +163,11 @@ func notAuthorized(err error) error {
 // words of Stripe's, which may quote a key.
 func unanswered(err error) error {
 	if e, ok := errors.AsType[*stripe.Error](err); ok {
-		return fmt.Errorf("stripe answered %d %s %s to the request %s", e.HTTPStatusCode, e.Type, e.Code, e.RequestID)
+		words := []string{"stripe answered", strconv.Itoa(e.HTTPStatusCode), string(e.Type), string(e.Code)}
+		if e.RequestID != "" {
+			words = append(words, "to the request", e.RequestID)
+		}
+		return errors.New(strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " "))
 	}
 	return fmt.Errorf("stripe did not answer: %w", err)
 }
@@ -176,6 +183,8 @@ func translate(err error) error {
 		return unanswered(err)
 	}
 	switch status := e.HTTPStatusCode; {
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return fmt.Errorf("%w: %w", ErrKey, unanswered(err))
 	case e.Code == stripe.ErrorCodeResourceMissing:
 		return fmt.Errorf("%w: %w", ErrNoPayment, &Refusal{Code: string(e.Code)})
 	case e.Code == stripe.ErrorCodeLockTimeout, e.Type == stripe.ErrorTypeIdempotency && status == http.StatusConflict:

@@ -236,7 +236,7 @@ func TestAWrongKeyIsNotQuoted(t *testing.T) {
 	c.Payments.Stripe = &config.Stripe{APIKeyFile: testbed.File(t, "sk_live_OTHERSECRET"), APIBase: server.URL}
 	s := newStripe(c)
 	_, err := s.Authorize(t.Context(), newRequest("pm_card"))
-	if err == nil || strings.Contains(err.Error(), "SECRET") {
+	if !errors.Is(err, ErrKey) || strings.Contains(err.Error(), "SECRET") || strings.Contains(err.Error(), "  ") || !strings.Contains(err.Error(), "401") {
 		t.Errorf("it is said as %v", err)
 	}
 	if err := os.WriteFile(s.APIKeyFile, []byte(testbed.StripeKey), 0o600); err != nil {
