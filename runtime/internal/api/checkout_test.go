@@ -156,7 +156,7 @@ func TestAnOrderOnHoldGoesBackToWhereItWas(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
 	g := s.cartOf(s.shipping(), line(s.stocked("MUG", "10.00", 5), 1))
-	o := want[openapi.Order](t, g.pay("tok_pending"), http.StatusCreated)
+	o := want[openapi.Order](t, g.pay("tok_requires_action"), http.StatusCreated)
 	path := "/orders/" + o.Id.String() + "/transitions"
 	admin[openapi.Order](s, "POST", path, `{"to":"on_hold"}`, http.StatusOK)
 	wantProblem(t, s.asAdmin("POST", path, `{"to":"processing"}`), http.StatusConflict, "transition_not_allowed")
@@ -168,8 +168,12 @@ func TestAnOrderOnHoldGoesBackToWhereItWas(t *testing.T) {
 	if left := back.PaymentDueAt.Sub(s.clock.now()); left < 29*time.Minute || left > 30*time.Minute {
 		t.Errorf("back from hold, the payment is due in %v", left)
 	}
-	if o = admin[openapi.Order](s, "POST", path, `{"to":"confirmed"}`, http.StatusOK); o.Payments[0].State != openapi.PaymentStateCaptured {
-		t.Errorf("payment %+v", o.Payments)
+	// It is the provider's word that counts, as in production.
+	wantProblem(t, s.asAdmin("POST", path, `{"to":"confirmed"}`), http.StatusConflict, "payment_open")
+	wantProblem(t, s.asAdmin("POST", "/payments/"+o.Payments[0].Id.String()+"/capture", `{}`), http.StatusConflict, "payment_not_authorized")
+	s.comesIn(o.Payments[0].Id)
+	if o = admin[openapi.Order](s, "GET", "/orders/"+o.Id.String(), "", http.StatusOK); o.State != openapi.OrderStateConfirmed || o.Payments[0].State != openapi.PaymentStateAuthorized {
+		t.Errorf("order %+v", o)
 	}
 }
 
@@ -178,12 +182,16 @@ func TestAnOrderThatIsNotPaidInTimeIsCancelled(t *testing.T) {
 	s := newStore(t)
 	method := s.shipping()
 	mug := s.stocked("MUG", "10.00", 5)
-	late := want[openapi.Order](t, s.cartOf(method, line(mug, 1)).pay("tok_pending"), http.StatusCreated)
+	late := want[openapi.Order](t, s.cartOf(method, line(mug, 1)).pay("tok_requires_action"), http.StatusCreated)
 	if late.State != openapi.OrderStatePending || late.PaymentDueAt == nil {
 		t.Fatalf("order %+v", late)
 	}
-	paid := want[openapi.Order](t, s.cartOf(method, line(mug, 1)).pay("tok_pending"), http.StatusCreated)
-	admin[openapi.Order](s, "POST", "/orders/"+paid.Id.String()+"/transitions", `{"to":"confirmed"}`, http.StatusOK)
+	paid := want[openapi.Order](t, s.cartOf(method, line(mug, 1)).pay("tok_requires_action"), http.StatusCreated)
+	s.comesIn(paid.Payments[0].Id)
+	onItsWay := want[openapi.Order](t, s.cartOf(method, line(mug, 1)).pay("tok_pending"), http.StatusCreated)
+	if onItsWay.State != openapi.OrderStatePending || onItsWay.PaymentDueAt != nil {
+		t.Fatalf("order %+v", onItsWay)
+	}
 	g := s.cartOf(method, line(mug, 1))
 	manual := want[openapi.Order](t, g.do("POST", "/orders", encode(t, openapi.OrderInput{CartId: g.cart.Id, Payment: openapi.PaymentInput{Provider: "manual"}})), http.StatusCreated)
 	s.clock.forward(29 * time.Minute)
@@ -198,12 +206,13 @@ func TestAnOrderThatIsNotPaidInTimeIsCancelled(t *testing.T) {
 	}
 	for id, state := range map[string]openapi.OrderState{
 		late.Id.String(): openapi.OrderStateCancelled, paid.Id.String(): openapi.OrderStateConfirmed, manual.Id.String(): openapi.OrderStatePending,
+		onItsWay.Id.String(): openapi.OrderStatePending,
 	} {
 		if o := admin[openapi.Order](s, "GET", "/orders/"+id, "", http.StatusOK); o.State != state {
 			t.Errorf("order is %s, want %s", o.State, state)
 		}
 	}
-	if l := s.level("MUG"); l.Reserved != 2 {
+	if l := s.level("MUG"); l.Reserved != 3 {
 		t.Errorf("level %+v", l)
 	}
 	s.wantAddedUp()

@@ -123,7 +123,7 @@ func TestAnOrderThatWasNotPaidInTimeIsToldInTheBuyersLanguage(t *testing.T) {
 	if cart.Locale == nil || *cart.Locale != "de-AT" {
 		t.Errorf("%+v", cart)
 	}
-	if o := want[openapi.Order](t, g.pay("tok_pending"), http.StatusCreated); o.Locale == nil || *o.Locale != "de-AT" {
+	if o := want[openapi.Order](t, g.pay("tok_requires_action"), http.StatusCreated); o.Locale == nil || *o.Locale != "de-AT" {
 		t.Errorf("%+v", o)
 	}
 	m.mailed("Ihre Bestellung 1001", "Sie wartet auf Ihre Zahlung bis", "Gesamt: 14,90 EUR", "Lieferadresse:\n  Ada\n  Street 1\n")

@@ -52,6 +52,8 @@ type modelOrder struct {
 	demand          map[string]int64
 	due             time.Time
 	coupon          bool
+	// unpaid says that its provider is to tell when it is paid.
+	unpaid bool
 }
 
 // modelBuyer is a customer, who signs in anew when the token has lapsed.
@@ -136,7 +138,7 @@ var ways = map[openapi.OrderState][]openapi.OrderState{
 }
 
 func (o *modelOrder) may(to openapi.OrderState) bool {
-	return slices.Contains(ways[o.state], to) && (o.state != "on_hold" || to == "cancelled" || to == o.heldFrom)
+	return slices.Contains(ways[o.state], to) && !(o.unpaid && o.state == "pending" && to == "confirmed") && (o.state != "on_hold" || to == "cancelled" || to == o.heldFrom)
 }
 
 // as sends a request as whoever the cart belongs to.
@@ -282,7 +284,7 @@ func (m *shop) hold(t *rapid.T) {
 
 func (m *shop) placeOrder(t *rapid.T) {
 	c := m.drawCart(t)
-	pay := openapi.PaymentInput{Provider: "test", Token: new(rapid.SampledFrom([]string{"", "tok_success", "tok_pending", "tok_declined"}).Draw(t, "token"))}
+	pay := openapi.PaymentInput{Provider: "test", Token: new(rapid.SampledFrom([]string{"", "tok_success", "tok_pending", "tok_requires_action", "tok_declined"}).Draw(t, "token"))}
 	if rapid.IntRange(0, 5).Draw(t, "manual") == 0 {
 		pay = openapi.PaymentInput{Provider: "manual"}
 	}
@@ -309,13 +311,15 @@ func (m *shop) placeOrder(t *rapid.T) {
 	}
 	placed := expect[openapi.Order](t, w, http.StatusCreated)
 	o := &modelOrder{path: "/orders/" + placed.Id.String(), cart: c, state: "confirmed", demand: need, coupon: placed.Totals.Discount != "0.00"}
-	if pay.Provider == "manual" || *pay.Token == "tok_pending" {
+	expires := pay.Token != nil && *pay.Token == "tok_requires_action"
+	o.unpaid = expires || pay.Token != nil && *pay.Token == "tok_pending"
+	if pay.Provider == "manual" || o.unpaid {
 		o.state = "pending"
 	}
 	if placed.PaymentDueAt != nil {
 		o.due = *placed.PaymentDueAt
 	}
-	if placed.State != o.state || o.due.IsZero() != (pay.Provider == "manual" || *pay.Token != "tok_pending") {
+	if placed.State != o.state || o.due.IsZero() == expires {
 		t.Fatalf("order %s", w.Body)
 	}
 	if o.coupon {

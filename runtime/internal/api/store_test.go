@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,6 +25,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/commerce"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/edge"
+	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -306,6 +308,14 @@ func (g guest) order(headers ...string) *httptest.ResponseRecorder {
 func (g guest) pay(token string, headers ...string) *httptest.ResponseRecorder {
 	body := openapi.OrderInput{CartId: g.cart.Id, Payment: openapi.PaymentInput{Provider: "test", Token: &token}}
 	return g.do("POST", "/orders", encode(g.t, body), headers...)
+}
+
+// comesIn has the test provider tell that a payment is set aside.
+func (s *store) comesIn(paymentID uuid.UUID) {
+	body := fmt.Sprintf(`{"id":%q,"reference":"test_%s","state":"authorized"}`, uuid.NewString(), paymentID)
+	if w := s.do("POST", "/webhooks/payments/test", body, payment.TestSignature, payment.SignTest([]byte(body))); w.Code != http.StatusNoContent {
+		s.t.Errorf("that a payment came in is answered %d %s", w.Code, w.Body)
+	}
 }
 
 func line(v openapi.Variant, quantity int64) openapi.CartLineInput {

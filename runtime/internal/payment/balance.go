@@ -96,19 +96,10 @@ func (s *Payments) Outside(provider string) bool {
 	return ok
 }
 
-// byHand reports whether a payment is to come in outside of the store.
+// byHand reports whether a payment is to come in outside of the store, so that
+// it is on somebody's word that it does.
 func (s *Payments) byHand(p Payment) bool {
 	return s.Outside(p.Provider) && p.State == openapi.PaymentStatePending
-}
-
-// comesOutside reports whether it is on somebody's word that a payment comes in.
-func (s *Payments) comesOutside(p Payment) bool {
-	by, ok := s.providers[p.Provider]
-	if !ok || p.State != openapi.PaymentStatePending {
-		return false
-	}
-	_, elsewhere := by.(Elsewhere)
-	return !elsewhere
 }
 
 // Balance fits the payments of an order that the transaction holds to another

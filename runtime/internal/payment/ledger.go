@@ -595,7 +595,7 @@ func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation)
 		return problem.New(http.StatusConflict, "payment_being_voided", "The payment is being voided.")
 	case p.Capturing > 0:
 		return problem.New(http.StatusConflict, "payment_being_captured", "%s of the payment are being captured.", p.amount(p.Capturing))
-	case o.Kind == openapi.PaymentOperationKindCapture && p.State != openapi.PaymentStateAuthorized && !s.comesOutside(p):
+	case o.Kind == openapi.PaymentOperationKindCapture && p.State != openapi.PaymentStateAuthorized && !s.byHand(p):
 		return problem.New(http.StatusConflict, "payment_not_authorized", "The payment is %s: only what is set aside, or comes in outside of the store, can be captured, once.", p.State)
 	case o.Kind == openapi.PaymentOperationKindCapture && o.Amount.Minor > p.Amount.Minor:
 		return problem.New(http.StatusConflict, "capture_exceeds_authorized", "%s are set aside, and can be captured at most.", p.Amount)

@@ -380,11 +380,10 @@ func (s *Payments) Confirm(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, ac
 		if !p.Waits() {
 			return false, nil
 		}
-		by, err := s.by(*p)
-		if err != nil {
+		if _, err := s.by(*p); err != nil {
 			return false, err
 		}
-		if _, elsewhere := by.(Elsewhere); elsewhere {
+		if !s.byHand(*p) {
 			return false, problem.New(http.StatusConflict, "payment_open",
 				"The payment at %s has not come in; the order is confirmed by itself when it does. Cancel the order to give it up.", p.Provider)
 		}

@@ -16,8 +16,8 @@ import (
 )
 
 // test takes no money. Its tokens say what happens: "" or tok_success is
-// authorized, tok_pending stays pending, tok_requires_action waits for the
-// buyer, tok_declined is refused, tok_no_refund is authorized and refuses to
+// authorized, tok_pending is on its way, tok_requires_action waits for the buyer
+// for HoldFor, tok_declined is refused, tok_no_refund is authorized and refuses to
 // give anything back. What the buyer does is told by events, as with others.
 type test struct{}
 
@@ -26,7 +26,7 @@ func (test) Authorize(_ context.Context, r Request) (Facts, error) {
 	switch r.Token {
 	case "", "tok_success":
 	case "tok_pending":
-		f.State, f.Expires = openapi.PaymentStatePending, true
+		f.State = openapi.PaymentStatePending
 	case "tok_requires_action":
 		f.State, f.Expires = openapi.PaymentStateRequiresAction, true
 		f.NextAction = &openapi.PaymentAction{Type: openapi.PaymentActionTypeTest}
