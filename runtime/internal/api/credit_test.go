@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
@@ -77,14 +78,12 @@ func (p parcels) refund(body string) *httptest.ResponseRecorder {
 	return p.asAdmin("POST", p.path+"/refunds", body)
 }
 
-// timeline is what an order's timeline says.
+// timeline is what an order's timeline says to staff.
 func (p parcels) timeline() string {
 	p.t.Helper()
 	var all []string
 	for _, e := range admin[openapi.Timeline](p.store, "GET", p.path+"/timeline", "", http.StatusOK).Entries {
-		if e.Text != nil {
-			all = append(all, *e.Text)
-		}
+		all = append(all, strings.TrimSpace(optional.Value(e.Text)+" "+optional.Value(e.Reason)))
 	}
 	return strings.Join(all, "\n")
 }

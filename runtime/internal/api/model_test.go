@@ -354,6 +354,10 @@ func (m *shop) goes(o *modelOrder, to openapi.OrderState) {
 func (m *shop) cancel(t *rapid.T) {
 	o := m.drawOrder(t)
 	w := m.as(o.cart, "POST", o.path+"/cancel", `{}`)
+	if o.state == "cancelled" {
+		expect[any](t, w, http.StatusOK)
+		return
+	}
 	if o.state != "pending" && o.state != "confirmed" {
 		expect[any](t, w, http.StatusConflict)
 		return
@@ -377,14 +381,16 @@ func (m *shop) moveOn(t *rapid.T) {
 
 func (m *shop) moveTo(t *rapid.T, o *modelOrder, to openapi.OrderState) {
 	w := m.asAdmin("POST", o.path+"/transitions", fmt.Sprintf(`{"to":%q}`, to))
-	if !o.may(to) {
+	if o.state != to && !o.may(to) {
 		expect[any](t, w, http.StatusConflict)
 		return
 	}
 	if got := expect[openapi.Order](t, w, http.StatusOK); got.State != to {
 		t.Fatalf("order %s", w.Body)
 	}
-	m.goes(o, to)
+	if o.state != to {
+		m.goes(o, to)
+	}
 }
 
 func (m *shop) adjust(t *rapid.T) {
