@@ -12,7 +12,8 @@ func TestACustomerIsToldWhatHappenedAndNotWhyStaffDidIt(t *testing.T) {
 	for _, c := range []struct{ kind, actor, data, want string }{
 		{"order.cancelled", "staff 1", `{"reason":"fraud","to":"cancelled"}`, `{"to":"cancelled"}`},
 		{"order.cancelled", "key 1", `{"text":"fraud, of before","to":"cancelled"}`, `{"to":"cancelled"}`},
-		{"refund.created", "key first", `{"text":"fraud, of before"}`, `{}`},
+		{"fulfillment.cancelled", "key first", `{"text":"fraud, of before"}`, `{}`},
+		{"refund.created", "key first", `{"reason":"fraud","text":"10.00 EUR of it were paid with order 1."}`, `{"text":"10.00 EUR of it were paid with order 1."}`},
 		{"order.cancelled", "customer 1", `{"reason":"too late"}`, `{"reason":"too late"}`},
 		{"order.cancelled", "store", `{"reason":"not paid"}`, `{"reason":"not paid"}`},
 		{"order.note", "staff 1", `{"text":"Dear Ada"}`, `{"text":"Dear Ada"}`},

@@ -94,7 +94,7 @@ func reasoned(kind string) bool {
 	switch kind {
 	case "order.note", "order.edited", "order.payment":
 		return false
-	case "fulfillment.cancelled", "refund.created", "return.cancelled":
+	case "fulfillment.cancelled", "return.cancelled":
 		return true
 	}
 	return strings.HasPrefix(kind, "order.")
