@@ -515,6 +515,30 @@ func (e PromotionKind) Valid() bool {
 	}
 }
 
+// Defines values for RefundState.
+const (
+	RefundStateFailed    RefundState = "failed"
+	RefundStatePartial   RefundState = "partial"
+	RefundStatePending   RefundState = "pending"
+	RefundStateSucceeded RefundState = "succeeded"
+)
+
+// Valid indicates whether the value is a known member of the RefundState enum.
+func (e RefundState) Valid() bool {
+	switch e {
+	case RefundStateFailed:
+		return true
+	case RefundStatePartial:
+		return true
+	case RefundStatePending:
+		return true
+	case RefundStateSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReturnReason.
 const (
 	ReturnReasonDamaged        ReturnReason = "damaged"
@@ -1816,6 +1840,9 @@ type OrderRefundInput struct {
 	// Lines So much of these lines.
 	Lines *[]FulfillmentLine `json:"lines,omitempty"`
 
+	// Outside Notes that it was given back by hand, such as by a bank transfer: no payment provider is asked.
+	Outside *bool `json:"outside,omitempty"`
+
 	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
 	Reason *string `json:"reason,omitempty"`
 
@@ -2343,12 +2370,16 @@ type Refund struct {
 
 	// FromOrders What of the amount is given back on the payments of orders that this one was placed in exchange for; the rest is on its own.
 	FromOrders *[]RefundSource    `json:"fromOrders,omitempty"`
+	GivenBack  Money              `json:"givenBack"`
 	Id         openapi_types.UUID `json:"id"`
 	Lines      []RefundLine       `json:"lines"`
 	OrderId    openapi_types.UUID `json:"orderId"`
 
 	// Other What of the amount is for neither lines nor shipping.
 	Other string `json:"other"`
+
+	// Outside It was given back by hand, and noted here.
+	Outside bool `json:"outside"`
 
 	// Reason Why. What staff wrote, only who has the scope orders:read is told.
 	Reason *string `json:"reason,omitempty"`
@@ -2358,6 +2389,9 @@ type Refund struct {
 
 	// Shipping What of the amount is for shipping.
 	Shipping string `json:"shipping"`
+
+	// State pending until the payment's provider has answered; givenBack says what of the amount was given back by now. One that has failed counts for nothing, and what it was for can be given back again. Of one that is partial, over several payments, some was given back and the rest was refused: that can be given back as an amount.
+	State RefundState `json:"state"`
 }
 
 // RefundInput defines model for RefundInput.
@@ -2390,6 +2424,9 @@ type RefundSource struct {
 	// OrderId The order whose payments it is given back on.
 	OrderId openapi_types.UUID `json:"orderId"`
 }
+
+// RefundState pending until the payment's provider has answered; givenBack says what of the amount was given back by now. One that has failed counts for nothing, and what it was for can be given back again. Of one that is partial, over several payments, some was given back and the rest was refused: that can be given back as an amount.
+type RefundState string
 
 // RegisterInput defines model for RegisterInput.
 type RegisterInput struct {

@@ -255,7 +255,7 @@ func TestAShopsWholeDay(t *testing.T) {
 	want := []string{
 		"order.placed", "order.processing", "fulfillment.created", "fulfillment.shipped", "fulfillment.created", "fulfillment.shipped", "order.shipped",
 		"fulfillment.delivered", "fulfillment.delivered", "order.delivered", "return.requested", "return.approved", "return.received", "refund.created",
-		"order.payment", // and the provider has done it
+		"order.payment", "refund.succeeded", // and the provider has done it
 	}
 	eventually(t, patience, "the webhooks", func() error {
 		if got := hooked(t, box, *hook.Secret, order.Id.String()); !slices.Equal(got, want) {

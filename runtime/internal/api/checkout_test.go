@@ -76,11 +76,11 @@ func TestAnOrderGoesThroughItsStates(t *testing.T) {
 	}
 	wantSeen := "order.placed by guest, order.processing by store, fulfillment.created by store, fulfillment.shipped by store, order.shipped by store, " +
 		"fulfillment.delivered by store, order.delivered by store, order.completed by store, refund.created by store, " +
-		"order.refunded by store, order.note by store Sorry!"
+		"order.refunded by store, refund.succeeded by store, order.note by store Sorry!"
 	if got := strings.Join(seen, ", "); got != wantSeen {
 		t.Errorf("the guest sees %s", got)
 	}
-	if staff := admin[openapi.Timeline](s, "GET", path+"/timeline", "", http.StatusOK); len(staff.Entries) != 12 || *staff.Entries[1].Actor != "key first" || *staff.Entries[9].Reason != "broken" {
+	if staff := admin[openapi.Timeline](s, "GET", path+"/timeline", "", http.StatusOK); len(staff.Entries) != 13 || *staff.Entries[1].Actor != "key first" || *staff.Entries[9].Reason != "broken" {
 		t.Errorf("staff see %+v", staff.Entries)
 	}
 	s.wantAddedUp()

@@ -642,13 +642,16 @@ func TestWhateverIsPackedSentReturnedAndRefundedAddsUp(t *testing.T) {
 	s := newStore(t)
 	method, mug, cup := s.shipping(), s.stocked("MUG", "3.33", 100_000), s.stocked("CUP", "0.07", 100_000)
 	rapid.Check(t, func(rt *rapid.T) {
-		orders := []parcels{s.ordered(method, line(mug, rapid.Int64Range(1, 7).Draw(rt, "mugs")), line(cup, rapid.Int64Range(1, 7).Draw(rt, "cups")))}
+		g := s.cartOf(method, line(mug, rapid.Int64Range(1, 7).Draw(rt, "mugs")), line(cup, rapid.Int64Range(1, 7).Draw(rt, "cups")))
+		token := rapid.SampledFrom([]string{"tok_success", "tok_no_refund"}).Draw(rt, "token")
+		first := "/orders/" + want[openapi.Order](t, g.pay(token), http.StatusCreated).Id.String()
+		orders := []parcels{{store: s, method: method, guest: g, path: first}}
 		quantities := func() []int64 {
 			return []int64{rapid.Int64Range(0, 4).Draw(rt, "mugs"), rapid.Int64Range(1, 4).Draw(rt, "cups")}
 		}
 		step := func() func() *httptest.ResponseRecorder {
 			p, n := rapid.SampledFrom(orders).Draw(rt, "order"), quantities()
-			switch rapid.IntRange(0, 10).Draw(rt, "act") {
+			switch rapid.IntRange(0, 12).Draw(rt, "act") {
 			case 0, 1:
 				body := encode(t, openapi.FulfillmentInput{Lines: new(p.part(n...)), Shipped: new(rapid.Bool().Draw(rt, "shipped"))})
 				return func() *httptest.ResponseRecorder { return s.asAdmin("POST", p.path+"/fulfillments", body) }
@@ -656,8 +659,12 @@ func TestWhateverIsPackedSentReturnedAndRefundedAddsUp(t *testing.T) {
 				body := encode(t, openapi.ReturnInput{Lines: p.back(n...)})
 				return func() *httptest.ResponseRecorder { return s.asAdmin("POST", p.path+"/returns", body) }
 			case 3:
-				body := encode(t, openapi.OrderRefundInput{Lines: new(p.part(n...))})
+				body := encode(t, openapi.OrderRefundInput{Lines: new(p.part(n...)), Outside: new(rapid.Bool().Draw(rt, "outside"))})
 				return func() *httptest.ResponseRecorder { return s.asAdmin("POST", p.path+"/refunds", body) }
+			case 10:
+				return func() *httptest.ResponseRecorder {
+					return s.asAdmin("POST", p.path+"/transitions", `{"to":"refunded"}`)
+				}
 			case 4:
 				all := admin[openapi.FulfillmentList](s, "GET", p.path+"/fulfillments", "", http.StatusOK).Fulfillments
 				what := rapid.SampledFrom([]string{"ship", "deliver", "cancel"}).Draw(rt, "what")
@@ -679,8 +686,9 @@ func TestWhateverIsPackedSentReturnedAndRefundedAddsUp(t *testing.T) {
 			case 6, 7: // of as much as there is, for that is what leads on
 				exchange := encode(t, openapi.ExchangeInput{Lines: []openapi.ExchangeLine{{VariantId: mug.Id, Quantity: n[0] + 1}, {VariantId: cup.Id, Quantity: n[1]}}})
 				shipped, back := encode(t, openapi.FulfillmentInput{Shipped: new(true)}), p.back(0, 1)
+				due := paying("test", rapid.SampledFrom([]string{"tok_success", "tok_no_refund"}).Draw(rt, "due"))
 				return func() *httptest.ResponseRecorder {
-					s.asAdmin("POST", p.path+"/payments", `{"provider":"test"}`)
+					s.asAdmin("POST", p.path+"/payments", due)
 					s.asAdmin("POST", p.path+"/fulfillments", shipped)
 					w := s.asAdmin("POST", p.path+"/returns", encode(t, openapi.ReturnInput{Lines: append(back, openapi.ReturnLineInput{LineId: p.order().Lines[0].Id, Quantity: 1})}))
 					if w.Code != http.StatusCreated {
@@ -697,8 +705,11 @@ func TestWhateverIsPackedSentReturnedAndRefundedAddsUp(t *testing.T) {
 				return func() *httptest.ResponseRecorder {
 					return s.asAdmin("POST", "/payments/"+id.String()+"/refunds", `{"amount":"0.50"}`)
 				}
+			case 11:
+				body := encode(t, openapi.OrderRefundInput{Shipping: new(rapid.SampledFrom([]string{"1.00", "4.90"}).Draw(rt, "shipping"))})
+				return func() *httptest.ResponseRecorder { return s.asAdmin("POST", p.path+"/refunds", body) }
 			}
-			body := encode(t, openapi.OrderRefundInput{Amount: new("0.50")})
+			body := encode(t, openapi.OrderRefundInput{Amount: new("0.50"), Outside: new(rapid.Bool().Draw(rt, "outside"))})
 			return func() *httptest.ResponseRecorder { return s.asAdmin("POST", p.path+"/refunds", body) }
 		}
 		for range rapid.IntRange(1, 8).Draw(rt, "rounds") {
@@ -724,5 +735,8 @@ func TestWhateverIsPackedSentReturnedAndRefundedAddsUp(t *testing.T) {
 			}
 		}
 	})
+	if n := s.number(`SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`); n != 0 {
+		t.Errorf("%d transactions held orders in another order than others did", n)
+	}
 	testbed.AddedUp(t, s.Pool)
 }

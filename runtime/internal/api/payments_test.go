@@ -993,7 +993,7 @@ func TestARefundOfAnOrderGoesOverItsPayments(t *testing.T) {
 			if err := s.Orders.Lock(t.Context(), tx, id); err != nil {
 				return err
 			}
-			if decided, err = s.Payments.Refund(t.Context(), tx, id, money.Amount{Minor: minor, Currency: "EUR"}, "Returned.", "staff"); err != nil {
+			if decided, err = s.Payments.Refund(t.Context(), tx, id, payment.Repayment{Amount: money.Amount{Minor: minor, Currency: "EUR"}, Reason: "Returned.", Actor: "staff"}); err != nil {
 				return err
 			}
 			return s.Orders.Changed(t.Context(), tx, id, decided.Changes)
@@ -1034,4 +1034,53 @@ func TestWhatProvidersTellCountsAsAKeysRequests(t *testing.T) {
 			t.Errorf("%s counts for %+v", path, got)
 		}
 	}
+}
+
+// TestWhatComesInOutsideOfTheStoreMayComeInParts has a transfer come in two, and
+// what is due be what did not come.
+func TestWhatComesInOutsideOfTheStoreMayComeInParts(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	placed := func() (bought, func(body string) *httptest.ResponseRecorder) {
+		g := s.cartOf(s.method, line(s.mug, 2))
+		o := want[openapi.Order](t, g.do("POST", "/orders", encode(t, openapi.OrderInput{CartId: g.cart.Id, Payment: openapi.PaymentInput{Provider: "manual"}})), http.StatusCreated)
+		b := bought{guest: g, stripe: s, id: o.Payments[0].Id.String(), path: "/orders/" + o.Id.String()}
+		return b, func(body string) *httptest.ResponseRecorder {
+			return s.asAdmin("POST", "/payments/"+b.id+"/capture", body)
+		}
+	}
+	b, come := placed()
+	want[openapi.PaymentOperation](t, come(`{"amount":"10.00"}`), http.StatusCreated)
+	b.wantMoney("15.10", "10.00", "0.00", "5.10")
+	wantProblem(t, come(`{"amount":"5.11"}`), http.StatusConflict, "capture_exceeds_total")
+	want[openapi.PaymentOperation](t, come(`{"amount":"2.00"}`), http.StatusCreated)
+	if o := b.order(); o.State != openapi.OrderStatePending || o.PaymentDueAt != nil {
+		t.Errorf("paid in part the order is %s, due at %v", o.State, o.PaymentDueAt)
+	}
+	want[openapi.PaymentOperation](t, come(`{}`), http.StatusCreated)
+	b.wantMoney("15.10", "15.10", "0.00", "0.00")
+	if o := b.order(); o.State != openapi.OrderStateConfirmed {
+		t.Errorf("paid the order is %s", o.State)
+	}
+	wantProblem(t, come(`{}`), http.StatusConflict, "payment_not_authorized")
+
+	// The rest may be noted with the order, be paid in another way, or not be needed.
+	b, come = placed()
+	want[openapi.PaymentOperation](t, come(`{"amount":"10.00"}`), http.StatusCreated)
+	b.move("confirmed")
+	b.wantMoney("15.10", "15.10", "0.00", "0.00")
+	b, come = placed()
+	want[openapi.PaymentOperation](t, come(`{"amount":"10.00"}`), http.StatusCreated)
+	want[openapi.Order](t, b.payDue(paying("stripe", "pm_card")), http.StatusCreated)
+	b.wantMoney("15.10", "10.00", "0.00", "0.00")
+	b.move("processing", "shipped")
+	b.wantMoney("15.10", "15.10", "0.00", "0.00")
+	wantProblem(t, come(`{"amount":"1.00"}`), http.StatusConflict, "capture_exceeds_total")
+	b, come = placed()
+	want[openapi.PaymentOperation](t, come(`{"amount":"12.00"}`), http.StatusCreated)
+	if e := b.edit(setting(b.order().Lines[0], 1)); e.GivenBack.Amount != "2.00" {
+		t.Errorf("edited it is %+v", e)
+	}
+	b.wantMoney("10.00", "12.00", "2.00", "0.00")
+	s.wantAddedUp()
 }

@@ -109,8 +109,11 @@ func TestRefundsThatFailOfAnOrderThatIsNoMoreAreNotMadeAgain(t *testing.T) {
 	b.wantPayment("captured", "10.00", "0.00")
 	s.clock.forward(20 * time.Minute)
 	s.reconcile()
-	if got := s.disagreements(); got != "operation_failed order_kept_money" {
+	if got := s.disagreements(); got != "operation_failed" {
 		t.Errorf("disagreements: %s", got)
+	}
+	if o := b.order(); o.State != openapi.OrderStateShipped { // as it was
+		t.Errorf("the order is %s", o.State)
 	}
 	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/refunds", `{"amount":"10.00"}`, http.StatusCreated)
 	s.wantAlike()

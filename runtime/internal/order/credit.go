@@ -4,16 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
+	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
-	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
 // An order that was placed in exchange has credit: the part of another order's
@@ -34,8 +32,39 @@ type source struct {
 	credit int64
 }
 
-// worth is what was paid for n more of a line, in whichever way.
-func (l *Line) worth(n int64) int64 { return Share(l.Total+l.Credit, l.Quantity, l.Refunded, n) }
+// worth is what was paid for n more of a line, in whichever way, less what was
+// settled of it: all pieces together are what was paid for the line, also where
+// a refund of one of them has failed.
+func (l *Line) worth(n int64) int64 {
+	if n == 0 {
+		return 0
+	}
+	return max(0, Share(l.Total+l.Credit, l.Quantity, 0, l.Refunded+n)-l.settled)
+}
+
+// settle counts n more of a line as given their money back, or as exchanged.
+func (l *Line) settle(n, minor int64) {
+	l.Refunded += n
+	l.settled += minor
+}
+
+// readSettled reads how much was given back of the order's lines, or exchanged.
+func (d *dispatch) readSettled(ctx context.Context) error {
+	if d.settled {
+		return nil
+	}
+	rows, err := orderdb.New(d.tx).SettledOf(ctx, d.order.ID)
+	if err != nil {
+		return fmt.Errorf("reading what lines were given back: %w", err)
+	}
+	for _, r := range rows {
+		if l := d.order.line(r.LineID); l != nil {
+			l.settled = r.Amount
+		}
+	}
+	d.settled = true
+	return nil
+}
 
 // held is what the order's own payments brought, or are about to bring, and was
 // not given back.
@@ -93,18 +122,9 @@ func (s *Orders) sources(ctx context.Context, tx pgx.Tx, o *Order) (all []*sourc
 	return all, nil
 }
 
-// giveBack gives back what a refund comes to: what the order's own payments
-// have of it, and what is beyond that out of its credit.
-func (d *dispatch) giveBack(ctx context.Context, r *Refund) error {
-	own := min(r.Amount, d.order.held())
-	if err := d.repay(ctx, d.order, own, r.Reason, r.CreatedAt); err != nil {
-		return err
-	}
-	return d.spendCredit(ctx, r, r.Amount-own)
-}
-
 // spendCredit gives back so much of the order's credit, on the payments of the
-// orders that it is from.
+// orders that it is from. It is credit no more, also where that fails: then it is
+// those orders' own again.
 func (d *dispatch) spendCredit(ctx context.Context, r *Refund, minor int64) error {
 	reason := strings.TrimSpace(fmt.Sprintf("They are for order %d, which was placed in exchange. %s", d.order.Number, r.Reason))
 	left, short := minor, int64(0)
@@ -120,7 +140,7 @@ func (d *dispatch) spendCredit(ctx context.Context, r *Refund, minor int64) erro
 			return fmt.Errorf("noting what credit was given back: %w", err)
 		}
 		own := min(left, s.held())
-		if err := d.repay(ctx, s.Order, own, reason, r.CreatedAt); err != nil {
+		if err := d.repay(ctx, s.Order, r, own, reason); err != nil {
 			return err
 		}
 		if own > 0 {
@@ -128,9 +148,6 @@ func (d *dispatch) spendCredit(ctx context.Context, r *Refund, minor int64) erro
 		}
 		s.Exchanged -= left
 		left -= own
-		if s.left() == own+left && s.Exchanged == 0 && !slices.ContainsFunc(s.Payments, comes) {
-			d.emptied = append(d.emptied, s.Order)
-		}
 	}
 	if short += left; short > 0 {
 		return problem.New(http.StatusConflict, "refund_exceeds_captured",
@@ -139,33 +156,20 @@ func (d *dispatch) spendCredit(ctx context.Context, r *Refund, minor int64) erro
 	return nil
 }
 
-// repay gives back so much on the payments of an order.
-func (d *dispatch) repay(ctx context.Context, o *Order, minor int64, reason string, at time.Time) error {
+// repay gives back so much of a refund on the payments of an order, its own or
+// one that it has credit from.
+func (d *dispatch) repay(ctx context.Context, o *Order, r *Refund, minor int64, reason string) error {
 	if minor == 0 {
 		return nil
 	}
-	decided, err := d.s.payments.Refund(ctx, d.tx, o.ID, o.amount(minor), reason, d.actor)
+	decided, err := d.s.payments.Refund(ctx, d.tx, o.ID, payment.Repayment{
+		RefundID: r.ID, OrderID: r.OrderID, Amount: o.amount(minor), Reason: reason, Actor: d.actor, Outside: r.Outside,
+	})
 	if err != nil {
 		return err
 	}
 	d.asked = append(d.asked, decided.Asked...)
-	d.happened = append(d.happened, o.told(decided.Changes, at)...)
-	return nil
-}
-
-// closeSources takes the orders all of whose money was given back by way of
-// this one to refunded.
-func (d *dispatch) closeSources(ctx context.Context) error {
-	for _, o := range d.emptied {
-		if !slices.Contains(transitions[o.State], openapi.OrderStateRefunded) {
-			continue
-		}
-		asked, err := d.s.take(ctx, d.tx, o, openapi.OrderStateRefunded, d.actor, "")
-		if err != nil {
-			return err
-		}
-		d.asked = append(d.asked, asked...)
-	}
-	d.emptied = nil
+	d.happened = append(d.happened, o.told(decided.Changes, r.CreatedAt)...)
+	d.answered = append(d.answered, decided.Changes...)
 	return nil
 }

@@ -112,6 +112,9 @@ func (d *dispatch) exchange(ctx context.Context, id uuid.UUID, in openapi.Exchan
 // credit is what was paid for what comes back, in money or with what came back
 // before that, as far as it was not given back; from now on it is exchanged.
 func (d *dispatch) credit(ctx context.Context, r *Return) (minor int64, err error) {
+	if err := d.readSettled(ctx); err != nil {
+		return 0, err
+	}
 	rows := orderdb.ExchangeLinesParams{ReturnID: r.ID}
 	for i := range r.Lines {
 		back, l := &r.Lines[i], d.order.line(r.Lines[i].LineID)
@@ -125,10 +128,12 @@ func (d *dispatch) credit(ctx context.Context, r *Return) (minor int64, err erro
 		// A piece whose money was given back may be any: it is taken for one that
 		// comes back, so that none that stays with its buyer pays for other goods.
 		back.Exchanged = max(0, min(n, l.ComingBack-l.Refunded))
-		minor += l.worth(back.Exchanged)
-		l.Refunded += back.Exchanged
+		worth := l.worth(back.Exchanged)
+		minor += worth
+		l.settle(back.Exchanged, worth)
 		rows.LineIds = append(rows.LineIds, back.LineID)
 		rows.Exchanged = append(rows.Exchanged, back.Exchanged)
+		rows.Worth = append(rows.Worth, worth)
 	}
 	left := d.order.left()
 	if d.order.over() { // what is there is being given back

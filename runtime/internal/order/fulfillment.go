@@ -19,6 +19,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/order/orderdb"
+	"gitee.com/captainjez/gocart/runtime/internal/payment"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
@@ -80,10 +81,10 @@ type dispatch struct {
 	happened []events.Event
 	mails    []mail.Message
 	asked    []uuid.UUID
-	// spent says that all that the order brought was given back, as all that
-	// emptied brought was with it.
-	spent   bool
-	emptied []*Order
+	// answered is what became of refunds at once.
+	answered []payment.Change
+	// settled says that it is known how much of the lines was given back.
+	settled bool
 }
 
 // goods has a transaction hold an order with all that moves when its goods do.
@@ -136,8 +137,10 @@ func (s *Orders) changeIn(ctx context.Context, tx pgx.Tx, id uuid.UUID, actor st
 	if err := d.store(ctx); err != nil {
 		return nil, err
 	}
-	err = d.progress(ctx)
-	return d.asked, err
+	if err := d.progress(ctx); err != nil {
+		return nil, err
+	}
+	return d.asked, s.concluded(ctx, tx, d.answered, s.now().Truncate(time.Microsecond))
 }
 
 // store writes the counts of the lines and the stock, and tells what happened.
@@ -160,7 +163,7 @@ func (d *dispatch) store(ctx context.Context) error {
 		}
 	}
 	d.happened, d.mails = nil, nil
-	return d.closeSources(ctx)
+	return nil
 }
 
 // count stores how much of the order's lines is where.
@@ -200,14 +203,7 @@ func (d *dispatch) progress(ctx context.Context) error {
 		return err
 	}
 	if o.State == openapi.OrderStateShipped && delivered {
-		if err := d.enter(ctx, openapi.OrderStateDelivered); err != nil {
-			return err
-		}
-	}
-	if d.spent && slices.Contains(transitions[o.State], openapi.OrderStateRefunded) {
-		asked, err := d.s.take(ctx, d.tx, o, openapi.OrderStateRefunded, d.actor, "")
-		d.asked = append(d.asked, asked...)
-		return err
+		return d.enter(ctx, openapi.OrderStateDelivered)
 	}
 	return nil
 }

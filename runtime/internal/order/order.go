@@ -44,7 +44,8 @@ type Order struct {
 	CustomerID uuid.UUID
 	Number     int64
 	State      openapi.OrderState
-	// HeldFrom is the state to go back to from on_hold.
+	// HeldFrom is the state to go back to from on_hold, and from refunded where
+	// that comes to nothing.
 	HeldFrom openapi.OrderState
 	Email    string
 	Currency string
@@ -83,6 +84,9 @@ type Line struct {
 	// sent back, or was, Returned how much of that came. Refunded is for how
 	// much the money was given back.
 	Packed, Shipped, Delivered, ComingBack, Returned, Refunded int64
+	// settled is what was given back of what was paid for the line, or exchanged,
+	// where readSettled has read it.
+	settled int64
 
 	// Stock is what one of it takes from the stock, which for a bundle is what
 	// it is made of; nil where that is not known.
@@ -534,8 +538,8 @@ func (s *Orders) move(ctx context.Context, id uuid.UUID, to openapi.OrderState, 
 		return o, err
 	}
 	s.payments.Settle(ctx, asked...)
-	if now, err := s.payments.Of(ctx, s.pool, id); err == nil { // else they are told as they were
-		o.Payments = now
+	if now, err := s.Find(ctx, id); err == nil { // else it is told as it was
+		return now, nil
 	}
 	return o, nil
 }
@@ -580,7 +584,7 @@ func (s *Orders) enter(ctx context.Context, tx pgx.Tx, o *Order, to openapi.Orde
 	from := o.State
 	o.State, o.HeldFrom, o.UpdatedAt = to, "", s.now().Truncate(time.Microsecond)
 	o.PaymentDueAt = dueAfter(to, o.PaymentDueAt, o.UpdatedAt)
-	if to == openapi.OrderStateOnHold {
+	if to == openapi.OrderStateOnHold || to == openapi.OrderStateRefunded {
 		o.HeldFrom = from
 	}
 	if err := s.write(ctx, tx, o); err != nil {
@@ -650,12 +654,12 @@ func (s *Orders) effects(ctx context.Context, tx pgx.Tx, o *Order, to openapi.Or
 		}
 		return s.payments.Undo(ctx, tx, o.ID, actor)
 	case openapi.OrderStateRefunded:
-		rest, err := s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.refundRest(ctx, reason) })
+		given, err := s.dispatched(ctx, tx, o, actor, func(d *dispatch) error { return d.refundRest(ctx, reason) })
 		if err != nil {
 			return payment.Decision{}, err
 		}
 		undone, err := s.payments.Undo(ctx, tx, o.ID, actor)
-		undone.Asked = append(rest.Asked, undone.Asked...)
+		undone.Asked = append(given.Asked, undone.Asked...)
 		return undone, err
 	case openapi.OrderStatePending, openapi.OrderStateProcessing, openapi.OrderStateCompleted, openapi.OrderStateOnHold:
 	}

@@ -14,10 +14,19 @@ import (
 	"gitee.com/captainjez/gocart/runtime/openapi"
 )
 
-// Lock has a transaction hold an order.
+// Lock has a transaction hold an order, and before it those that were placed in
+// exchange for a part of it, whose refunds its payments may be asked for.
 func (s *Orders) Lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) error {
-	_, err := s.hold(ctx, tx, id)
-	return err
+	before, err := orderdb.New(tx).PlacedFor(ctx, id)
+	if err != nil {
+		return fmt.Errorf("looking for what was placed in exchange: %w", err)
+	}
+	for _, id := range append(before, id) {
+		if _, err := s.hold(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Total is what an order comes to, in minor units of its currency.
@@ -41,7 +50,8 @@ func (s *Orders) Gone(ctx context.Context, tx pgx.Tx, id uuid.UUID) (bool, error
 // Changed does what changes of its payments mean for an order that the
 // transaction holds, and tells of them. An order that waits for its payments
 // is confirmed when what came in is what it comes to, also on hold; while one is
-// on its way it does not expire, and when none is after all it does.
+// on its way it does not expire, and when none is after all it does. Refunds are
+// what became of their operations.
 func (s *Orders) Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []payment.Change) error {
 	if len(all) == 0 {
 		return nil
@@ -52,6 +62,9 @@ func (s *Orders) Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []pay
 	}
 	now := s.now().Truncate(time.Microsecond)
 	if err := s.events.Append(ctx, tx, o.told(all, now)...); err != nil {
+		return err
+	}
+	if err := s.concluded(ctx, tx, all, now); err != nil {
 		return err
 	}
 	return s.paidFor(ctx, tx, o, now)

@@ -144,8 +144,8 @@ FROM (
 WHERE l.return_id = @return_id AND l.line_id = d.line_id;
 
 -- name: ExchangeLines :exec
-UPDATE return_lines l SET exchanged = d.exchanged
-FROM (SELECT unnest(@line_ids::uuid[]) AS line_id, unnest(@exchanged::bigint[]) AS exchanged) d
+UPDATE return_lines l SET exchanged = d.exchanged, worth = d.worth
+FROM (SELECT unnest(@line_ids::uuid[]) AS line_id, unnest(@exchanged::bigint[]) AS exchanged, unnest(@worth::bigint[]) AS worth) d
 WHERE l.return_id = @return_id AND l.line_id = d.line_id;
 
 -- name: ReturnByID :one
@@ -166,8 +166,16 @@ SELECT return_id, line_id, quantity, reason, restocked, written_off, exchanged
 FROM return_lines WHERE return_id = ANY(@return_ids::uuid[]) ORDER BY return_id, line_id;
 
 -- name: InsertRefund :exec
-INSERT INTO refunds (id, order_id, return_id, amount, shipping, other, reason, actor, created_at)
-VALUES (@id, @order_id, @return_id, @amount, @shipping, @other, @reason, @actor, @at);
+INSERT INTO refunds (id, order_id, return_id, state, outside, amount, shipping, other, reason, actor, created_at)
+VALUES (@id, @order_id, @return_id, @state, @outside, @amount, @shipping, @other, @reason, @actor, @at);
+
+-- name: SetRefundState :exec
+UPDATE refunds SET state = @state, given_back = @given_back WHERE id = @id;
+
+-- What a refund was for that failed can be given back again.
+-- name: FreeRefundLines :exec
+UPDATE order_lines l SET refunded = l.refunded - b.quantity
+FROM refund_lines b WHERE b.refund_id = @refund_id AND l.order_id = @order_id AND l.id = b.line_id;
 
 -- name: InsertRefundLines :exec
 INSERT INTO refund_lines (refund_id, line_id, quantity, amount)
@@ -181,7 +189,8 @@ SELECT @refund_id, unnest(@order_ids::uuid[]), unnest(@amounts::bigint[]);
 UPDATE orders SET shipping_refunded = shipping_refunded + @amount WHERE id = @id;
 
 -- name: RefundsOf :many
-SELECT id, order_id, return_id, amount, shipping, other, reason, actor, created_at FROM refunds WHERE order_id = @order_id ORDER BY id;
+SELECT id, order_id, return_id, amount, shipping, other, reason, actor, created_at, state, given_back, outside
+FROM refunds WHERE order_id = @order_id ORDER BY id;
 
 -- name: RefundLines :many
 SELECT refund_id, line_id, quantity, amount
@@ -279,5 +288,48 @@ UPDATE order_lines l SET refunded = l.refunded - b.exchanged
 FROM return_lines b WHERE b.return_id = @return_id AND l.order_id = @order_id AND l.id = b.line_id;
 
 -- name: UndoExchange :exec
-WITH lines AS (UPDATE return_lines SET exchanged = 0 WHERE return_id = @return_id)
+WITH lines AS (UPDATE return_lines SET exchanged = 0, worth = NULL WHERE return_id = @return_id)
 UPDATE returns SET exchange_id = NULL, credit = 0, updated_at = @at WHERE id = @return_id;
+
+-- What of the lines of an order was given back, or is to be, and what of them was exchanged: where the version before did
+-- that, to the minor unit below.
+-- name: SettledOf :many
+SELECT line_id, sum(amount)::bigint AS amount
+FROM (
+    SELECT b.line_id, b.amount FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = @order_id AND r.state <> 'failed'
+    UNION ALL
+    SELECT b.line_id, coalesce(b.worth, div((l.total + l.credit)::numeric * b.exchanged, l.quantity)::bigint)
+    FROM returns r JOIN return_lines b ON b.return_id = r.id JOIN order_lines l ON l.order_id = r.order_id AND l.id = b.line_id
+    WHERE r.order_id = @order_id AND b.exchanged > 0
+) s
+GROUP BY line_id;
+
+-- name: OrderOfRefund :one
+SELECT order_id FROM refunds WHERE id = @id;
+
+-- The orders that were placed in exchange for a part of one, or for a part of one of those, and those whose refunds were
+-- taken from its payments: an order before the ones that it was placed for.
+-- name: PlacedFor :many
+WITH RECURSIVE placed AS (
+    SELECT @order_id::uuid AS id, 0 AS depth
+    UNION
+    SELECT n.id, b.depth + 1 FROM placed b CROSS JOIN LATERAL (
+        SELECT r.exchange_id AS id FROM returns r WHERE r.order_id = b.id AND r.exchange_id IS NOT NULL
+        UNION
+        SELECT f.order_id FROM refund_sources s JOIN refunds f ON f.id = s.refund_id WHERE s.order_id = b.id
+    ) n
+)
+SELECT id::uuid AS id FROM placed WHERE depth > 0 GROUP BY id ORDER BY max(depth) DESC, id;
+
+-- Whether what was to be given back by way of an order's credit, by a refund of it or of one that was placed in exchange for
+-- a part of it, was not, or not yet.
+-- name: OwesCredit :one
+WITH RECURSIVE placed AS (
+    SELECT @order_id::uuid AS id
+    UNION
+    SELECT r.exchange_id FROM placed b JOIN returns r ON r.order_id = b.id WHERE r.exchange_id IS NOT NULL
+)
+SELECT EXISTS (
+    SELECT FROM placed b JOIN refunds f ON f.order_id = b.id JOIN payment_operations x ON x.refund_id = f.id JOIN payments p ON p.id = x.payment_id
+    WHERE x.state <> 'succeeded' AND p.order_id NOT IN (SELECT id FROM placed)
+);

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
@@ -26,14 +27,20 @@ import (
 type Refund struct {
 	ID, OrderID uuid.UUID
 	// ReturnID is the return that it is for, uuid.Nil for none.
-	ReturnID                uuid.UUID
+	ReturnID uuid.UUID
+	// State is what became of it: what has failed counts for nothing.
+	State                   openapi.RefundState
 	Currency                string
 	Amount, Shipping, Other int64
-	Lines                   []RefundLine
+	// GivenBack is what of the amount was given back by now.
+	GivenBack int64
+	Lines     []RefundLine
 	// Sources are what of it is given back on other orders' payments.
 	Sources       []RefundSource
 	Reason, Actor string
-	CreatedAt     time.Time
+	// Outside says that it was given back by hand, and no provider is asked.
+	Outside   bool
+	CreatedAt time.Time
 }
 
 // RefundLine is what was given back for so much of a line.
@@ -54,7 +61,8 @@ type RefundSource struct {
 func (r *Refund) Public() openapi.Refund {
 	decimal := func(minor int64) string { return money.Amount{Minor: minor, Currency: r.Currency}.Decimal() }
 	public := openapi.Refund{
-		Id: r.ID, OrderId: r.OrderID, ReturnId: optional.Of(r.ReturnID), Amount: openapi.Money{Amount: decimal(r.Amount), Currency: r.Currency},
+		Id: r.ID, OrderId: r.OrderID, ReturnId: optional.Of(r.ReturnID), State: r.State, Outside: r.Outside,
+		Amount: openapi.Money{Amount: decimal(r.Amount), Currency: r.Currency}, GivenBack: openapi.Money{Amount: decimal(r.GivenBack), Currency: r.Currency},
 		Shipping: decimal(r.Shipping), Other: decimal(r.Other), Reason: optional.Of(r.Reason), CreatedAt: r.CreatedAt, Lines: make([]openapi.RefundLine, len(r.Lines)),
 	}
 	for i, l := range r.Lines {
@@ -97,6 +105,8 @@ type Repayment struct {
 	Shipping, Other int64
 	ReturnID        uuid.UUID
 	Reason          string
+	// Outside says that it was given back by hand.
+	Outside bool
 }
 
 // refund gives money back; more than there is to give back is a
@@ -113,19 +123,30 @@ func (d *dispatch) refund(ctx context.Context, in Repayment) (*Refund, error) {
 		}
 		return nil, refusal
 	}
-	if err := d.giveBack(ctx, r); err != nil {
-		return nil, err
-	}
 	for _, l := range r.Lines {
-		d.order.line(l.LineID).Refunded += l.Quantity
+		d.order.line(l.LineID).settle(l.Quantity, l.Amount)
 	}
 	d.order.ShippingRefunded += r.Shipping
-	d.spent = d.order.left() == r.Amount && d.order.Exchanged == 0 && !slices.ContainsFunc(d.order.Payments, comes)
-	if err := d.s.storeRefund(ctx, d.tx, r); err != nil {
-		return nil, err
+	return r, d.give(ctx, r)
+}
+
+// give stores a refund with what payment providers are asked for it: of what the
+// order's own payments have, and for what is beyond that of what its credit is from.
+func (d *dispatch) give(ctx context.Context, r *Refund) error {
+	at, own := len(d.happened), min(r.Amount, d.order.held())
+	if err := d.repay(ctx, d.order, r, own, r.Reason); err != nil {
+		return err
 	}
-	d.repaid(r)
-	return r, nil
+	if err := d.spendCredit(ctx, r, r.Amount-own); err != nil {
+		return err
+	}
+	text := ""
+	for _, s := range r.Sources {
+		text = strings.TrimSpace(fmt.Sprintf("%s %s of it were paid with order %d, and are given back on its payments.", text, d.order.amount(s.Amount), s.Number))
+	}
+	created := d.order.refundEvent(r, events.Event{Type: "refund.created", Actor: d.actor, At: r.CreatedAt}, change{Text: text, Reason: r.Reason})
+	d.happened = slices.Insert(d.happened, at, created)
+	return d.s.storeRefund(ctx, d.tx, r)
 }
 
 // comes reports whether money is to come of a payment.
@@ -137,6 +158,16 @@ func comes(p payment.Payment) bool {
 func (d *dispatch) worth(ctx context.Context, in Repayment) (*Refund, error) {
 	o := d.order
 	r := d.newRefund(in)
+	before, err := refundsOf(ctx, d.tx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.readSettled(ctx); err != nil {
+		return nil, err
+	}
+	if len(before) >= mostEver || count(before) >= mostParts {
+		return nil, tooManyParts("refunds")
+	}
 	var wrong, against problem.Findings
 	for i, w := range in.Lines {
 		at := fmt.Sprintf("/lines/%d", i)
@@ -161,30 +192,41 @@ func (d *dispatch) worth(ctx context.Context, in Repayment) (*Refund, error) {
 		if err != nil {
 			return nil, err
 		}
-		wrong.Require(slices.ContainsFunc(all, func(b *Return) bool { return b.ID == in.ReturnID }), "/returnId", "is no return of the order")
-	}
-	n, err := refundsOf(ctx, d.tx, o)
-	if err != nil {
-		return nil, err
-	}
-	if len(n) >= mostParts {
-		return nil, tooManyParts("refunds")
+		at := slices.IndexFunc(all, func(b *Return) bool { return b.ID == in.ReturnID })
+		wrong.Require(at >= 0, "/returnId", "is no return of the order")
+		for i, w := range in.Lines {
+			if at < 0 || o.line(w.LineId) == nil {
+				continue
+			}
+			n := all[at].toRefund(w.LineId, before)
+			against.Require(w.Quantity <= n, fmt.Sprintf("/lines/%d/quantity", i), "only %d of it are in the return and were neither given their money back nor exchanged by it", n)
+		}
 	}
 	return r, conflict(wrong, against, problem.New(http.StatusConflict, "refund_exceeds_order", "More is to be given back than was paid for this."))
+}
+
+// count is how many of refunds have not failed.
+func count(all []*Refund) (n int) {
+	for _, r := range all {
+		if r.State != openapi.RefundStateFailed {
+			n++
+		}
+	}
+	return n
 }
 
 func lineOfFulfillment(l openapi.FulfillmentLine) uuid.UUID { return l.LineId }
 
 func (d *dispatch) newRefund(in Repayment) *Refund {
 	return &Refund{
-		ID: uuid.Must(uuid.NewV7()), OrderID: d.order.ID, ReturnID: in.ReturnID, Currency: d.order.Currency, Amount: in.Shipping + in.Other,
+		ID: uuid.Must(uuid.NewV7()), OrderID: d.order.ID, ReturnID: in.ReturnID, State: openapi.RefundStatePending, Outside: in.Outside,
+		Currency: d.order.Currency, Amount: in.Shipping + in.Other,
 		Shipping: in.Shipping, Other: in.Other, Reason: in.Reason, Actor: d.actor, CreatedAt: d.s.now().Truncate(time.Microsecond),
 	}
 }
 
-// refundRest notes that all that is left is given back, for no line in
-// particular: what asks the providers for it is payment.Payments.Undo, but for
-// the order's credit.
+// refundRest gives all that is left back, for no line in particular. While a
+// provider is being asked to take more it is a *problem.Problem with status 409.
 func (d *dispatch) refundRest(ctx context.Context, reason string) (err error) {
 	if d.order.Payments, err = d.s.payments.Of(ctx, d.tx, d.order.ID); err != nil {
 		return err
@@ -192,46 +234,245 @@ func (d *dispatch) refundRest(ctx context.Context, reason string) (err error) {
 	if d.order.Exchanged > 0 {
 		return problem.New(http.StatusConflict, "order_exchanged", "A part of the order was exchanged, and its money is in another order: give back the rest of it with POST /orders/%s/refunds.", d.order.ID)
 	}
+	for _, p := range d.order.Payments {
+		if p.Capturing > 0 {
+			return problem.New(http.StatusConflict, "payment_being_captured", "%s of a payment are being captured; wait until the provider has answered.", d.order.amount(p.Capturing))
+		}
+	}
 	left := d.order.left()
 	if left == 0 {
 		return nil
 	}
-	r := d.newRefund(Repayment{Other: left, Reason: reason})
-	if err := d.spendCredit(ctx, r, d.order.Credit); err != nil {
+	return d.give(ctx, d.newRefund(Repayment{Other: left, Reason: reason}))
+}
+
+// concluded has refunds be as the providers' answers are, each with its order,
+// which the transaction holds. What a refund was for that came to nothing can be
+// given back again, and an order is what it was where it was refunded by it. One
+// is refunded when all that it brought was given back.
+func (s *Orders) concluded(ctx context.Context, tx pgx.Tx, answered []payment.Change, now time.Time) error {
+	var ids []uuid.UUID
+	for _, c := range answered {
+		if c.RefundID != uuid.Nil && !slices.Contains(ids, c.RefundID) {
+			ids = append(ids, c.RefundID)
+		}
+	}
+	for _, id := range ids {
+		if err := s.conclude(ctx, tx, id, now); err != nil {
+			return fmt.Errorf("refund %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+func (s *Orders) conclude(ctx context.Context, tx pgx.Tx, id uuid.UUID, now time.Time) error {
+	orderID, err := orderdb.New(tx).OrderOfRefund(ctx, id)
+	if err != nil {
+		return fmt.Errorf("looking for a refund's order: %w", err)
+	}
+	o, err := s.hold(ctx, tx, orderID)
+	if err != nil {
 		return err
 	}
-	d.repaid(r)
-	return d.s.storeRefund(ctx, d.tx, r)
+	if err := s.complete(ctx, tx, o); err != nil {
+		return err
+	}
+	all, err := refundsOf(ctx, tx, o)
+	if err != nil {
+		return err
+	}
+	r := all[slices.IndexFunc(all, func(r *Refund) bool { return r.ID == id })]
+	out, err := s.payments.OutcomeOf(ctx, tx, r.ID)
+	if err != nil {
+		return err
+	}
+	was := r.State
+	r.State, r.GivenBack = outcome(out), out.Succeeded
+	if err := orderdb.New(tx).SetRefundState(ctx, orderdb.SetRefundStateParams{ID: r.ID, State: string(r.State), GivenBack: r.GivenBack}); err != nil {
+		return fmt.Errorf("storing a refund's state: %w", err)
+	}
+	switch {
+	case r.State == was || r.State == openapi.RefundStatePending:
+		return nil
+	case r.State == openapi.RefundStateSucceeded:
+		return s.given(ctx, tx, o, r, now)
+	}
+	return s.notGiven(ctx, tx, o, r, out, now)
 }
+
+// notGiven tells of a refund that was refused, or a part of it. What was to be
+// given back on another order's payments is that order's own again.
+func (s *Orders) notGiven(ctx context.Context, tx pgx.Tx, o *Order, r *Refund, out payment.Outcome, now time.Time) error {
+	if r.State == openapi.RefundStateFailed {
+		if err := s.free(ctx, tx, r); err != nil {
+			return err
+		}
+	}
+	sources, err := s.sources(ctx, tx, o)
+	if err != nil {
+		return err
+	}
+	why := fmt.Sprintf("%s of %s were not given back: the payment provider refused that.", o.amount(r.Amount-r.GivenBack), o.amount(r.Amount))
+	for _, of := range sources {
+		if failed := out.FailedOf[of.ID]; failed > 0 {
+			why += fmt.Sprintf(" %s of that are on payments of order %d, and can be given back by a refund of that one, as an amount.", o.amount(failed), of.Number)
+		}
+	}
+	if err := s.events.Append(ctx, tx, o.refundEvent(r, events.Event{Type: "refund.failed", Actor: "provider", At: now}, change{Text: why})); err != nil {
+		return err
+	}
+	if o.State == openapi.OrderStateRefunded {
+		if err := s.goesOn(ctx, tx, o); err != nil {
+			return err
+		}
+	}
+	for _, of := range sources {
+		if of.State != openapi.OrderStateRefunded {
+			continue
+		}
+		empty, err := s.empty(ctx, tx, of.Order)
+		if err != nil {
+			return err
+		}
+		if !empty {
+			if err := s.goesOn(ctx, tx, of.Order); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// outcome is the state of a refund whose operations came to this.
+func outcome(of payment.Outcome) openapi.RefundState {
+	switch {
+	case of.Requested > 0:
+		return openapi.RefundStatePending
+	case of.Failed == 0:
+		return openapi.RefundStateSucceeded
+	case of.Succeeded == 0:
+		return openapi.RefundStateFailed
+	}
+	return openapi.RefundStatePartial
+}
+
+// given tells of a refund that was made, and its buyer by mail.
+func (s *Orders) given(ctx context.Context, tx pgx.Tx, o *Order, r *Refund, now time.Time) error {
+	if err := s.events.Append(ctx, tx, o.refundEvent(r, events.Event{Type: "refund.succeeded", Actor: r.Actor, At: now}, change{})); err != nil {
+		return err
+	}
+	m := o.message(mail.OrderRefunded)
+	m.RefundID = r.ID
+	if err := s.mailer.Enqueue(ctx, tx, m); err != nil {
+		return err
+	}
+	sources, err := s.sources(ctx, tx, o)
+	if err != nil {
+		return err
+	}
+	if err := s.closeSpent(ctx, tx, o, r.Actor); err != nil {
+		return err
+	}
+	for _, of := range sources {
+		if err := s.closeSpent(ctx, tx, of.Order, r.Actor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// closeSpent takes an order that can be refunded to that when all that it
+// brought was given back, and nothing is to come.
+func (s *Orders) closeSpent(ctx context.Context, tx pgx.Tx, o *Order, actor string) error {
+	if !slices.Contains(transitions[o.State], openapi.OrderStateRefunded) {
+		return nil
+	}
+	empty, err := s.empty(ctx, tx, o)
+	if err != nil || !empty || slices.ContainsFunc(o.Payments, comes) {
+		return err
+	}
+	_, err = s.take(ctx, tx, o, openapi.OrderStateRefunded, actor, "") // nothing is left to ask for
+	return err
+}
+
+// empty reports whether all that an order brought was given back, also what of
+// its credit was to be, and reads its payments.
+func (s *Orders) empty(ctx context.Context, tx pgx.Tx, o *Order) (bool, error) {
+	if err := s.complete(ctx, tx, o); err != nil {
+		return false, err
+	}
+	if o.Credit > 0 || o.Exchanged > 0 {
+		return false, nil
+	}
+	for _, p := range o.Payments {
+		if p.Captured+p.Capturing > p.Refunded {
+			return false, nil
+		}
+	}
+	owes, err := orderdb.New(tx).OwesCredit(ctx, o.ID)
+	if err != nil {
+		return false, fmt.Errorf("looking for credit that was not given back: %w", err)
+	}
+	return !owes, nil
+}
+
+// free has what a refund was for count as not given back.
+func (s *Orders) free(ctx context.Context, tx pgx.Tx, r *Refund) error {
+	q := orderdb.New(tx)
+	if err := q.FreeRefundLines(ctx, orderdb.FreeRefundLinesParams{RefundID: r.ID, OrderID: r.OrderID}); err != nil {
+		return fmt.Errorf("freeing a refund's lines: %w", err)
+	}
+	if r.Shipping == 0 {
+		return nil
+	}
+	if err := q.RefundShipping(ctx, orderdb.RefundShippingParams{ID: r.OrderID, Amount: -r.Shipping}); err != nil {
+		return fmt.Errorf("noting shipping that was not given back: %w", err)
+	}
+	return nil
+}
+
+// goesOn has an order be what it was before it was refunded.
+func (s *Orders) goesOn(ctx context.Context, tx pgx.Tx, o *Order) error {
+	if err := s.payments.Redo(ctx, tx, o.ID); err != nil {
+		return err
+	}
+	to := o.HeldFrom
+	if to == "" { // it was refunded before that was kept
+		to = openapi.OrderStateShipped
+	}
+	return s.enter(ctx, tx, o, to, "store", notRefunded, nil)
+}
+
+// notRefunded is why an order that was refunded is so no more.
+const notRefunded = "What was to be given back was not."
 
 // repaid is what an event of a refund tells.
 type repaid struct {
 	change
-	RefundID uuid.UUID     `json:"refundId"`
-	ReturnID *uuid.UUID    `json:"returnId,omitempty"`
-	Amount   openapi.Money `json:"amount"`
+	RefundID  uuid.UUID           `json:"refundId"`
+	ReturnID  *uuid.UUID          `json:"returnId,omitempty"`
+	State     openapi.RefundState `json:"state"`
+	Amount    openapi.Money       `json:"amount"`
+	GivenBack openapi.Money       `json:"givenBack"`
 }
 
-// repaid tells of a refund, and its buyer by mail.
-func (d *dispatch) repaid(r *Refund) {
-	o, public, text := d.order, r.Public(), ""
-	for _, s := range r.Sources {
-		text = strings.TrimSpace(fmt.Sprintf("%s %s of it were paid with order %d, and are given back on its payments.", text, o.amount(s.Amount), s.Number))
+// refundEvent completes an event of one of the order's refunds, with words for
+// the timeline and a reason.
+func (o *Order) refundEvent(r *Refund, e events.Event, c change) events.Event {
+	public := r.Public()
+	e.Topic, e.Subject, e.Customer, e.Public = events.Orders, o.ID, o.CustomerID, true
+	e.Data = repaid{
+		change: o.change(c), RefundID: r.ID, ReturnID: public.ReturnId, State: r.State, Amount: public.Amount, GivenBack: public.GivenBack,
 	}
-	d.happened = append(d.happened, events.Event{
-		Type: "refund.created", Topic: events.Orders, Subject: o.ID, Customer: o.CustomerID, Actor: d.actor, Public: true, At: r.CreatedAt,
-		Data: repaid{change: o.change(change{Text: text, Reason: r.Reason}), RefundID: r.ID, ReturnID: public.ReturnId, Amount: public.Amount},
-	})
-	m := o.message(mail.OrderRefunded)
-	m.RefundID = r.ID
-	d.mails = append(d.mails, m)
+	return e
 }
 
 // storeRefund stores a refund.
 func (s *Orders) storeRefund(ctx context.Context, tx orderdb.DBTX, r *Refund) error {
 	q := orderdb.New(tx)
 	err := q.InsertRefund(ctx, orderdb.InsertRefundParams{
-		ID: r.ID, OrderID: r.OrderID, ReturnID: optional.Of(r.ReturnID), Amount: r.Amount, Shipping: r.Shipping, Other: r.Other, Reason: r.Reason, Actor: r.Actor, At: r.CreatedAt,
+		ID: r.ID, OrderID: r.OrderID, ReturnID: optional.Of(r.ReturnID), State: string(r.State), Outside: r.Outside, Amount: r.Amount, Shipping: r.Shipping,
+		Other: r.Other, Reason: r.Reason, Actor: r.Actor, At: r.CreatedAt,
 	})
 	if err != nil {
 		return fmt.Errorf("storing a refund: %w", err)
@@ -277,7 +518,10 @@ func refundsOf(ctx context.Context, tx orderdb.DBTX, o *Order) ([]*Refund, error
 	for i, r := range rows {
 		all[i] = &Refund{
 			ID: r.ID, OrderID: r.OrderID, ReturnID: optional.Value(r.ReturnID), Currency: o.Currency, Amount: r.Amount, Shipping: r.Shipping, Other: r.Other,
-			Reason: r.Reason, Actor: r.Actor, CreatedAt: r.CreatedAt.UTC(),
+			State: openapi.RefundState(r.State), GivenBack: r.GivenBack, Outside: r.Outside, Reason: r.Reason, Actor: r.Actor, CreatedAt: r.CreatedAt.UTC(),
+		}
+		if all[i].State == openapi.RefundStateSucceeded {
+			all[i].GivenBack = r.Amount
 		}
 		ids[i], byID[r.ID] = r.ID, all[i]
 	}

@@ -229,7 +229,6 @@ func (r *Refund) seenBy(who Who) openapi.Refund {
 // RefundOrder answers POST /orders/{id}/refunds.
 func (h Handlers) RefundOrder(c *gin.Context, id uuid.UUID, params openapi.RefundOrderParams) {
 	actor := identity.Of(c).Actor()
-	var asked []uuid.UUID
 	rest.Create(c, h.Orders.pool, rest.Creation[openapi.OrderRefundInput, openapi.Refund]{
 		Key: params.IdempotencyKey,
 		Prepare: func(_ context.Context, in openapi.OrderRefundInput) error {
@@ -242,7 +241,7 @@ func (h Handlers) RefundOrder(c *gin.Context, id uuid.UUID, params openapi.Refun
 			return f.Err()
 		},
 		Effect: func(ctx context.Context, tx pgx.Tx, in openapi.OrderRefundInput) (made openapi.Refund, err error) {
-			asked, err = h.Orders.changeIn(ctx, tx, id, actor, func(ctx context.Context, d *dispatch) error {
+			_, err = h.Orders.changeIn(ctx, tx, id, actor, func(ctx context.Context, d *dispatch) error {
 				wish, err := repayment(in, d.order.Currency)
 				if err != nil {
 					return err
@@ -255,13 +254,21 @@ func (h Handlers) RefundOrder(c *gin.Context, id uuid.UUID, params openapi.Refun
 			})
 			return made, err
 		},
-		After: func(ctx context.Context, _ openapi.Refund) { h.Orders.payments.Settle(ctx, asked...) },
+		// Whoever asks again with the key is told how it stands by then.
+		Present: func(ctx context.Context, made openapi.Refund) (any, error) {
+			h.Orders.payments.SettleRefund(ctx, made.Id)
+			r, err := h.Orders.Refund(ctx, made.OrderId, made.Id)
+			if err != nil {
+				return nil, err
+			}
+			return r.Public(), nil
+		},
 	})
 }
 
 // repayment is what is asked for, in an order's currency.
 func repayment(in openapi.OrderRefundInput, currency string) (Repayment, error) {
-	r := Repayment{Lines: optional.Value(in.Lines), ReturnID: optional.Value(in.ReturnId), Reason: optional.Value(in.Reason)}
+	r := Repayment{Lines: optional.Value(in.Lines), ReturnID: optional.Value(in.ReturnId), Reason: optional.Value(in.Reason), Outside: optional.Value(in.Outside)}
 	var f problem.Findings
 	for _, part := range []struct {
 		pointer string

@@ -215,24 +215,31 @@ func (d *dispatch) receive(ctx context.Context, r *Return, in openapi.ReceiveInp
 	if !optional.Value(in.Refund) {
 		return nil
 	}
-	back := d.owed(r)
-	if len(back.Lines) == 0 { // it was given back, or exchanged, before, or cost nothing
-		return nil
+	back, err := d.owed(ctx, r)
+	if err != nil || len(back.Lines) == 0 { // it was given back, or exchanged, before, or cost nothing
+		return err
 	}
-	_, err := d.refund(ctx, back)
+	_, err = d.refund(ctx, back)
 	return err
 }
 
 // owed is for what of a return that came its money can be given back; a piece
 // that was given its money back may be any, and is taken for one that comes back.
-func (d *dispatch) owed(r *Return) Repayment {
+func (d *dispatch) owed(ctx context.Context, r *Return) (Repayment, error) {
 	back, worth := Repayment{ReturnID: r.ID}, int64(0)
+	before, err := refundsOf(ctx, d.tx, d.order)
+	if err != nil {
+		return back, err
+	}
+	if err := d.readSettled(ctx); err != nil {
+		return back, err
+	}
 	for _, l := range r.Lines {
 		line := d.order.line(l.LineID)
 		if line == nil { // nothing of it came, and it was edited out of the order since
 			continue
 		}
-		if n := min(l.Restocked+l.WrittenOff-l.Exchanged, line.ComingBack-line.Refunded); n > 0 {
+		if n := min(r.toRefund(l.LineID, before), line.ComingBack-line.Refunded); n > 0 {
 			back.Lines = append(back.Lines, openapi.FulfillmentLine{LineId: l.LineID, Quantity: n})
 			worth += line.worth(n)
 		}
@@ -240,7 +247,7 @@ func (d *dispatch) owed(r *Return) Repayment {
 	if worth == 0 {
 		back.Lines = nil
 	}
-	return back
+	return back, nil
 }
 
 // receivedSo is nil where a return was received as in says; that something else
@@ -257,14 +264,43 @@ func (d *dispatch) receivedSo(ctx context.Context, r *Return, in openapi.Receive
 	if !slices.Equal(said.Lines, r.Lines) {
 		return problem.New(http.StatusConflict, "return_state", "The return is received already, and something else was noted to have come.")
 	}
-	if !optional.Value(in.Refund) || len(d.owed(r).Lines) == 0 {
+	if !optional.Value(in.Refund) {
 		return nil
 	}
+	owed, err := d.owed(ctx, r)
+	if err != nil || len(owed.Lines) == 0 {
+		return err
+	}
 	given, err := refundsOf(ctx, d.tx, d.order)
-	if err == nil && !slices.ContainsFunc(given, func(g *Refund) bool { return g.ReturnID == r.ID }) {
+	if err == nil && !slices.ContainsFunc(given, func(g *Refund) bool { return g.ReturnID == r.ID && g.State != openapi.RefundStateFailed }) {
 		err = problem.New(http.StatusConflict, "return_state", "The return is received already, without a refund: give it with POST /orders/%s/refunds.", d.order.ID)
 	}
 	return err
+}
+
+// toRefund is how much of a line comes back, or came, with the return and was
+// neither exchanged nor given its money back by one of an order's refunds.
+func (r *Return) toRefund(lineID uuid.UUID, refunds []*Refund) (n int64) {
+	for _, l := range r.Lines {
+		switch {
+		case l.LineID != lineID:
+		case r.State == openapi.ReturnStateReceived:
+			n = l.Restocked + l.WrittenOff - l.Exchanged
+		case r.State == openapi.ReturnStateRequested || r.State == openapi.ReturnStateApproved:
+			n = l.Quantity - l.Exchanged
+		}
+	}
+	for _, b := range refunds {
+		if b.ReturnID != r.ID || b.State == openapi.RefundStateFailed {
+			continue
+		}
+		for _, l := range b.Lines {
+			if l.LineID == lineID {
+				n -= l.Quantity
+			}
+		}
+	}
+	return max(0, n)
 }
 
 // arrived notes how much of a return came, and whether it can be sold again.

@@ -16,7 +16,8 @@ import (
 // themselves. What they bring of it is their amounts, less the surplus: what
 // was not taken of them, or was given back, because the order came to less.
 // What was given back for another reason, such as a return, leaves the order
-// paid, and so does a part that staff chose not to take.
+// paid, and so does a part of what was set aside that staff chose not to take. Of
+// what comes in outside of the store in parts, those bring what they are.
 
 // tooMuchTaken is why a surplus is given back.
 const tooMuchTaken = "The order comes to less."
@@ -100,6 +101,12 @@ func (s *Payments) Outside(provider string) bool {
 // it is on somebody's word that it does.
 func (s *Payments) byHand(p Payment) bool {
 	return s.Outside(p.Provider) && p.State == openapi.PaymentStatePending
+}
+
+// partly reports whether a part of what is to come in outside of the store did,
+// and more of it may.
+func (s *Payments) partly(p Payment) bool {
+	return s.Outside(p.Provider) && p.State == openapi.PaymentStateCaptured && p.Captured < p.Amount.Minor && !p.Undone
 }
 
 // Balance fits the payments of an order that the transaction holds to another
@@ -217,13 +224,26 @@ func (s *Payments) measure(ctx context.Context, tx pgx.Tx, p *Payment, o *Operat
 		o.Surplus = max(0, min(o.Amount.Minor, p.Brings(), brought(payments)-total))
 		return nil
 	}
-	needed := max(0, min(p.Amount.Minor, total-taken(payments)))
+	needed := max(0, min(p.Amount.Minor-p.Captured, total-taken(payments)))
 	if all && needed > 0 {
 		o.Amount.Minor = needed
 	}
 	if o.Amount.Minor > needed {
 		return problem.New(http.StatusConflict, "capture_exceeds_total", "The order needs %s of the payment, and no more can be captured.", p.amount(needed))
 	}
+	if s.Outside(p.Provider) {
+		p.come(o.Amount.Minor)
+		return nil
+	}
 	p.Surplus = p.Amount.Minor - needed
 	return nil
+}
+
+// come has so much of a payment come in outside of the store: it brings what
+// did, and the rest is due until it comes.
+func (p *Payment) come(minor int64) {
+	if p.Captured == 0 {
+		p.Surplus = p.Amount.Minor
+	}
+	p.Surplus = max(0, p.Surplus-minor)
 }

@@ -248,7 +248,7 @@ func (s *Payments) unrefund(ctx context.Context, tx pgx.Tx, p *Payment, d *Decis
 		p.State = openapi.PaymentStateCaptured
 	}
 	d.Changes = append(d.Changes, Change{
-		Payment: *p, Type: "payment.operation_failed", Actor: "provider", Private: true,
+		Payment: *p, Type: "payment.operation_failed", Actor: "provider", Private: true, RefundID: o.RefundID,
 		Note: fmt.Sprintf("The refund of %s failed after all: %s", o.Amount, e.Failure),
 	})
 	if err := s.dispute(ctx, tx, failedOperation(*p, o, e.Failure)); err != nil {

@@ -30,6 +30,8 @@ type Operation struct {
 	Amount        money.Amount
 	// Surplus is how much of a refund the order did not need.
 	Surplus int64
+	// RefundID is the order's refund that it is for, uuid.Nil for none.
+	RefundID uuid.UUID
 	// Actor is who asked for it, as identity.Principal.Actor says it, or "store".
 	Actor, Reason string
 	// Reference is the provider's own name for it, Failure why it refused.
@@ -50,8 +52,8 @@ func (o Operation) Public() openapi.PaymentOperation {
 func operationOf(r paymentdb.PaymentOperation, currency string) Operation {
 	return Operation{
 		ID: r.ID, PaymentID: r.PaymentID, Kind: openapi.PaymentOperationKind(r.Kind), State: openapi.PaymentOperationState(r.State),
-		Amount: money.Amount{Minor: r.Amount, Currency: currency}, Surplus: r.Surplus, Actor: r.Actor, Reason: r.Reason, Reference: r.Reference, Failure: r.Failure,
-		Attempts: int(r.Attempts), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+		Amount: money.Amount{Minor: r.Amount, Currency: currency}, Surplus: r.Surplus, RefundID: optional.Value(r.RefundID), Actor: r.Actor, Reason: r.Reason,
+		Reference: r.Reference, Failure: r.Failure, Attempts: int(r.Attempts), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 	}
 }
 
@@ -83,15 +85,40 @@ func (s *Payments) ask(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, 
 		p.Surplus += o.Surplus
 	case openapi.PaymentOperationKindVoid:
 	}
-	o.ID = uuid.Must(uuid.NewV7())
+	o.ID, o.State = uuid.Must(uuid.NewV7()), openapi.PaymentOperationStateRequested
+	if err := s.insert(ctx, tx, *p, o); err != nil {
+		return err
+	}
+	d.Asked = append(d.Asked, o.ID)
+	return s.queue.EnqueueAt(ctx, tx, s.now().Add(headStart), Asking{Operation: o.ID})
+}
+
+// note writes a refund of a payment that the transaction holds which was made by
+// hand, so that nobody is asked for it. The caller stores the payment.
+func (s *Payments) note(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, o Operation) error {
+	o.ID, o.State = uuid.Must(uuid.NewV7()), openapi.PaymentOperationStateSucceeded
+	if err := s.insert(ctx, tx, *p, o); err != nil {
+		return err
+	}
+	p.Refunded += o.Amount.Minor
+	p.RefundedOutside += o.Amount.Minor
+	p.settle()
+	d.Changes = append(d.Changes, Change{
+		Payment: *p, Type: "payment.refunded", Actor: o.Actor, RefundID: o.RefundID,
+		Note: fmt.Sprintf("%s were given back outside of the payment provider.", o.Amount), Reason: o.Reason,
+	})
+	return nil
+}
+
+func (s *Payments) insert(ctx context.Context, tx pgx.Tx, p Payment, o Operation) error {
 	err := paymentdb.New(tx).InsertOperation(ctx, paymentdb.InsertOperationParams{
-		ID: o.ID, PaymentID: p.ID, Kind: string(o.Kind), Amount: o.Amount.Minor, Surplus: o.Surplus, Actor: o.Actor, Reason: o.Reason, At: s.now(),
+		ID: o.ID, PaymentID: p.ID, RefundID: optional.Of(o.RefundID), Kind: string(o.Kind), Amount: o.Amount.Minor, Surplus: o.Surplus, State: string(o.State),
+		Actor: o.Actor, Reason: o.Reason, At: s.now(),
 	})
 	if err != nil {
 		return fmt.Errorf("noting what a provider is asked: %w", err)
 	}
-	d.Asked = append(d.Asked, o.ID)
-	return s.queue.EnqueueAt(ctx, tx, s.now().Add(headStart), Asking{Operation: o.ID})
+	return nil
 }
 
 // pursue asks for what an undone payment still needs: nothing while something
@@ -154,6 +181,15 @@ func (s *Payments) Settle(ctx context.Context, ids ...uuid.UUID) {
 			s.log.WarnContext(ctx, "a payment provider will be asked again", "operation", id, "error", err)
 		}
 	}
+}
+
+// SettleRefund is Settle for the operations of an order's refund.
+func (s *Payments) SettleRefund(ctx context.Context, id uuid.UUID) {
+	ids, err := paymentdb.New(s.pool).OpenOf(ctx, id)
+	if err != nil {
+		s.log.WarnContext(ctx, "a refund is left to its job", "refund", id, "error", err)
+	}
+	s.Settle(ctx, ids...)
 }
 
 // carryOut asks the provider for an operation, unless that is concluded.
@@ -357,7 +393,7 @@ func (s *Payments) conclude(ctx context.Context, p Payment, o Operation, facts F
 
 // succeed is what a payment is after the provider did what it was asked.
 func (p *Payment) succeed(o Operation) Change {
-	c := Change{Actor: o.Actor}
+	c := Change{Actor: o.Actor, RefundID: o.RefundID}
 	switch o.Kind {
 	case openapi.PaymentOperationKindCapture:
 		p.Capturing -= o.Amount.Minor
@@ -397,7 +433,7 @@ func (p *Payment) fail(o Operation, why string) Change {
 	case openapi.PaymentOperationKindVoid:
 	}
 	return Change{
-		Payment: *p, Type: "payment.operation_failed", Actor: o.Actor, Private: true,
+		Payment: *p, Type: "payment.operation_failed", Actor: o.Actor, Private: true, RefundID: o.RefundID,
 		Note: fmt.Sprintf("The %s of %s was refused by the payment provider: %s", o.Kind, o.Amount, why),
 	}
 }
@@ -451,7 +487,7 @@ func (p *Payment) learn(f Facts, actor string) (changes []Change) {
 		p.NextAction = f.NextAction
 	}
 	p.Captured += max(0, min(f.Captured, p.Amount.Minor)-p.Captured-p.Capturing)
-	p.Refunded += max(0, min(f.Refunded, p.Captured)-p.Refunded-p.Refunding)
+	p.Refunded += max(0, min(f.Refunded+p.RefundedOutside, p.Captured)-p.Refunded-p.Refunding)
 	p.Surplus = min(p.Surplus, p.Amount.Minor-p.Captured+p.Refunded+p.Refunding) // what was taken all the same is none that was not
 	p.settle()
 	late := ""
@@ -584,6 +620,9 @@ func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation)
 		if o.Amount.Minor > p.refundable() {
 			return tooMuch(p.amount(p.refundable()))
 		}
+		if err := s.askable(p, p.OrderID); err != nil {
+			return err
+		}
 		return s.notExchanged(ctx, tx, p, o.Amount.Minor)
 	}
 	voiding, err := s.voiding(ctx, tx, p)
@@ -595,8 +634,8 @@ func (s *Payments) admit(ctx context.Context, tx pgx.Tx, p Payment, o Operation)
 		return problem.New(http.StatusConflict, "payment_being_voided", "The payment is being voided.")
 	case p.Capturing > 0:
 		return problem.New(http.StatusConflict, "payment_being_captured", "%s of the payment are being captured.", p.amount(p.Capturing))
-	case o.Kind == openapi.PaymentOperationKindCapture && p.State != openapi.PaymentStateAuthorized && !s.byHand(p):
-		return problem.New(http.StatusConflict, "payment_not_authorized", "The payment is %s: only what is set aside, or comes in outside of the store, can be captured, once.", p.State)
+	case o.Kind == openapi.PaymentOperationKindCapture && p.State != openapi.PaymentStateAuthorized && !s.byHand(p) && !s.partly(p):
+		return problem.New(http.StatusConflict, "payment_not_authorized", "The payment is %s: only what is set aside can be captured, once, or what comes in outside of the store, until all of it has.", p.State)
 	case o.Kind == openapi.PaymentOperationKindCapture && o.Amount.Minor > p.Amount.Minor:
 		return problem.New(http.StatusConflict, "capture_exceeds_authorized", "%s are set aside, and can be captured at most.", p.Amount)
 	case o.Kind == openapi.PaymentOperationKindVoid && !p.Waits() && p.State != openapi.PaymentStateAuthorized:

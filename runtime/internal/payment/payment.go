@@ -62,6 +62,9 @@ type Payment struct {
 	// Capturing and Refunding what the provider was asked to and has not
 	// answered, in minor units.
 	Captured, Capturing, Refunded, Refunding int64
+	// RefundedOutside is what of Refunded was given back by hand, of which the
+	// provider knows nothing.
+	RefundedOutside int64
 	// Surplus is what of the amount the order does not need; see Brings.
 	Surplus int64
 	// Undone says that whatever it brings is given back.
@@ -100,7 +103,8 @@ func (p Payment) Waits() bool {
 // Orders are what payments belong to. An order is always held before its
 // payments.
 type Orders interface {
-	// Lock has the transaction hold an order.
+	// Lock has the transaction hold an order, and before it those whose refunds
+	// its payments may be asked for.
 	Lock(ctx context.Context, tx pgx.Tx, id uuid.UUID) error
 	// Total is what an order comes to, in minor units of its currency.
 	Total(ctx context.Context, tx pgx.Tx, id uuid.UUID) (int64, error)
@@ -127,6 +131,9 @@ type Change struct {
 	Reason string
 	// Private keeps it from the customer.
 	Private bool
+	// RefundID is the order's refund of which a provider has answered an
+	// operation, uuid.Nil for none.
+	RefundID uuid.UUID
 }
 
 // Payments makes and moves payments.
@@ -264,8 +271,8 @@ func (s *Payments) Store(ctx context.Context, statements *batch.Statements, all 
 func paymentOf(r paymentdb.Payment) (Payment, error) {
 	p := Payment{
 		ID: r.ID, OrderID: r.OrderID, Provider: r.Provider, State: openapi.PaymentState(r.State), Amount: money.Amount{Minor: r.Amount, Currency: r.Currency},
-		Reference: r.Reference, Captured: r.Captured, Capturing: r.Capturing, Refunded: r.Refunded, Refunding: r.Refunding, Surplus: r.Surplus, Undone: r.Undone,
-		CreatedAt: r.CreatedAt.UTC(),
+		Reference: r.Reference, Captured: r.Captured, Capturing: r.Capturing, Refunded: r.Refunded, Refunding: r.Refunding,
+		RefundedOutside: r.RefundedOutside, Surplus: r.Surplus, Undone: r.Undone, CreatedAt: r.CreatedAt.UTC(),
 	}
 	if r.NextAction != nil {
 		if err := json.Unmarshal(r.NextAction, &p.NextAction); err != nil {
@@ -329,7 +336,7 @@ func (s *Payments) one(ctx context.Context, tx pgx.Tx, id uuid.UUID) (Payment, e
 func (s *Payments) write(ctx context.Context, tx pgx.Tx, p Payment) error {
 	row := paymentdb.UpdatePaymentParams{
 		ID: p.ID, State: string(p.State), Amount: p.Amount.Minor, Captured: p.Captured, Capturing: p.Capturing, Refunded: p.Refunded, Refunding: p.Refunding,
-		Surplus: p.Surplus, Undone: p.Undone, At: s.now(),
+		RefundedOutside: p.RefundedOutside, Surplus: p.Surplus, Undone: p.Undone, At: s.now(),
 	}
 	var err error
 	if row.NextAction, err = encode(p.NextAction); err != nil {
@@ -373,10 +380,27 @@ func (s *Payments) eachOf(ctx context.Context, tx pgx.Tx, all []Payment, do func
 	return d, nil
 }
 
-// Confirm notes that payments outside of the store came in, on somebody's word.
+// Confirm notes that payments outside of the store came in, or the rest of them,
+// on somebody's word.
 // Where a provider would tell of it, it is a *problem.Problem.
 func (s *Payments) Confirm(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, actor string) (Decision, error) {
-	return s.each(ctx, tx, orderID, func(p *Payment, d *Decision) (bool, error) {
+	total, err := s.orders.Total(ctx, tx, orderID)
+	if err != nil {
+		return Decision{}, err
+	}
+	all, err := s.hold(ctx, tx, orderID)
+	if err != nil {
+		return Decision{}, err
+	}
+	left := Due(all, total)
+	return s.eachOf(ctx, tx, all, func(p *Payment, d *Decision) (bool, error) {
+		if rest := min(p.Amount.Minor-p.Captured, left); s.partly(*p) && p.Capturing == 0 && rest > 0 {
+			p.come(rest)
+			p.Captured += rest
+			left -= rest
+			d.Changes = append(d.Changes, Change{Payment: *p, Type: "payment.captured", Actor: actor})
+			return true, nil
+		}
 		if !p.Waits() {
 			return false, nil
 		}
@@ -440,16 +464,30 @@ func (s *Payments) Undo(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, actor
 	})
 }
 
+// Repayment is what of an order's money is to be given back.
+type Repayment struct {
+	// RefundID is the order's refund, which is told of in Change.
+	RefundID uuid.UUID
+	// OrderID is the order that the refund is of, where that is another one.
+	OrderID       uuid.UUID
+	Amount        money.Amount
+	Reason, Actor string
+	// Outside says that it was given back by hand, and no provider is asked.
+	Outside bool
+}
+
 // Refund gives an amount of what an order brought back, in the caller's
 // transaction, which holds the order: of its payments in their order, of each
-// what is left. More than that is a *problem.Problem with status 409, and
-// nothing is refunded. The caller tells of the changes by Orders.Changed, and
-// settles what was asked when the transaction has committed.
-func (s *Payments) Refund(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, amount money.Amount, reason, actor string) (Decision, error) {
-	left := amount.Minor
+// what is left. More than that is a *problem.Problem with status 409, and so is
+// what the provider of a payment cannot be asked for; then nothing is refunded.
+// The caller tells of the changes by Orders.Changed, and settles what was asked
+// when the transaction has committed.
+func (s *Payments) Refund(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, r Repayment) (Decision, error) {
+	left := r.Amount.Minor
 	available := int64(0)
+	var against error
 	d, err := s.each(ctx, tx, orderID, func(p *Payment, d *Decision) (bool, error) {
-		if p.Amount.Currency != amount.Currency {
+		if p.Amount.Currency != r.Amount.Currency {
 			return false, nil
 		}
 		part := min(left, p.refundable())
@@ -457,13 +495,73 @@ func (s *Payments) Refund(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, amo
 		if part <= 0 {
 			return false, nil
 		}
+		o := Operation{Kind: openapi.PaymentOperationKindRefund, Amount: p.amount(part), Actor: r.Actor, Reason: r.Reason, RefundID: r.RefundID}
+		if r.Outside {
+			left -= part
+			return true, s.note(ctx, tx, p, d, o)
+		}
+		if no := s.askable(*p, r.OrderID); no != nil {
+			against = no
+			return false, nil //nolint:nilerr // another payment may have enough, and else that is the answer
+		}
 		left -= part
-		return true, s.ask(ctx, tx, p, d, Operation{Kind: openapi.PaymentOperationKindRefund, Amount: p.amount(part), Actor: actor, Reason: reason})
+		return true, s.ask(ctx, tx, p, d, o)
 	})
-	if err == nil && left > 0 {
-		err = tooMuch(money.Amount{Minor: available, Currency: amount.Currency})
+	switch {
+	case err != nil || left == 0:
+		return d, err
+	case left <= available && against != nil:
+		return d, against
 	}
-	return d, err
+	return d, tooMuch(money.Amount{Minor: available, Currency: r.Amount.Currency})
+}
+
+// askable says what stands against asking a payment's provider to give it back
+// for an order, which may be another than the payment's.
+func (s *Payments) askable(p Payment, orderID uuid.UUID) error {
+	const instead = "Give it back there or otherwise, and note that with POST /orders/%s/refunds and outside: true."
+	by, ok := s.providers[p.Provider]
+	if !ok {
+		return problem.New(http.StatusConflict, "provider_not_loaded",
+			"The payment was made through %q, which this store does not load now. "+instead, p.Provider, orderID)
+	}
+	if _, elsewhere := by.(Elsewhere); elsewhere && p.Reference == "" {
+		return problem.New(http.StatusConflict, "payment_without_reference",
+			"It is not known what the payment is called at %s, as of one that was imported. "+instead, p.Provider, orderID)
+	}
+	return nil
+}
+
+// Outcome is what became of the operations of an order's refund, in minor units.
+type Outcome struct {
+	Requested, Succeeded, Failed int64
+	// FailedOf is what failed of each order's payments.
+	FailedOf map[uuid.UUID]int64
+}
+
+// OutcomeOf adds up the operations of an order's refund.
+func (s *Payments) OutcomeOf(ctx context.Context, tx pgx.Tx, refundID uuid.UUID) (Outcome, error) {
+	o := Outcome{FailedOf: map[uuid.UUID]int64{}}
+	rows, err := paymentdb.New(tx).OutcomeOf(ctx, refundID)
+	if err != nil {
+		return o, fmt.Errorf("reading what became of a refund: %w", err)
+	}
+	for _, r := range rows {
+		o.Requested += r.Requested
+		o.Succeeded += r.Succeeded
+		o.Failed += r.Failed
+		o.FailedOf[r.OrderID] = r.Failed
+	}
+	return o, nil
+}
+
+// Redo has the payments of an order that the transaction holds bring what they
+// do: the order goes on after all. What was voided stays so.
+func (s *Payments) Redo(ctx context.Context, tx pgx.Tx, orderID uuid.UUID) error {
+	if err := paymentdb.New(tx).Redo(ctx, paymentdb.RedoParams{OrderID: orderID, At: s.now()}); err != nil {
+		return fmt.Errorf("storing payments: %w", err)
+	}
+	return nil
 }
 
 func tooMuch(available money.Amount) error {

@@ -29,12 +29,12 @@ ORDER BY id LIMIT @most::integer;
 -- name: UpdatePayment :exec
 UPDATE payments
 SET state = @state, amount = @amount, captured = @captured, capturing = @capturing, refunded = @refunded, refunding = @refunding,
-    surplus = @surplus, undone = @undone, next_action = @next_action, updated_at = @at
+    refunded_outside = @refunded_outside, surplus = @surplus, undone = @undone, next_action = @next_action, updated_at = @at
 WHERE id = @id;
 
 -- name: InsertOperation :exec
-INSERT INTO payment_operations (id, payment_id, kind, amount, surplus, state, actor, reason, created_at, updated_at)
-VALUES (@id, @payment_id, @kind, @amount, @surplus, 'requested', @actor, @reason, @at, @at);
+INSERT INTO payment_operations (id, payment_id, refund_id, kind, amount, surplus, state, actor, reason, created_at, updated_at)
+VALUES (@id, @payment_id, @refund_id, @kind, @amount, @surplus, @state, @actor, @reason, @at, @at);
 
 -- name: OperationByID :one
 SELECT * FROM payment_operations WHERE id = @id;
@@ -44,6 +44,18 @@ SELECT * FROM payment_operations WHERE reference = @reference AND reference <> '
 
 -- name: OperationsOf :many
 SELECT * FROM payment_operations WHERE payment_id = @payment_id ORDER BY id DESC LIMIT @most::integer;
+
+-- What became of the operations of an order's refund, by whose payments they are of.
+-- name: OutcomeOf :many
+SELECT p.order_id, coalesce(sum(o.amount) FILTER (WHERE o.state = 'requested'), 0)::bigint AS requested,
+       coalesce(sum(o.amount) FILTER (WHERE o.state = 'succeeded'), 0)::bigint AS succeeded,
+       coalesce(sum(o.amount) FILTER (WHERE o.state = 'failed'), 0)::bigint AS failed
+FROM payment_operations o JOIN payments p ON p.id = o.payment_id
+WHERE o.refund_id = @refund_id::uuid
+GROUP BY p.order_id;
+
+-- name: OpenOf :many
+SELECT id FROM payment_operations WHERE refund_id = @refund_id::uuid AND state = 'requested' ORDER BY id;
 
 -- name: AskingFor :one
 SELECT EXISTS (SELECT FROM payment_operations WHERE payment_id = @payment_id AND kind = @kind AND state = 'requested');
@@ -159,6 +171,9 @@ ORDER BY p.id LIMIT @most::integer;
 
 -- name: MarkUndone :exec
 UPDATE payments SET undone = true WHERE id = ANY(@ids::uuid[]);
+
+-- name: Redo :exec
+UPDATE payments SET undone = false, updated_at = @at WHERE order_id = @order_id AND undone;
 -- name: SumsOf :many
 SELECT order_id, sum(captured)::bigint AS captured, sum(refunded)::bigint AS refunded
 FROM payments WHERE order_id = ANY(@order_ids::uuid[])

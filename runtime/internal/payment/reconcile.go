@@ -428,7 +428,7 @@ func (c *comparison) agree(ctx context.Context, p Payment) error {
 		return nil
 	}
 	kind := openapi.PaymentDiscrepancyKindStateDiffers
-	if p.Captured != f.Captured || p.Refunded != f.Refunded || f.Amount.Currency != "" && f.Amount != p.Amount {
+	if !p.sameAmounts(f) {
 		kind = openapi.PaymentDiscrepancyKindAmountsDiffer
 	} else if voiding, err := c.voiding(ctx, c.pool, p); err != nil || voiding {
 		return err
@@ -436,16 +436,19 @@ func (c *comparison) agree(ctx context.Context, p Payment) error {
 	return c.dispute(ctx, discrepancy{
 		kind: kind, provider: p.Provider, reference: f.Reference, payment: p.ID, order: p.OrderID,
 		detail: fmt.Sprintf("Here the payment of %s is %s with %s captured and %s refunded; at the provider it is %s with %s and %s.",
-			p.Amount, p.State, p.amount(p.Captured), p.amount(p.Refunded), f.State, p.amount(f.Captured), p.amount(f.Refunded)),
+			p.Amount, p.State, p.amount(p.Captured), p.amount(p.Refunded-p.RefundedOutside), f.State, p.amount(f.Captured), p.amount(f.Refunded)),
 	})
 }
 
 // agrees reports whether payment and facts are the same.
 func (p Payment) agrees(f Facts) bool {
-	if p.Captured != f.Captured || p.Refunded != f.Refunded || f.Amount.Currency != "" && f.Amount != p.Amount {
-		return false
-	}
-	return p.State == f.State || rank(p.State) == 4 && rank(f.State) == 4
+	return p.sameAmounts(f) && (p.State == f.State || rank(p.State) == 4 && rank(f.State) == 4)
+}
+
+// sameAmounts reports whether the amounts of payment and facts are the same;
+// what was given back by hand the provider does not know.
+func (p Payment) sameAmounts(f Facts) bool {
+	return p.Captured == f.Captured && p.Refunded-p.RefundedOutside == f.Refunded && (f.Amount.Currency == "" || f.Amount == p.Amount)
 }
 
 // withoutOrder gives up what a provider has and no order needs, unless money

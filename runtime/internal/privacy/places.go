@@ -38,7 +38,7 @@ var Places = map[string]map[Fate][]string{
 	"fulfillments":     {Redacted: {"tracking"}, Books: {"state", "stock"}},
 	"returns":          {Redacted: {"note", "answer"}, Books: {"state"}},
 	"return_lines":     {Books: {"reason"}},
-	"refunds":          {Redacted: {"reason", "actor"}},
+	"refunds":          {Redacted: {"reason", "actor"}, Books: {"state"}},
 	"promotion_uses":   {Redacted: {"customer_key"}},
 	"payments":         {Redacted: {"next_action"}, Books: {"provider", "state", "currency", "reference"}},
 	"payment_attempts": {Impersonal: {"provider", "currency"}},

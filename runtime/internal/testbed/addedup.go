@@ -61,7 +61,8 @@ var disagreements = map[string]string{ //nolint:gosec // credit is none
 		WHERE p.amount > 0 AND p.undone <> (o.state IN ('cancelled', 'refunded'))`,
 	"lines count other packages, returns or refunds than there are": `
 		SELECT count(*) FROM order_lines l JOIN orders o ON o.id = l.order_id
-		WHERE o.id IN (SELECT order_id FROM fulfillments UNION SELECT order_id FROM refunds) AND (l.packed, l.shipped, l.delivered) <> (
+		WHERE o.id IN (SELECT order_id FROM fulfillments UNION SELECT order_id FROM refunds)
+		  AND NOT EXISTS (SELECT FROM events WHERE subject_id = o.id AND type = 'order.imported') AND (l.packed, l.shipped, l.delivered) <> (
 			SELECT coalesce(sum(f.quantity) FILTER (WHERE p.state <> 'cancelled'), 0), coalesce(sum(f.quantity) FILTER (WHERE p.state IN ('shipped', 'delivered')), 0),
 			       coalesce(sum(f.quantity) FILTER (WHERE p.state = 'delivered'), 0)
 			FROM fulfillments p JOIN fulfillment_lines f ON f.fulfillment_id = p.id WHERE p.order_id = o.id AND f.line_id = l.id)
@@ -70,19 +71,51 @@ var disagreements = map[string]string{ //nolint:gosec // credit is none
 			       coalesce(sum(b.restocked + b.written_off), 0)
 			FROM returns r JOIN return_lines b ON b.return_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
 		OR l.refunded <> (SELECT coalesce(sum(b.exchanged), 0) FROM returns r JOIN return_lines b ON b.return_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
-			+ (SELECT coalesce(sum(b.quantity), 0) FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)
-		OR l.total + l.credit < (SELECT coalesce(sum(b.amount), 0) FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = o.id AND b.line_id = l.id)`,
+			+ (SELECT coalesce(sum(b.quantity), 0) FROM refunds r JOIN refund_lines b ON b.refund_id = r.id
+			   WHERE r.order_id = o.id AND r.state <> 'failed' AND b.line_id = l.id)
+		OR l.total + l.credit < (SELECT coalesce(sum(b.amount), 0) FROM refunds r JOIN refund_lines b ON b.refund_id = r.id
+		              WHERE r.order_id = o.id AND r.state <> 'failed' AND b.line_id = l.id)`,
 	"orders gave back more for shipping or in all than they brought, or other than their payments did": `
 		SELECT count(*) FROM orders o JOIN LATERAL (
-			SELECT coalesce(sum(amount), 0) amount, coalesce(sum(shipping), 0) shipping FROM refunds WHERE order_id = o.id
+			SELECT coalesce(sum(CASE state WHEN 'partial' THEN given_back ELSE amount END), 0) amount, coalesce(sum(shipping), 0) shipping
+			FROM refunds WHERE order_id = o.id AND state <> 'failed'
 		) r ON true JOIN LATERAL (
-			SELECT r.amount - coalesce(sum(s.amount) FILTER (WHERE b.order_id = o.id), 0) + coalesce(sum(s.amount) FILTER (WHERE s.order_id = o.id), 0) amount
-			FROM refund_sources s JOIN refunds b ON b.id = s.refund_id WHERE o.id IN (b.order_id, s.order_id)
+			SELECT coalesce(sum(x.amount), 0) amount FROM payment_operations x JOIN payments p ON p.id = x.payment_id
+			WHERE p.order_id = o.id AND x.refund_id IS NOT NULL AND x.state <> 'failed'
 		) own ON true
 		WHERE r.shipping <> o.shipping_refunded OR r.amount > o.total + (SELECT sum(credit) FROM order_lines WHERE order_id = o.id)
 		   OR own.amount > (SELECT sum(captured + capturing) FROM payments WHERE order_id = o.id)
-		   OR own.amount > (SELECT sum(refunded + refunding) FROM payments WHERE order_id = o.id)
-			AND NOT EXISTS (SELECT FROM payments m JOIN payment_operations x ON x.payment_id = m.id WHERE m.order_id = o.id AND x.state = 'failed')`,
+		   OR own.amount > (SELECT sum(refunded + refunding) FROM payments WHERE order_id = o.id)`,
+	"refunds are not what became of their operations": `
+		SELECT count(*) FROM refunds r JOIN LATERAL (
+			SELECT count(*) n, coalesce(sum(amount), 0) amount, count(*) FILTER (WHERE state = 'requested') requested,
+			       count(*) FILTER (WHERE state = 'succeeded') succeeded, count(*) FILTER (WHERE state = 'failed') failed,
+			       coalesce(sum(amount) FILTER (WHERE state = 'succeeded'), 0) given
+			FROM payment_operations WHERE refund_id = r.id
+		) o ON true
+		WHERE o.n = 0 OR o.amount <> r.amount OR r.given_back <> o.given OR r.state <> CASE
+			WHEN o.requested > 0 THEN 'pending' WHEN o.failed = 0 THEN 'succeeded' WHEN o.succeeded = 0 THEN 'failed' ELSE 'partial' END`,
+	"refunds are asked for on other payments than they are taken from": `
+		SELECT count(*) FROM refunds r JOIN (
+			SELECT x.refund_id, p.order_id, sum(x.amount) amount FROM payment_operations x JOIN payments p ON p.id = x.payment_id GROUP BY 1, 2
+		) x ON x.refund_id = r.id LEFT JOIN refund_sources s ON s.refund_id = r.id AND s.order_id = x.order_id
+		WHERE x.amount <> coalesce(s.amount, r.amount - (SELECT coalesce(sum(amount), 0) FROM refund_sources WHERE refund_id = r.id))
+		   OR s.amount IS NULL AND x.order_id <> r.order_id`,
+	"lines were given back or exchanged for more than was paid for so many of them": `
+		SELECT count(*) FROM order_lines l JOIN LATERAL (
+			SELECT coalesce(sum(amount), 0) amount FROM (
+				SELECT b.amount FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = l.order_id AND b.line_id = l.id AND r.state <> 'failed'
+				UNION ALL
+				SELECT b.worth FROM returns r JOIN return_lines b ON b.return_id = r.id WHERE r.order_id = l.order_id AND b.line_id = l.id AND b.exchanged > 0
+			) g
+		) g ON true
+		WHERE g.amount > l.total + l.credit
+		   OR l.refunded = l.quantity AND g.amount <> l.total + l.credit
+			AND NOT EXISTS (SELECT FROM events WHERE subject_id = l.order_id AND type IN ('order.imported', 'order.edited'))`,
+	"orders are refunded and have kept money": `
+		SELECT count(*) FROM orders o JOIN payments p ON p.order_id = o.id
+		WHERE o.state = 'refunded' AND p.captured > p.refunded + p.refunding
+		  AND NOT EXISTS (SELECT FROM payment_operations x WHERE x.payment_id = p.id AND x.refund_id IS NULL AND x.kind = 'refund' AND x.state = 'failed')`,
 	"orders have less than what of their money is in exchange": `
 		SELECT count(*) FROM orders o WHERE (SELECT coalesce(sum(captured + capturing - refunded - refunding), 0) FROM payments WHERE order_id = o.id)
 			+ (SELECT coalesce(sum(credit), 0) FROM returns WHERE exchange_id = o.id) < (SELECT coalesce(sum(credit), 0) FROM returns WHERE order_id = o.id)`,

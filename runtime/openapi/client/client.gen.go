@@ -519,6 +519,30 @@ func (e PromotionKind) Valid() bool {
 	}
 }
 
+// Defines values for RefundState.
+const (
+	RefundStateFailed    RefundState = "failed"
+	RefundStatePartial   RefundState = "partial"
+	RefundStatePending   RefundState = "pending"
+	RefundStateSucceeded RefundState = "succeeded"
+)
+
+// Valid indicates whether the value is a known member of the RefundState enum.
+func (e RefundState) Valid() bool {
+	switch e {
+	case RefundStateFailed:
+		return true
+	case RefundStatePartial:
+		return true
+	case RefundStatePending:
+		return true
+	case RefundStateSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ReturnReason.
 const (
 	ReturnReasonDamaged        ReturnReason = "damaged"
@@ -1820,6 +1844,9 @@ type OrderRefundInput struct {
 	// Lines So much of these lines.
 	Lines *[]FulfillmentLine `json:"lines,omitempty"`
 
+	// Outside Notes that it was given back by hand, such as by a bank transfer: no payment provider is asked.
+	Outside *bool `json:"outside,omitempty"`
+
 	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
 	Reason *string `json:"reason,omitempty"`
 
@@ -2347,12 +2374,16 @@ type Refund struct {
 
 	// FromOrders What of the amount is given back on the payments of orders that this one was placed in exchange for; the rest is on its own.
 	FromOrders *[]RefundSource    `json:"fromOrders,omitempty"`
+	GivenBack  Money              `json:"givenBack"`
 	Id         openapi_types.UUID `json:"id"`
 	Lines      []RefundLine       `json:"lines"`
 	OrderId    openapi_types.UUID `json:"orderId"`
 
 	// Other What of the amount is for neither lines nor shipping.
 	Other string `json:"other"`
+
+	// Outside It was given back by hand, and noted here.
+	Outside bool `json:"outside"`
 
 	// Reason Why. What staff wrote, only who has the scope orders:read is told.
 	Reason *string `json:"reason,omitempty"`
@@ -2362,6 +2393,9 @@ type Refund struct {
 
 	// Shipping What of the amount is for shipping.
 	Shipping string `json:"shipping"`
+
+	// State pending until the payment's provider has answered; givenBack says what of the amount was given back by now. One that has failed counts for nothing, and what it was for can be given back again. Of one that is partial, over several payments, some was given back and the rest was refused: that can be given back as an amount.
+	State RefundState `json:"state"`
 }
 
 // RefundInput defines model for RefundInput.
@@ -2394,6 +2428,9 @@ type RefundSource struct {
 	// OrderId The order whose payments it is given back on.
 	OrderId openapi_types.UUID `json:"orderId"`
 }
+
+// RefundState pending until the payment's provider has answered; givenBack says what of the amount was given back by now. One that has failed counts for nothing, and what it was for can be given back again. Of one that is partial, over several payments, some was given back and the rest was refused: that can be given back as an amount.
+type RefundState string
 
 // RegisterInput defines model for RegisterInput.
 type RegisterInput struct {
@@ -4822,7 +4859,7 @@ type ClientInterface interface {
 
 	// RefundOrderWithBody Gives money back for lines, for shipping, or an amount
 	//
-	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back; where that fails, the money is that order's own again, and is given back by refunds of that one. When all of it was given back of an order that was shipped, the order is refunded. What the payment's provider was asked is answered as it stands: pending where it has not answered yet, and failed where it refused.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4831,7 +4868,7 @@ type ClientInterface interface {
 
 	// RefundOrder Gives money back for lines, for shipping, or an amount
 	//
-	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back; where that fails, the money is that order's own again, and is given back by refunds of that one. When all of it was given back of an order that was shipped, the order is refunded. What the payment's provider was asked is answered as it stands: pending where it has not answered yet, and failed where it refused.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -4898,7 +4935,7 @@ type ClientInterface interface {
 
 	// CapturePaymentWithBody Takes what is set aside, or a part of it
 	//
-	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it, or a part of it, has come in, until all has. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -4907,7 +4944,7 @@ type ClientInterface interface {
 
 	// CapturePayment Takes what is set aside, or a part of it
 	//
-	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it, or a part of it, has come in, until all has. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7531,7 +7568,7 @@ func (c *Client) ListRefunds(ctx context.Context, id openapi_types.UUID, reqEdit
 
 // RefundOrderWithBody Gives money back for lines, for shipping, or an amount
 //
-// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back; where that fails, the money is that order's own again, and is given back by refunds of that one. When all of it was given back of an order that was shipped, the order is refunded. What the payment's provider was asked is answered as it stands: pending where it has not answered yet, and failed where it refused.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7550,7 +7587,7 @@ func (c *Client) RefundOrderWithBody(ctx context.Context, id openapi_types.UUID,
 
 // RefundOrder Gives money back for lines, for shipping, or an amount
 //
-// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back; where that fails, the money is that order's own again, and is given back by refunds of that one. When all of it was given back of an order that was shipped, the order is refunded. What the payment's provider was asked is answered as it stands: pending where it has not answered yet, and failed where it refused.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7707,7 +7744,7 @@ func (c *Client) GetPayment(ctx context.Context, id openapi_types.UUID, reqEdito
 
 // CapturePaymentWithBody Takes what is set aside, or a part of it
 //
-// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it, or a part of it, has come in, until all has. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 //
 // Takes any type of body and a specified content type.
 //
@@ -7726,7 +7763,7 @@ func (c *Client) CapturePaymentWithBody(ctx context.Context, id openapi_types.UU
 
 // CapturePayment Takes what is set aside, or a part of it
 //
-// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it, or a part of it, has come in, until all has. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -17664,7 +17701,7 @@ type ClientWithResponsesInterface interface {
 
 	// RefundOrderWithBodyWithResponse Gives money back for lines, for shipping, or an amount
 	//
-	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back; where that fails, the money is that order's own again, and is given back by refunds of that one. When all of it was given back of an order that was shipped, the order is refunded. What the payment's provider was asked is answered as it stands: pending where it has not answered yet, and failed where it refused.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17673,7 +17710,7 @@ type ClientWithResponsesInterface interface {
 
 	// RefundOrderWithResponse Gives money back for lines, for shipping, or an amount
 	//
-	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
+	// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back; where that fails, the money is that order's own again, and is given back by refunds of that one. When all of it was given back of an order that was shipped, the order is refunded. What the payment's provider was asked is answered as it stands: pending where it has not answered yet, and failed where it refused.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17748,7 +17785,7 @@ type ClientWithResponsesInterface interface {
 
 	// CapturePaymentWithBodyWithResponse Takes what is set aside, or a part of it
 	//
-	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it, or a part of it, has come in, until all has. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -17757,7 +17794,7 @@ type ClientWithResponsesInterface interface {
 
 	// CapturePaymentWithResponse Takes what is set aside, or a part of it
 	//
-	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+	// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it, or a part of it, has come in, until all has. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -27275,7 +27312,7 @@ func (c *ClientWithResponses) ListRefundsWithResponse(ctx context.Context, id op
 
 // RefundOrderWithBodyWithResponse Gives money back for lines, for shipping, or an amount
 //
-// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back; where that fails, the money is that order's own again, and is given back by refunds of that one. When all of it was given back of an order that was shipped, the order is refunded. What the payment's provider was asked is answered as it stands: pending where it has not answered yet, and failed where it refused.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27290,7 +27327,7 @@ func (c *ClientWithResponses) RefundOrderWithBodyWithResponse(ctx context.Contex
 
 // RefundOrderWithResponse Gives money back for lines, for shipping, or an amount
 //
-// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back. When all of it was given back of an order that was shipped, the order is refunded.
+// For what is named in lines, what was paid for it, to the minor unit. Together it is never more than was captured of the order's payments and not given back. What of an order that was placed in exchange is not to be had of its own payments is given back on those of the order whose goods came back; where that fails, the money is that order's own again, and is given back by refunds of that one. When all of it was given back of an order that was shipped, the order is refunded. What the payment's provider was asked is answered as it stands: pending where it has not answered yet, and failed where it refused.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27419,7 +27456,7 @@ func (c *ClientWithResponses) GetPaymentWithResponse(ctx context.Context, id ope
 
 // CapturePaymentWithBodyWithResponse Takes what is set aside, or a part of it
 //
-// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it, or a part of it, has come in, until all has. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -27434,7 +27471,7 @@ func (c *ClientWithResponses) CapturePaymentWithBodyWithResponse(ctx context.Con
 
 // CapturePaymentWithResponse Takes what is set aside, or a part of it
 //
-// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it has come in. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
+// Once: what is not taken of a payment then is set free. Never more than the order comes to. An order that is shipped takes all that it needs of what was not taken before. Of a payment outside of the store it notes that it, or a part of it, has come in, until all has. What the provider was asked to do is answered as it stands: requested where the provider has not answered yet, and then it is asked again until it does.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

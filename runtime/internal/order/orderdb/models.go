@@ -62,6 +62,9 @@ type Refund struct {
 	Reason    string
 	Actor     string
 	CreatedAt time.Time
+	State     string
+	GivenBack int64
+	Outside   bool
 }
 
 type RefundLine struct {
@@ -87,14 +90,4 @@ type Return struct {
 	Credit     int64
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
-}
-
-type ReturnLine struct {
-	ReturnID   uuid.UUID
-	LineID     uuid.UUID
-	Quantity   int64
-	Reason     string
-	Restocked  int64
-	WrittenOff int64
-	Exchanged  int64
 }

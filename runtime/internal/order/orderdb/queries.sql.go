@@ -266,8 +266,8 @@ func (q *Queries) EverOrdered(ctx context.Context, variantIds []uuid.UUID) (bool
 }
 
 const exchangeLines = `-- name: ExchangeLines :exec
-UPDATE return_lines l SET exchanged = d.exchanged
-FROM (SELECT unnest($2::uuid[]) AS line_id, unnest($3::bigint[]) AS exchanged) d
+UPDATE return_lines l SET exchanged = d.exchanged, worth = d.worth
+FROM (SELECT unnest($2::uuid[]) AS line_id, unnest($3::bigint[]) AS exchanged, unnest($4::bigint[]) AS worth) d
 WHERE l.return_id = $1 AND l.line_id = d.line_id
 `
 
@@ -275,10 +275,16 @@ type ExchangeLinesParams struct {
 	ReturnID  uuid.UUID
 	LineIds   []uuid.UUID
 	Exchanged []int64
+	Worth     []int64
 }
 
 func (q *Queries) ExchangeLines(ctx context.Context, arg ExchangeLinesParams) error {
-	_, err := q.db.Exec(ctx, exchangeLines, arg.ReturnID, arg.LineIds, arg.Exchanged)
+	_, err := q.db.Exec(ctx, exchangeLines,
+		arg.ReturnID,
+		arg.LineIds,
+		arg.Exchanged,
+		arg.Worth,
+	)
 	return err
 }
 
@@ -373,6 +379,22 @@ func (q *Queries) FactsOf(ctx context.Context, ids []uuid.UUID) ([]FactsOfRow, e
 		return nil, err
 	}
 	return items, nil
+}
+
+const freeRefundLines = `-- name: FreeRefundLines :exec
+UPDATE order_lines l SET refunded = l.refunded - b.quantity
+FROM refund_lines b WHERE b.refund_id = $1 AND l.order_id = $2 AND l.id = b.line_id
+`
+
+type FreeRefundLinesParams struct {
+	RefundID uuid.UUID
+	OrderID  uuid.UUID
+}
+
+// What a refund was for that failed can be given back again.
+func (q *Queries) FreeRefundLines(ctx context.Context, arg FreeRefundLinesParams) error {
+	_, err := q.db.Exec(ctx, freeRefundLines, arg.RefundID, arg.OrderID)
+	return err
 }
 
 const fulfillmentByID = `-- name: FulfillmentByID :one
@@ -657,14 +679,16 @@ func (q *Queries) InsertPastOrders(ctx context.Context, arg InsertPastOrdersPara
 }
 
 const insertRefund = `-- name: InsertRefund :exec
-INSERT INTO refunds (id, order_id, return_id, amount, shipping, other, reason, actor, created_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO refunds (id, order_id, return_id, state, outside, amount, shipping, other, reason, actor, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 `
 
 type InsertRefundParams struct {
 	ID       uuid.UUID
 	OrderID  uuid.UUID
 	ReturnID *uuid.UUID
+	State    string
+	Outside  bool
 	Amount   int64
 	Shipping int64
 	Other    int64
@@ -678,6 +702,8 @@ func (q *Queries) InsertRefund(ctx context.Context, arg InsertRefundParams) erro
 		arg.ID,
 		arg.OrderID,
 		arg.ReturnID,
+		arg.State,
+		arg.Outside,
 		arg.Amount,
 		arg.Shipping,
 		arg.Other,
@@ -1152,6 +1178,17 @@ func (q *Queries) OrderByID(ctx context.Context, id uuid.UUID) (Order, error) {
 	return i, err
 }
 
+const orderOfRefund = `-- name: OrderOfRefund :one
+SELECT order_id FROM refunds WHERE id = $1
+`
+
+func (q *Queries) OrderOfRefund(ctx context.Context, id uuid.UUID) (uuid.UUID, error) {
+	row := q.db.QueryRow(ctx, orderOfRefund, id)
+	var order_id uuid.UUID
+	err := row.Scan(&order_id)
+	return order_id, err
+}
+
 const ordersAfter = `-- name: OrdersAfter :many
 SELECT id, number, state, customer_id, email, coalesce(details->'shippingAddress'->>'country', '')::text AS country, currency,
        subtotal, discount, shipping, tax, total, item_count, created_at, updated_at
@@ -1239,6 +1276,62 @@ type OrdersFromParams struct {
 
 func (q *Queries) OrdersFrom(ctx context.Context, arg OrdersFromParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, ordersFrom, arg.After, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const owesCredit = `-- name: OwesCredit :one
+WITH RECURSIVE placed AS (
+    SELECT $1::uuid AS id
+    UNION
+    SELECT r.exchange_id FROM placed b JOIN returns r ON r.order_id = b.id WHERE r.exchange_id IS NOT NULL
+)
+SELECT EXISTS (
+    SELECT FROM placed b JOIN refunds f ON f.order_id = b.id JOIN payment_operations x ON x.refund_id = f.id JOIN payments p ON p.id = x.payment_id
+    WHERE x.state <> 'succeeded' AND p.order_id NOT IN (SELECT id FROM placed)
+)
+`
+
+// Whether what was to be given back by way of an order's credit, by a refund of it or of one that was placed in exchange for
+// a part of it, was not, or not yet.
+func (q *Queries) OwesCredit(ctx context.Context, orderID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, owesCredit, orderID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
+const placedFor = `-- name: PlacedFor :many
+WITH RECURSIVE placed AS (
+    SELECT $1::uuid AS id, 0 AS depth
+    UNION
+    SELECT n.id, b.depth + 1 FROM placed b CROSS JOIN LATERAL (
+        SELECT r.exchange_id AS id FROM returns r WHERE r.order_id = b.id AND r.exchange_id IS NOT NULL
+        UNION
+        SELECT f.order_id FROM refund_sources s JOIN refunds f ON f.id = s.refund_id WHERE s.order_id = b.id
+    ) n
+)
+SELECT id::uuid AS id FROM placed WHERE depth > 0 GROUP BY id ORDER BY max(depth) DESC, id
+`
+
+// The orders that were placed in exchange for a part of one, or for a part of one of those, and those whose refunds were
+// taken from its payments: an order before the ones that it was placed for.
+func (q *Queries) PlacedFor(ctx context.Context, orderID uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, placedFor, orderID)
 	if err != nil {
 		return nil, err
 	}
@@ -1353,7 +1446,8 @@ func (q *Queries) RefundSources(ctx context.Context, refundIds []uuid.UUID) ([]R
 }
 
 const refundsOf = `-- name: RefundsOf :many
-SELECT id, order_id, return_id, amount, shipping, other, reason, actor, created_at FROM refunds WHERE order_id = $1 ORDER BY id
+SELECT id, order_id, return_id, amount, shipping, other, reason, actor, created_at, state, given_back, outside
+FROM refunds WHERE order_id = $1 ORDER BY id
 `
 
 func (q *Queries) RefundsOf(ctx context.Context, orderID uuid.UUID) ([]Refund, error) {
@@ -1375,6 +1469,9 @@ func (q *Queries) RefundsOf(ctx context.Context, orderID uuid.UUID) ([]Refund, e
 			&i.Reason,
 			&i.Actor,
 			&i.CreatedAt,
+			&i.State,
+			&i.GivenBack,
+			&i.Outside,
 		); err != nil {
 			return nil, err
 		}
@@ -1426,15 +1523,25 @@ SELECT return_id, line_id, quantity, reason, restocked, written_off, exchanged
 FROM return_lines WHERE return_id = ANY($1::uuid[]) ORDER BY return_id, line_id
 `
 
-func (q *Queries) ReturnLines(ctx context.Context, returnIds []uuid.UUID) ([]ReturnLine, error) {
+type ReturnLinesRow struct {
+	ReturnID   uuid.UUID
+	LineID     uuid.UUID
+	Quantity   int64
+	Reason     string
+	Restocked  int64
+	WrittenOff int64
+	Exchanged  int64
+}
+
+func (q *Queries) ReturnLines(ctx context.Context, returnIds []uuid.UUID) ([]ReturnLinesRow, error) {
 	rows, err := q.db.Query(ctx, returnLines, returnIds)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []ReturnLine
+	var items []ReturnLinesRow
 	for rows.Next() {
-		var i ReturnLine
+		var i ReturnLinesRow
 		if err := rows.Scan(
 			&i.ReturnID,
 			&i.LineID,
@@ -1558,6 +1665,21 @@ func (q *Queries) SalesOfDays(ctx context.Context, days []time.Time) ([]SalesOfD
 	return items, nil
 }
 
+const setRefundState = `-- name: SetRefundState :exec
+UPDATE refunds SET state = $1, given_back = $2 WHERE id = $3
+`
+
+type SetRefundStateParams struct {
+	State     string
+	GivenBack int64
+	ID        uuid.UUID
+}
+
+func (q *Queries) SetRefundState(ctx context.Context, arg SetRefundStateParams) error {
+	_, err := q.db.Exec(ctx, setRefundState, arg.State, arg.GivenBack, arg.ID)
+	return err
+}
+
 const setState = `-- name: SetState :exec
 UPDATE orders SET state = $1, held_from = $2, payment_due_at = $3, updated_at = $4 WHERE id = $5
 `
@@ -1614,6 +1736,45 @@ func (q *Queries) SetTotals(ctx context.Context, arg SetTotalsParams) error {
 	return err
 }
 
+const settledOf = `-- name: SettledOf :many
+SELECT line_id, sum(amount)::bigint AS amount
+FROM (
+    SELECT b.line_id, b.amount FROM refunds r JOIN refund_lines b ON b.refund_id = r.id WHERE r.order_id = $1 AND r.state <> 'failed'
+    UNION ALL
+    SELECT b.line_id, coalesce(b.worth, div((l.total + l.credit)::numeric * b.exchanged, l.quantity)::bigint)
+    FROM returns r JOIN return_lines b ON b.return_id = r.id JOIN order_lines l ON l.order_id = r.order_id AND l.id = b.line_id
+    WHERE r.order_id = $1 AND b.exchanged > 0
+) s
+GROUP BY line_id
+`
+
+type SettledOfRow struct {
+	LineID uuid.UUID
+	Amount int64
+}
+
+// What of the lines of an order was given back, or is to be, and what of them was exchanged: where the version before did
+// that, to the minor unit below.
+func (q *Queries) SettledOf(ctx context.Context, orderID uuid.UUID) ([]SettledOfRow, error) {
+	rows, err := q.db.Query(ctx, settledOf, orderID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SettledOfRow
+	for rows.Next() {
+		var i SettledOfRow
+		if err := rows.Scan(&i.LineID, &i.Amount); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const taken = `-- name: Taken :many
 SELECT id, number FROM orders WHERE number = ANY($1::bigint[])
 UNION ALL SELECT id, 0 FROM orders WHERE id = ANY($2::uuid[])
@@ -1664,7 +1825,7 @@ func (q *Queries) TotalOf(ctx context.Context, id uuid.UUID) (int64, error) {
 }
 
 const undoExchange = `-- name: UndoExchange :exec
-WITH lines AS (UPDATE return_lines SET exchanged = 0 WHERE return_id = $2)
+WITH lines AS (UPDATE return_lines SET exchanged = 0, worth = NULL WHERE return_id = $2)
 UPDATE returns SET exchange_id = NULL, credit = 0, updated_at = $1 WHERE id = $2
 `
 

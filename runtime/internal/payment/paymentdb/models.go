@@ -11,22 +11,23 @@ import (
 )
 
 type Payment struct {
-	ID         uuid.UUID
-	OrderID    uuid.UUID
-	Provider   string
-	State      string
-	Amount     int64
-	Currency   string
-	Reference  string
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
-	Captured   int64
-	Capturing  int64
-	Refunded   int64
-	Refunding  int64
-	Undone     bool
-	NextAction []byte
-	Surplus    int64
+	ID              uuid.UUID
+	OrderID         uuid.UUID
+	Provider        string
+	State           string
+	Amount          int64
+	Currency        string
+	Reference       string
+	CreatedAt       time.Time
+	UpdatedAt       time.Time
+	Captured        int64
+	Capturing       int64
+	Refunded        int64
+	Refunding       int64
+	Undone          bool
+	NextAction      []byte
+	Surplus         int64
+	RefundedOutside int64
 }
 
 type PaymentAttempt struct {
@@ -79,4 +80,5 @@ type PaymentOperation struct {
 	CreatedAt time.Time
 	UpdatedAt time.Time
 	Surplus   int64
+	RefundID  *uuid.UUID
 }

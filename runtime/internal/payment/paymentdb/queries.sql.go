@@ -171,7 +171,7 @@ func (q *Queries) EventByID(ctx context.Context, id uuid.UUID) (PaymentEvent, er
 }
 
 const failedOperations = `-- name: FailedOperations :many
-SELECT o.id, o.payment_id, o.kind, o.amount, o.state, o.actor, o.reason, o.reference, o.failure, o.attempts, o.created_at, o.updated_at, o.surplus, p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action, p.surplus FROM payment_operations o JOIN payments p ON p.id = o.payment_id
+SELECT o.id, o.payment_id, o.kind, o.amount, o.state, o.actor, o.reason, o.reference, o.failure, o.attempts, o.created_at, o.updated_at, o.surplus, o.refund_id, p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action, p.surplus, p.refunded_outside FROM payment_operations o JOIN payments p ON p.id = o.payment_id
 WHERE o.state = 'failed' AND o.id > $1
   AND (o.created_at >= $2::timestamptz OR EXISTS (SELECT FROM payment_discrepancies d WHERE d.payment_id = p.id AND d.resolved_at IS NULL))
   AND NOT EXISTS (SELECT FROM payment_operations l WHERE l.payment_id = o.payment_id AND l.kind = o.kind AND l.state = 'succeeded' AND l.id > o.id)
@@ -213,6 +213,7 @@ func (q *Queries) FailedOperations(ctx context.Context, arg FailedOperationsPara
 			&i.PaymentOperation.CreatedAt,
 			&i.PaymentOperation.UpdatedAt,
 			&i.PaymentOperation.Surplus,
+			&i.PaymentOperation.RefundID,
 			&i.Payment.ID,
 			&i.Payment.OrderID,
 			&i.Payment.Provider,
@@ -229,6 +230,7 @@ func (q *Queries) FailedOperations(ctx context.Context, arg FailedOperationsPara
 			&i.Payment.Undone,
 			&i.Payment.NextAction,
 			&i.Payment.Surplus,
+			&i.Payment.RefundedOutside,
 		); err != nil {
 			return nil, err
 		}
@@ -428,16 +430,18 @@ func (q *Queries) InsertEvent(ctx context.Context, arg InsertEventParams) (Inser
 }
 
 const insertOperation = `-- name: InsertOperation :exec
-INSERT INTO payment_operations (id, payment_id, kind, amount, surplus, state, actor, reason, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, 'requested', $6, $7, $8, $8)
+INSERT INTO payment_operations (id, payment_id, refund_id, kind, amount, surplus, state, actor, reason, created_at, updated_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)
 `
 
 type InsertOperationParams struct {
 	ID        uuid.UUID
 	PaymentID uuid.UUID
+	RefundID  *uuid.UUID
 	Kind      string
 	Amount    int64
 	Surplus   int64
+	State     string
 	Actor     string
 	Reason    string
 	At        time.Time
@@ -447,9 +451,11 @@ func (q *Queries) InsertOperation(ctx context.Context, arg InsertOperationParams
 	_, err := q.db.Exec(ctx, insertOperation,
 		arg.ID,
 		arg.PaymentID,
+		arg.RefundID,
 		arg.Kind,
 		arg.Amount,
 		arg.Surplus,
+		arg.State,
 		arg.Actor,
 		arg.Reason,
 		arg.At,
@@ -539,7 +545,7 @@ func (q *Queries) ListDiscrepancies(ctx context.Context, arg ListDiscrepanciesPa
 }
 
 const lockPayment = `-- name: LockPayment :one
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE id = $1 FOR UPDATE
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus, refunded_outside FROM payments WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockPayment(ctx context.Context, id uuid.UUID) (Payment, error) {
@@ -562,12 +568,13 @@ func (q *Queries) LockPayment(ctx context.Context, id uuid.UUID) (Payment, error
 		&i.Undone,
 		&i.NextAction,
 		&i.Surplus,
+		&i.RefundedOutside,
 	)
 	return i, err
 }
 
 const lockPaymentsOf = `-- name: LockPaymentsOf :many
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE order_id = $1 ORDER BY id FOR UPDATE
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus, refunded_outside FROM payments WHERE order_id = $1 ORDER BY id FOR UPDATE
 `
 
 func (q *Queries) LockPaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Payment, error) {
@@ -596,6 +603,7 @@ func (q *Queries) LockPaymentsOf(ctx context.Context, orderID uuid.UUID) ([]Paym
 			&i.Undone,
 			&i.NextAction,
 			&i.Surplus,
+			&i.RefundedOutside,
 		); err != nil {
 			return nil, err
 		}
@@ -645,8 +653,32 @@ func (q *Queries) OpenDiscrepancies(ctx context.Context) ([]OpenDiscrepanciesRow
 	return items, nil
 }
 
+const openOf = `-- name: OpenOf :many
+SELECT id FROM payment_operations WHERE refund_id = $1::uuid AND state = 'requested' ORDER BY id
+`
+
+func (q *Queries) OpenOf(ctx context.Context, refundID uuid.UUID) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, openOf, refundID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []uuid.UUID
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const operationByID = `-- name: OperationByID :one
-SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus FROM payment_operations WHERE id = $1
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus, refund_id FROM payment_operations WHERE id = $1
 `
 
 func (q *Queries) OperationByID(ctx context.Context, id uuid.UUID) (PaymentOperation, error) {
@@ -666,12 +698,13 @@ func (q *Queries) OperationByID(ctx context.Context, id uuid.UUID) (PaymentOpera
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Surplus,
+		&i.RefundID,
 	)
 	return i, err
 }
 
 const operationByReference = `-- name: OperationByReference :one
-SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus FROM payment_operations WHERE reference = $1 AND reference <> ''
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus, refund_id FROM payment_operations WHERE reference = $1 AND reference <> ''
 `
 
 func (q *Queries) OperationByReference(ctx context.Context, reference string) (PaymentOperation, error) {
@@ -691,12 +724,13 @@ func (q *Queries) OperationByReference(ctx context.Context, reference string) (P
 		&i.CreatedAt,
 		&i.UpdatedAt,
 		&i.Surplus,
+		&i.RefundID,
 	)
 	return i, err
 }
 
 const operationsOf = `-- name: OperationsOf :many
-SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus FROM payment_operations WHERE payment_id = $1 ORDER BY id DESC LIMIT $2::integer
+SELECT id, payment_id, kind, amount, state, actor, reason, reference, failure, attempts, created_at, updated_at, surplus, refund_id FROM payment_operations WHERE payment_id = $1 ORDER BY id DESC LIMIT $2::integer
 `
 
 type OperationsOfParams struct {
@@ -727,6 +761,49 @@ func (q *Queries) OperationsOf(ctx context.Context, arg OperationsOfParams) ([]P
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.Surplus,
+			&i.RefundID,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const outcomeOf = `-- name: OutcomeOf :many
+SELECT p.order_id, coalesce(sum(o.amount) FILTER (WHERE o.state = 'requested'), 0)::bigint AS requested,
+       coalesce(sum(o.amount) FILTER (WHERE o.state = 'succeeded'), 0)::bigint AS succeeded,
+       coalesce(sum(o.amount) FILTER (WHERE o.state = 'failed'), 0)::bigint AS failed
+FROM payment_operations o JOIN payments p ON p.id = o.payment_id
+WHERE o.refund_id = $1::uuid
+GROUP BY p.order_id
+`
+
+type OutcomeOfRow struct {
+	OrderID   uuid.UUID
+	Requested int64
+	Succeeded int64
+	Failed    int64
+}
+
+// What became of the operations of an order's refund, by whose payments they are of.
+func (q *Queries) OutcomeOf(ctx context.Context, refundID uuid.UUID) ([]OutcomeOfRow, error) {
+	rows, err := q.db.Query(ctx, outcomeOf, refundID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []OutcomeOfRow
+	for rows.Next() {
+		var i OutcomeOfRow
+		if err := rows.Scan(
+			&i.OrderID,
+			&i.Requested,
+			&i.Succeeded,
+			&i.Failed,
 		); err != nil {
 			return nil, err
 		}
@@ -739,7 +816,7 @@ func (q *Queries) OperationsOf(ctx context.Context, arg OperationsOfParams) ([]P
 }
 
 const paymentByID = `-- name: PaymentByID :one
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE id = $1
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus, refunded_outside FROM payments WHERE id = $1
 `
 
 func (q *Queries) PaymentByID(ctx context.Context, id uuid.UUID) (Payment, error) {
@@ -762,12 +839,13 @@ func (q *Queries) PaymentByID(ctx context.Context, id uuid.UUID) (Payment, error
 		&i.Undone,
 		&i.NextAction,
 		&i.Surplus,
+		&i.RefundedOutside,
 	)
 	return i, err
 }
 
 const paymentByReference = `-- name: PaymentByReference :one
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE provider = $1 AND reference = $2 AND reference <> ''
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus, refunded_outside FROM payments WHERE provider = $1 AND reference = $2 AND reference <> ''
 `
 
 type PaymentByReferenceParams struct {
@@ -795,12 +873,13 @@ func (q *Queries) PaymentByReference(ctx context.Context, arg PaymentByReference
 		&i.Undone,
 		&i.NextAction,
 		&i.Surplus,
+		&i.RefundedOutside,
 	)
 	return i, err
 }
 
 const paymentsOf = `-- name: PaymentsOf :many
-SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus FROM payments WHERE order_id = ANY($1::uuid[]) ORDER BY id
+SELECT id, order_id, provider, state, amount, currency, reference, created_at, updated_at, captured, capturing, refunded, refunding, undone, next_action, surplus, refunded_outside FROM payments WHERE order_id = ANY($1::uuid[]) ORDER BY id
 `
 
 func (q *Queries) PaymentsOf(ctx context.Context, orderIds []uuid.UUID) ([]Payment, error) {
@@ -829,6 +908,7 @@ func (q *Queries) PaymentsOf(ctx context.Context, orderIds []uuid.UUID) ([]Payme
 			&i.Undone,
 			&i.NextAction,
 			&i.Surplus,
+			&i.RefundedOutside,
 		); err != nil {
 			return nil, err
 		}
@@ -880,6 +960,20 @@ func (q *Queries) PaymentsToCompare(ctx context.Context, arg PaymentsToComparePa
 		return nil, err
 	}
 	return items, nil
+}
+
+const redo = `-- name: Redo :exec
+UPDATE payments SET undone = false, updated_at = $1 WHERE order_id = $2 AND undone
+`
+
+type RedoParams struct {
+	At      time.Time
+	OrderID uuid.UUID
+}
+
+func (q *Queries) Redo(ctx context.Context, arg RedoParams) error {
+	_, err := q.db.Exec(ctx, redo, arg.At, arg.OrderID)
+	return err
 }
 
 const resolveByReference = `-- name: ResolveByReference :exec
@@ -1068,7 +1162,7 @@ func (q *Queries) TakeAttempts(ctx context.Context, ids []uuid.UUID) (int64, err
 }
 
 const unbalanced = `-- name: Unbalanced :many
-SELECT p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action, p.surplus FROM payments p
+SELECT p.id, p.order_id, p.provider, p.state, p.amount, p.currency, p.reference, p.created_at, p.updated_at, p.captured, p.capturing, p.refunded, p.refunding, p.undone, p.next_action, p.surplus, p.refunded_outside FROM payments p
 WHERE p.updated_at < $1::timestamptz AND p.amount > 0 AND p.id > $2
   AND (p.created_at >= $3::timestamptz OR EXISTS (SELECT FROM payment_discrepancies d WHERE d.payment_id = p.id AND d.resolved_at IS NULL))
   AND (NOT p.undone AND p.state IN ('voided', 'failed')
@@ -1116,6 +1210,7 @@ func (q *Queries) Unbalanced(ctx context.Context, arg UnbalancedParams) ([]Payme
 			&i.Undone,
 			&i.NextAction,
 			&i.Surplus,
+			&i.RefundedOutside,
 		); err != nil {
 			return nil, err
 		}
@@ -1177,22 +1272,23 @@ func (q *Queries) UnknownEvents(ctx context.Context, arg UnknownEventsParams) ([
 const updatePayment = `-- name: UpdatePayment :exec
 UPDATE payments
 SET state = $1, amount = $2, captured = $3, capturing = $4, refunded = $5, refunding = $6,
-    surplus = $7, undone = $8, next_action = $9, updated_at = $10
-WHERE id = $11
+    refunded_outside = $7, surplus = $8, undone = $9, next_action = $10, updated_at = $11
+WHERE id = $12
 `
 
 type UpdatePaymentParams struct {
-	State      string
-	Amount     int64
-	Captured   int64
-	Capturing  int64
-	Refunded   int64
-	Refunding  int64
-	Surplus    int64
-	Undone     bool
-	NextAction []byte
-	At         time.Time
-	ID         uuid.UUID
+	State           string
+	Amount          int64
+	Captured        int64
+	Capturing       int64
+	Refunded        int64
+	Refunding       int64
+	RefundedOutside int64
+	Surplus         int64
+	Undone          bool
+	NextAction      []byte
+	At              time.Time
+	ID              uuid.UUID
 }
 
 func (q *Queries) UpdatePayment(ctx context.Context, arg UpdatePaymentParams) error {
@@ -1203,6 +1299,7 @@ func (q *Queries) UpdatePayment(ctx context.Context, arg UpdatePaymentParams) er
 		arg.Capturing,
 		arg.Refunded,
 		arg.Refunding,
+		arg.RefundedOutside,
 		arg.Surplus,
 		arg.Undone,
 		arg.NextAction,
