@@ -238,7 +238,7 @@ func TestTheAuditLogTellsBeforeAndAfterAndIsSearched(t *testing.T) {
 		t.Errorf("an order's amount finds %+v", of)
 	}
 	for query, want := range map[string]int{
-		"q=33.90&object=order": 2, "q=moveOrder+33.90+shipped&object=order": 1, "q=33.91": 0, "q=0.57&object=refund": 1, "q=10.00&object=product": 2, "q=%21": 0,
+		"q=33.90&object=order": 2, "q=moveOrder+33.90+shipped&object=order": 1, "q=33.91": 0, "q=0.57&object=refund": 2, "q=10.00&object=product": 2, "q=%21": 0,
 	} {
 		if got := list(query); len(got) != want {
 			t.Errorf("%s finds %d, want %d", query, len(got), want)
