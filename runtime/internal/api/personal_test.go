@@ -176,11 +176,7 @@ func (m *marked) becomesKnown() {
 			m.t.Fatal(err)
 		}
 	}
-	testbed.Eventually(m.t, "everything is told", func() (done bool) {
-		m.scan(`SELECT NOT EXISTS (SELECT FROM events WHERE position IS NULL AND topic <> '') AND (SELECT position FROM event_readers WHERE name = 'webhooks') = (SELECT position FROM event_position)
-			AND NOT EXISTS (SELECT FROM webhook_deliveries WHERE state = 'pending')`, &done)
-		return done
-	})
+	m.told()
 }
 
 // tells is an event of a payment intent with what a provider knows of who pays.

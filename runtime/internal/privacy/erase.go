@@ -169,8 +169,9 @@ func (b belongings) anonymize(ctx context.Context, q *privacydb.Queries) error {
 		q.ErasePayments(ctx, b.payments),
 		q.EraseOperations(ctx, b.payments),
 		q.ErasePaymentEvents(ctx, b.references),
-		q.EraseAnswers(ctx, subjects),
+		q.LockWebhooks(ctx),
 		q.EraseDeliveries(ctx, subjects),
+		q.EraseAnswers(ctx, subjects),
 		q.EraseEvents(ctx, subjects),
 		q.EraseAudit(ctx, texts(b.orders)),
 	)

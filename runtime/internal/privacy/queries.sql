@@ -86,13 +86,19 @@ UPDATE statistics_buyers b SET buyer = r.fresh FROM renamed r WHERE b.buyer = r.
 -- name: EraseUses :exec
 UPDATE promotion_uses SET customer_key = '' WHERE order_id = ANY(@order_ids::uuid[]);
 
+-- Whoever makes deliveries of events holds it, from before they are read.
+-- name: LockWebhooks :exec
+SELECT FROM event_readers WHERE name = 'webhooks' FOR UPDATE;
+
 -- Deliveries before events, for it is their events that they are found by.
 -- name: EraseDeliveries :exec
-UPDATE webhook_deliveries d SET body = jsonb_set(d.body::jsonb, '{data}', without_words(d.body::jsonb->'data'))::text
+UPDATE webhook_deliveries d
+SET erased = true, body = CASE WHEN v.actor <> 'store' AND without_words(v.data) <> v.data
+    THEN jsonb_set(d.body::jsonb, '{data}', without_words(d.body::jsonb->'data'))::text ELSE d.body END
 FROM events v, webhook_endpoints e
-WHERE v.subject_id = ANY(@subject_ids::uuid[]) AND v.position > 0 AND v.actor <> 'store' AND without_words(v.data) <> v.data
-  AND d.endpoint_id = e.id AND d.position = v.position;
+WHERE v.subject_id = ANY(@subject_ids::uuid[]) AND v.position > 0 AND d.endpoint_id = e.id AND d.position = v.position;
 
+-- After deliveries: who stores an answer holds its delivery, and finds it erased.
 -- name: EraseAnswers :exec
 UPDATE webhook_attempts a SET answer = ''
 FROM events v, webhook_endpoints e, webhook_deliveries d

@@ -136,16 +136,18 @@ WHERE d.sequence = (
     ORDER BY w.sequence LIMIT 1
 ) AND d.due_at IS NULL;
 
+-- An erasure waits for it, or it for the erasure.
 -- name: InsertAttempts :exec
 INSERT INTO webhook_attempts (delivery_id, attempt, at, url, request_headers, remote_address, duration_ms, status, answer, error)
-SELECT a.delivery_id, a.attempt, a.at, a.url, a.request_headers::jsonb, a.remote_address, a.duration_ms, a.status, a.answer, a.error
+SELECT a.delivery_id, a.attempt, a.at, a.url, a.request_headers::jsonb, a.remote_address, a.duration_ms, a.status,
+       CASE WHEN d.erased THEN '' ELSE a.answer END, a.error
 FROM (
     SELECT unnest(@delivery_ids::uuid[]) AS delivery_id, unnest(@attempts::integer[]) AS attempt, unnest(@at::timestamptz[]) AS at,
            unnest(@urls::text[]) AS url, unnest(@request_headers::text[]) AS request_headers, unnest(@remote_addresses::text[]) AS remote_address,
            unnest(@durations::integer[]) AS duration_ms, unnest(@statuses::integer[]) AS status, unnest(@answers::text[]) AS answer,
            unnest(@errors::text[]) AS error
-) a
-WHERE EXISTS (SELECT FROM webhook_deliveries d WHERE d.id = a.delivery_id FOR KEY SHARE)
+) a JOIN webhook_deliveries d ON d.id = a.delivery_id
+FOR SHARE OF d
 ON CONFLICT DO NOTHING;
 
 -- name: Recover :exec

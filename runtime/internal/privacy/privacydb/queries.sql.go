@@ -312,6 +312,7 @@ WHERE v.subject_id = ANY($1::uuid[]) AND v.position > 0 AND d.endpoint_id = e.id
   AND a.delivery_id = d.id AND a.answer <> ''
 `
 
+// After deliveries: who stores an answer holds its delivery, and finds it erased.
 func (q *Queries) EraseAnswers(ctx context.Context, subjectIds []uuid.UUID) error {
 	_, err := q.db.Exec(ctx, eraseAnswers, subjectIds)
 	return err
@@ -345,10 +346,11 @@ func (q *Queries) EraseBuyers(ctx context.Context, orderIds []uuid.UUID) error {
 }
 
 const eraseDeliveries = `-- name: EraseDeliveries :exec
-UPDATE webhook_deliveries d SET body = jsonb_set(d.body::jsonb, '{data}', without_words(d.body::jsonb->'data'))::text
+UPDATE webhook_deliveries d
+SET erased = true, body = CASE WHEN v.actor <> 'store' AND without_words(v.data) <> v.data
+    THEN jsonb_set(d.body::jsonb, '{data}', without_words(d.body::jsonb->'data'))::text ELSE d.body END
 FROM events v, webhook_endpoints e
-WHERE v.subject_id = ANY($1::uuid[]) AND v.position > 0 AND v.actor <> 'store' AND without_words(v.data) <> v.data
-  AND d.endpoint_id = e.id AND d.position = v.position
+WHERE v.subject_id = ANY($1::uuid[]) AND v.position > 0 AND d.endpoint_id = e.id AND d.position = v.position
 `
 
 // Deliveries before events, for it is their events that they are found by.
@@ -692,6 +694,16 @@ SELECT FROM statistics_progress FOR UPDATE
 // Whoever counts statistics holds it.
 func (q *Queries) LockStatistics(ctx context.Context) error {
 	_, err := q.db.Exec(ctx, lockStatistics)
+	return err
+}
+
+const lockWebhooks = `-- name: LockWebhooks :exec
+SELECT FROM event_readers WHERE name = 'webhooks' FOR UPDATE
+`
+
+// Whoever makes deliveries of events holds it, from before they are read.
+func (q *Queries) LockWebhooks(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, lockWebhooks)
 	return err
 }
 

@@ -38,6 +38,7 @@ type WebhookDelivery struct {
 	FirstAttemptAt *time.Time
 	CreatedAt      time.Time
 	FinishedAt     *time.Time
+	Erased         bool
 }
 
 type WebhookEndpoint struct {

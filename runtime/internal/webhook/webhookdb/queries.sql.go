@@ -318,7 +318,7 @@ func (q *Queries) Deliveries(ctx context.Context, arg DeliveriesParams) ([]Deliv
 }
 
 const delivery = `-- name: Delivery :one
-SELECT sequence, id, endpoint_id, message_id, position, type, subject_id, body, state, attempts, due_at, first_attempt_at, created_at, finished_at FROM webhook_deliveries WHERE id = $1
+SELECT sequence, id, endpoint_id, message_id, position, type, subject_id, body, state, attempts, due_at, first_attempt_at, created_at, finished_at, erased FROM webhook_deliveries WHERE id = $1
 `
 
 func (q *Queries) Delivery(ctx context.Context, id uuid.UUID) (WebhookDelivery, error) {
@@ -339,6 +339,7 @@ func (q *Queries) Delivery(ctx context.Context, id uuid.UUID) (WebhookDelivery, 
 		&i.FirstAttemptAt,
 		&i.CreatedAt,
 		&i.FinishedAt,
+		&i.Erased,
 	)
 	return i, err
 }
@@ -528,14 +529,15 @@ func (q *Queries) Hopeless(ctx context.Context, arg HopelessParams) ([]uuid.UUID
 
 const insertAttempts = `-- name: InsertAttempts :exec
 INSERT INTO webhook_attempts (delivery_id, attempt, at, url, request_headers, remote_address, duration_ms, status, answer, error)
-SELECT a.delivery_id, a.attempt, a.at, a.url, a.request_headers::jsonb, a.remote_address, a.duration_ms, a.status, a.answer, a.error
+SELECT a.delivery_id, a.attempt, a.at, a.url, a.request_headers::jsonb, a.remote_address, a.duration_ms, a.status,
+       CASE WHEN d.erased THEN '' ELSE a.answer END, a.error
 FROM (
     SELECT unnest($1::uuid[]) AS delivery_id, unnest($2::integer[]) AS attempt, unnest($3::timestamptz[]) AS at,
            unnest($4::text[]) AS url, unnest($5::text[]) AS request_headers, unnest($6::text[]) AS remote_address,
            unnest($7::integer[]) AS duration_ms, unnest($8::integer[]) AS status, unnest($9::text[]) AS answer,
            unnest($10::text[]) AS error
-) a
-WHERE EXISTS (SELECT FROM webhook_deliveries d WHERE d.id = a.delivery_id FOR KEY SHARE)
+) a JOIN webhook_deliveries d ON d.id = a.delivery_id
+FOR SHARE OF d
 ON CONFLICT DO NOTHING
 `
 
@@ -552,6 +554,7 @@ type InsertAttemptsParams struct {
 	Errors          []string
 }
 
+// An erasure waits for it, or it for the erasure.
 func (q *Queries) InsertAttempts(ctx context.Context, arg InsertAttemptsParams) error {
 	_, err := q.db.Exec(ctx, insertAttempts,
 		arg.DeliveryIds,
@@ -724,7 +727,7 @@ func (q *Queries) Listeners(ctx context.Context) ([]ListenersRow, error) {
 }
 
 const lockDelivery = `-- name: LockDelivery :one
-SELECT d.sequence, d.id, d.endpoint_id, d.message_id, d.position, d.type, d.subject_id, d.body, d.state, d.attempts, d.due_at, d.first_attempt_at, d.created_at, d.finished_at, e.enabled FROM webhook_deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id WHERE d.id = $1 FOR NO KEY UPDATE OF d
+SELECT d.sequence, d.id, d.endpoint_id, d.message_id, d.position, d.type, d.subject_id, d.body, d.state, d.attempts, d.due_at, d.first_attempt_at, d.created_at, d.finished_at, d.erased, e.enabled FROM webhook_deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id WHERE d.id = $1 FOR NO KEY UPDATE OF d
 `
 
 type LockDeliveryRow struct {
@@ -742,6 +745,7 @@ type LockDeliveryRow struct {
 	FirstAttemptAt *time.Time
 	CreatedAt      time.Time
 	FinishedAt     *time.Time
+	Erased         bool
 	Enabled        bool
 }
 
@@ -763,6 +767,7 @@ func (q *Queries) LockDelivery(ctx context.Context, id uuid.UUID) (LockDeliveryR
 		&i.FirstAttemptAt,
 		&i.CreatedAt,
 		&i.FinishedAt,
+		&i.Erased,
 		&i.Enabled,
 	)
 	return i, err
