@@ -179,12 +179,6 @@ func isImageURL(s string) bool {
 	return strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//")
 }
 
-// line wants a text of one line.
-func (v *findings) line(pointer, s string, least, most int) {
-	v.Text(pointer, s, least, most)
-	v.Require(!strings.ContainsAny(s, "\r\n"), pointer, "must be one line")
-}
-
 // attributes trims names and values.
 func (v *findings) attributes(attributes []openapi.Attribute) {
 	v.Require(len(attributes) <= maxAttributes, "/attributes", "has %d at most", maxAttributes)
@@ -192,8 +186,8 @@ func (v *findings) attributes(attributes []openapi.Attribute) {
 	for i := range attributes {
 		a, at := &attributes[i], fmt.Sprintf("/attributes/%d", i)
 		a.Name, a.Value = strings.TrimSpace(a.Name), strings.TrimSpace(a.Value)
-		v.line(at+"/name", a.Name, 1, maxOption)
-		v.line(at+"/value", a.Value, 1, maxAttribute)
+		v.Line(at+"/name", a.Name, 1, maxOption)
+		v.Line(at+"/value", a.Value, 1, maxAttribute)
 		v.Require(!strings.Contains(a.Name, ":"), at+"/name", "must not hold a colon")
 		v.Require(!seen[a.Name], at+"/name", "is there twice")
 		seen[a.Name] = true
@@ -207,7 +201,7 @@ func (v *findings) tags(tags []string) {
 	for i := range tags {
 		at := fmt.Sprintf("/tags/%d", i)
 		tags[i] = strings.TrimSpace(tags[i])
-		v.line(at, tags[i], 1, maxTag)
+		v.Line(at, tags[i], 1, maxTag)
 		v.Require(!seen[strings.ToLower(tags[i])], at, "is there twice")
 		seen[strings.ToLower(tags[i])] = true
 	}

@@ -90,8 +90,8 @@ func checkTracking(f *problem.Findings, tracking *[]openapi.Tracking) {
 	f.Require(len(all) <= mostTracking, "/tracking", "has %d at most", mostTracking)
 	for i, t := range all {
 		at := fmt.Sprintf("/tracking/%d", i)
-		f.Line(at+"/carrier", optional.Value(t.Carrier), 0, 100)
-		f.Line(at+"/number", t.Number, 1, 100)
+		f.Words(at+"/carrier", optional.Value(t.Carrier), 0, 100)
+		f.Words(at+"/number", t.Number, 1, 100)
 		link := optional.Value(t.Url)
 		f.Text(at+"/url", link, 0, 500)
 		f.Require(link == "" || isLink(link), at+"/url", "must be a URL such as https://carrier.example/track?id=1, with https or http")

@@ -28,12 +28,18 @@ func (f *Findings) Text(pointer, s string, least, most int) {
 	f.Require(utf8.ValidString(s), pointer, "must be UTF-8")
 }
 
-// Line wants a text of one line that is not blank, unless it may be empty and
-// is.
+// Line wants a text of one line.
 func (f *Findings) Line(pointer, s string, least, most int) {
 	f.Text(pointer, s, least, most)
+	f.Require(!strings.ContainsAny(s, "\n\r"), pointer, "must be one line")
+}
+
+// Words want a text of one line without tabs that is not blank, unless it may be
+// empty and is.
+func (f *Findings) Words(pointer, s string, least, most int) {
+	f.Line(pointer, s, least, most)
 	f.Require(s == "" || strings.TrimSpace(s) != "", pointer, "must not be blank")
-	f.Require(!strings.ContainsAny(s, "\n\r\t"), pointer, "must be one line")
+	f.Require(!strings.Contains(s, "\t"), pointer, "must not hold tabs")
 }
 
 // Range wants a number between least and most.
