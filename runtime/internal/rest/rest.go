@@ -175,10 +175,18 @@ func Answer(c *gin.Context, a idempotency.Answer) {
 	Encoded(c, a.Status, a.Body)
 }
 
-// ReadOnce reads the body, and the request under its Idempotency-Key, nil for
-// none; what is wrong with either is answered, and then ok is false.
+// Nothing is the body of a request that has none.
+type Nothing struct{}
+
+// ReadOnce reads the body, unless it is Nothing, and the request under its
+// Idempotency-Key, nil for none; what is wrong with either is answered, and then
+// ok is false.
 func ReadOnce[In any](c *gin.Context, key *string) (in In, request idempotency.Request, ok bool) {
-	body, err := strictjson.Read(c.Request, &in)
+	var body []byte
+	var err error
+	if _, none := any(in).(Nothing); !none {
+		body, err = strictjson.Read(c.Request, &in)
+	}
 	if err == nil {
 		request, err = Once(c, key, body)
 	}

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"net/http"
 
@@ -10,7 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"gitee.com/captainjez/gocart/runtime/internal/idempotency"
 	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/rest"
@@ -72,33 +70,20 @@ func (h Handlers) DeleteWebhookEndpoint(c *gin.Context, id uuid.UUID) {
 
 // RotateWebhookSecret answers POST /webhooks/endpoints/{id}/secret.
 func (h Handlers) RotateWebhookSecret(c *gin.Context, id uuid.UUID, params openapi.RotateWebhookSecretParams) {
-	request, err := rest.Once(c, params.IdempotencyKey, nil)
-	if err != nil {
-		rest.Fail(c, err)
-		return
-	}
-	secret := newSecret()
-	ctx := c.Request.Context()
-	answer, err := idempotency.Do(ctx, h.Webhooks.pool, request, func(tx pgx.Tx) (idempotency.Answer, error) {
-		until, err := h.Webhooks.rotate(ctx, tx, id, secret)
-		if err != nil {
-			return idempotency.Answer{}, err
-		}
-		encoded, err := json.Marshal(openapi.WebhookSecret{PreviousValidUntil: until}) //nolint:gosec // the secret is not kept with the answer
-		return idempotency.Answer{Status: http.StatusCreated, Body: encoded}, err
+	w, secret := h.Webhooks, ""
+	rest.Create(c, w.pool, rest.Creation[rest.Nothing, openapi.WebhookSecret]{
+		Key: params.IdempotencyKey,
+		Effect: func(ctx context.Context, tx pgx.Tx, _ rest.Nothing) (openapi.WebhookSecret, error) {
+			secret = newSecret()
+			until, err := w.rotate(ctx, tx, id, secret)
+			return openapi.WebhookSecret{PreviousValidUntil: until}, err
+		},
+		// The secret is not kept with the answer, and shown this once.
+		Present: func(_ context.Context, made openapi.WebhookSecret) (any, error) {
+			made.Secret = optional.Of(secret)
+			return made, nil
+		},
 	})
-	if err == nil && !answer.Replayed {
-		var made openapi.WebhookSecret
-		if err = json.Unmarshal(answer.Body, &made); err == nil {
-			made.Secret = &secret
-			answer.Body, err = json.Marshal(made) //nolint:gosec // it is shown this once
-		}
-	}
-	if err != nil {
-		rest.Fail(c, err)
-		return
-	}
-	rest.Answer(c, answer)
 }
 
 // RevokeWebhookSecrets answers DELETE /webhooks/endpoints/{id}/secret/previous.
