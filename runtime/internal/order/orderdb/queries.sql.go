@@ -818,10 +818,13 @@ func (q *Queries) LinesHaveArrived(ctx context.Context, orderIds []uuid.UUID) er
 
 const linesOf = `-- name: LinesOf :many
 SELECT l.order_id, l.id, variant_id, product_id, sku, title, options, quantity, unit_price, subtotal, discount, tax, total,
-       packed, shipped, delivered, coming_back, returned, refunded, stock, l.credit,
-       (SELECT coalesce(sum(r.credit), 0) FROM returns r WHERE r.exchange_id = l.order_id)::bigint AS order_credit,
-       (SELECT coalesce(sum(r.credit), 0) FROM returns r WHERE r.order_id = l.order_id)::bigint AS order_exchanged
-FROM order_lines l WHERE l.order_id = ANY($1::uuid[]) ORDER BY l.order_id, l.position
+       packed, shipped, delivered, coming_back, returned, refunded, stock, l.credit, o.credit AS order_credit, o.exchanged AS order_exchanged
+FROM (
+    SELECT id, (SELECT coalesce(sum(r.credit), 0) FROM returns r WHERE r.exchange_id = i.id)::bigint AS credit,
+           (SELECT coalesce(sum(r.credit), 0) FROM returns r WHERE r.order_id = i.id)::bigint AS exchanged
+    FROM unnest($1::uuid[]) AS i (id) OFFSET 0
+) o JOIN order_lines l ON l.order_id = o.id
+ORDER BY l.order_id, l.position
 `
 
 type LinesOfRow struct {
