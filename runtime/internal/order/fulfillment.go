@@ -313,20 +313,22 @@ func (d *dispatch) mayPack() error {
 	if o.State != openapi.OrderStateConfirmed && o.State != openapi.OrderStateProcessing {
 		return problem.New(http.StatusConflict, "order_not_fulfillable", "The order is %s; what is confirmed or processing can be packed.", o.State)
 	}
-	there := 0
-	for _, f := range d.all {
-		if f.State != openapi.FulfillmentStateCancelled {
-			there++
-		}
-	}
-	if there >= mostParts || len(d.all) >= mostEver {
-		return tooManyParts("fulfilments")
-	}
-	return nil
+	return room("fulfilments", d.all, func(f *Fulfillment) bool { return f.State != openapi.FulfillmentStateCancelled })
 }
 
-func tooManyParts(what string) error {
-	return problem.New(http.StatusConflict, "too_many_parts", "The order has %d %s, and can have no more.", mostParts, what)
+// room is a *problem.Problem unless an order can have one more of its parts, of
+// which those that came to nothing do not count.
+func room[T any](what string, all []T, counts func(T) bool) error {
+	n := 0
+	for _, part := range all {
+		if counts(part) {
+			n++
+		}
+	}
+	if n < mostParts && len(all) < mostEver {
+		return nil
+	}
+	return problem.New(http.StatusConflict, "too_many_parts", "The order has %d %s, and can have no more.", n, what)
 }
 
 // contents are the lines of a fulfilment to be.

@@ -165,8 +165,8 @@ func (d *dispatch) worth(ctx context.Context, in Repayment) (*Refund, error) {
 	if err := d.readSettled(ctx); err != nil {
 		return nil, err
 	}
-	if len(before) >= mostEver || count(before) >= mostParts {
-		return nil, tooManyParts("refunds")
+	if err := room("refunds", before, func(r *Refund) bool { return r.State != openapi.RefundStateFailed }); err != nil {
+		return nil, err
 	}
 	var wrong, against problem.Findings
 	for i, w := range in.Lines {
@@ -203,16 +203,6 @@ func (d *dispatch) worth(ctx context.Context, in Repayment) (*Refund, error) {
 		}
 	}
 	return r, conflict(wrong, against, problem.New(http.StatusConflict, "refund_exceeds_order", "More is to be given back than was paid for this."))
-}
-
-// count is how many of refunds have not failed.
-func count(all []*Refund) (n int) {
-	for _, r := range all {
-		if r.State != openapi.RefundStateFailed {
-			n++
-		}
-	}
-	return n
 }
 
 func lineOfFulfillment(l openapi.FulfillmentLine) uuid.UUID { return l.LineId }

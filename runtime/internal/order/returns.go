@@ -84,14 +84,11 @@ func (d *dispatch) request(ctx context.Context, in openapi.ReturnInput) (*Return
 	if err != nil {
 		return nil, err
 	}
-	asked := 0
-	for _, r := range before {
-		if r.State != openapi.ReturnStateCancelled && r.State != openapi.ReturnStateRejected {
-			asked++
-		}
+	asked := func(r *Return) bool {
+		return r.State != openapi.ReturnStateCancelled && r.State != openapi.ReturnStateRejected
 	}
-	if asked >= mostParts || len(before) >= mostEver {
-		return nil, tooManyParts("returns")
+	if err := room("returns", before, asked); err != nil {
+		return nil, err
 	}
 	now := d.s.now().Truncate(time.Microsecond)
 	r := &Return{ID: uuid.Must(uuid.NewV7()), OrderID: o.ID, State: openapi.ReturnStateRequested, Note: optional.Value(in.Note), CreatedAt: now, UpdatedAt: now}
