@@ -754,3 +754,35 @@ func TestOfPricesOfAProductItIsSaidWhichIsWrong(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestAnImportThatChangesNothingCostsTheSameForFewAndMany(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	file := func(products int) string {
+		var b strings.Builder
+		for i := range products {
+			fmt.Fprintf(&b, `{"slug":"p%d","title":"P%d","type":"simple","variants":[{"sku":"P%d","prices":[{"amount":"2.00","currency":"EUR","cost":"1.00"}]}]}`+"\n", i, i, i)
+		}
+		return b.String()
+	}
+	cost := func(products int) int64 {
+		t.Helper()
+		i := s.begin("products", "jsonl", false)
+		before := s.statements.Load()
+		i, code := s.part(i, file(products), 1<<20)
+		if code != http.StatusOK {
+			t.Fatal(code)
+		}
+		s.counts(i, 0, 0, int64(products), 0)
+		return s.statements.Load() - before
+	}
+	s.counts(s.bring("products", "jsonl", file(50)), 50, 0, 0, 0)
+	if few, many := cost(5), cost(50); few != many {
+		t.Errorf("5 cost %d statements, 50 cost %d", few, many)
+	}
+	other := s.begin("products", "jsonl", false)
+	other, code := s.part(other, strings.Replace(file(1), `"cost":"1.00"`, `"cost":"1.50"`, 1), 1<<20)
+	if s.counts(other, 0, 1, 0, 0); code != http.StatusOK {
+		t.Error(code)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"gitee.com/captainjez/gocart/runtime/internal/batch"
 	"gitee.com/captainjez/gocart/runtime/internal/catalog/catalogdb"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
+	"gitee.com/captainjez/gocart/runtime/internal/money"
 	"gitee.com/captainjez/gocart/runtime/internal/problem"
 	"gitee.com/captainjez/gocart/runtime/internal/transfer"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -58,8 +60,11 @@ func (k *Catalog) Import(ctx context.Context, tx pgx.Tx, all []openapi.ProductIn
 			fresh = append(fresh, i)
 			continue
 		}
-		results[i], err = k.putOne(ctx, tx, all[i], d, old)
-		if err != nil {
+		if there && d.is(old, known.costs) {
+			results[i].Outcome = transfer.Unchanged
+			continue
+		}
+		if results[i], err = k.putOne(ctx, tx, all[i], old.Id); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -71,7 +76,7 @@ func (k *Catalog) Import(ctx context.Context, tx pgx.Tx, all []openapi.ProductIn
 		return nil, nil, err
 	} else { // somebody else took a name at the same time: find out whose
 		for _, i := range fresh {
-			if results[i], err = k.putOne(ctx, tx, all[i], drafts[i], openapi.Product{}); err != nil {
+			if results[i], err = k.putOne(ctx, tx, all[i], uuid.Nil); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -117,24 +122,29 @@ func once(d draft, i int, slugs, skus map[string]int) error {
 // known is what the store has of what an import is about.
 type known struct {
 	products   map[string]openapi.Product // by slug, locked
+	costs      map[string]string          // see costsOf
 	owners     map[string]uuid.UUID       // the products of SKUs
 	categories map[uuid.UUID]bool
 }
 
 func (k *Catalog) knownOf(ctx context.Context, q *catalogdb.Queries, slugs, skus map[string]int, categories []uuid.UUID) (known, error) {
 	have := known{products: map[string]openapi.Product{}, owners: map[string]uuid.UUID{}, categories: map[uuid.UUID]bool{}}
-	documents, err := q.LockProductsBySlug(ctx, keysOf(slugs))
+	documents, err := q.LockProductsBySlug(ctx, slices.Collect(maps.Keys(slugs)))
 	if err != nil {
 		return have, fmt.Errorf("reading products: %w", err)
 	}
+	ids := make([]uuid.UUID, 0, len(documents))
 	for _, r := range documents {
 		var p openapi.Product
 		if err := json.Unmarshal([]byte(r.Document), &p); err != nil {
 			return have, fmt.Errorf("product %s: %w", r.Slug, err)
 		}
-		have.products[r.Slug] = p
+		have.products[r.Slug], ids = p, append(ids, p.Id)
 	}
-	owners, err := q.OwnersOfSKUs(ctx, keysOf(skus))
+	if have.costs, err = costsOf(ctx, q, ids); err != nil {
+		return have, err
+	}
+	owners, err := q.OwnersOfSKUs(ctx, slices.Collect(maps.Keys(skus)))
 	if err != nil {
 		return have, fmt.Errorf("reading variants: %w", err)
 	}
@@ -153,14 +163,6 @@ func (k *Catalog) knownOf(ctx context.Context, q *catalogdb.Queries, slugs, skus
 	return have, nil
 }
 
-func keysOf[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	return keys
-}
-
 // refuse says what of a draft can not be, id being that of the product it is to
 // replace.
 func (have known) refuse(d draft, id uuid.UUID) error {
@@ -177,23 +179,18 @@ func (have known) refuse(d draft, id uuid.UUID) error {
 	return nil
 }
 
-// putOne stores one product, or leaves everything as it was. The error is one
-// that is not about the product.
-func (k *Catalog) putOne(ctx context.Context, tx pgx.Tx, in openapi.ProductInput, d draft, old openapi.Product) (r transfer.Result, err error) {
-	if old.Id != uuid.Nil && same(d, old) {
-		// What is not in the document, such as costs, may differ.
-		if stands, err := k.costsStand(ctx, tx, d, old); err != nil || stands {
-			return transfer.Result{Outcome: transfer.Unchanged}, err
-		}
-	}
+// putOne stores one product, in the place of the one with an id or, for
+// uuid.Nil, as a new one, or leaves everything as it was. The error is one that
+// is not about the product.
+func (k *Catalog) putOne(ctx context.Context, tx pgx.Tx, in openapi.ProductInput, id uuid.UUID) (r transfer.Result, err error) {
 	r.Err = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
-		if old.Id == uuid.Nil {
+		if id == uuid.Nil {
 			r.Outcome = transfer.Created
 			_, err := k.Create(ctx, tx, in)
 			return err
 		}
 		r.Outcome = transfer.Updated
-		_, _, err := k.replace(ctx, tx, old.Id.String(), nil, in)
+		_, _, err := k.replace(ctx, tx, id.String(), nil, in)
 		return err
 	})
 	if _, about := errors.AsType[*problem.Problem](r.Err); r.Err != nil && !about {
@@ -202,40 +199,30 @@ func (k *Catalog) putOne(ctx context.Context, tx pgx.Tx, in openapi.ProductInput
 	return r, nil
 }
 
-// same reports whether a draft says of a product what it is.
-func same(d draft, old openapi.Product) bool {
-	is := d.Product
-	is.Variants = slices.Clone(is.Variants)
-	keepIDs(old, &is)
-	is.Id, is.Version, is.CreatedAt, is.UpdatedAt = old.Id, old.Version, old.CreatedAt, old.UpdatedAt
-	a, errA := json.Marshal(is)
+// is reports whether a product is what a draft says, whose variants cost the
+// merchant what costsOf says.
+func (d *draft) is(old openapi.Product, costs map[string]string) bool {
+	p := d.Product
+	p.Variants = slices.Clone(p.Variants)
+	keepIDs(old, &p)
+	p.Id, p.Version, p.CreatedAt, p.UpdatedAt = old.Id, old.Version, old.CreatedAt, old.UpdatedAt
+	a, errA := json.Marshal(p)
 	b, errB := json.Marshal(old)
-	return errA == nil && errB == nil && bytes.Equal(a, b)
-}
-
-// costsStand reports whether the variants cost the merchant what a draft says.
-func (k *Catalog) costsStand(ctx context.Context, tx pgx.Tx, d draft, old openapi.Product) (bool, error) {
-	rows, err := catalogdb.New(tx).ProductCosts(ctx, old.Id)
-	if err != nil {
-		return false, fmt.Errorf("reading costs: %w", err)
+	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+		return false
 	}
-	costs := map[string]int64{}
-	for _, r := range rows {
-		costs[r.Sku+" "+r.Currency] = r.Cost
-	}
-	n := 0
-	for i, v := range d.Variants {
-		for _, p := range d.prices[i] {
-			if p.cost < 0 {
-				continue
+	for i, v := range p.Variants {
+		for _, price := range d.prices[i] {
+			said := ""
+			if price.cost >= 0 {
+				said = money.Amount{Minor: price.cost, Currency: price.currency}.Decimal()
 			}
-			if cost, there := costs[v.Sku+" "+p.currency]; !there || cost != p.cost {
-				return false, nil
+			if costs[v.Id.String()+price.currency] != said {
+				return false
 			}
-			n++
 		}
 	}
-	return n == len(costs), nil
+	return true
 }
 
 // insert stores new products together, all or, with an error, none.

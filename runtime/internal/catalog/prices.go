@@ -111,8 +111,12 @@ func (k *Catalog) importPrices(ctx context.Context, tx pgx.Tx, all []PriceRecord
 		}
 		var r transfer.Result
 		d, err := newDraft(in, old.Id, old.Slug)
-		if r.Err = toldOfPrices(err, in.Variants); err == nil {
-			if r, err = k.putOne(ctx, tx, in, d, old); err != nil {
+		switch r.Err = toldOfPrices(err, in.Variants); {
+		case err != nil:
+		case d.is(old, costs):
+			r.Outcome = transfer.Unchanged
+		default:
+			if r, err = k.putOne(ctx, tx, in, old.Id); err != nil {
 				return nil, nil, err
 			}
 		}
