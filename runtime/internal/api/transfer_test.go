@@ -755,6 +755,52 @@ func TestOfPricesOfAProductItIsSaidWhichIsWrong(t *testing.T) {
 	}
 }
 
+func TestBundlesGoIntoAStoreThatHasNothing(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	bundle := func(sku, parts string) string {
+		return fmt.Sprintf(`{"title":%q,"slug":%q,"type":"bundle","status":"active","variants":[{"sku":%q,"prices":[{"amount":"9.00","currency":"EUR"}]}],"bundle":[%s]}`, sku, strings.ToLower(sku), sku, parts)
+	}
+	cup, plate := s.stocked("CUP", "5.00", 10), s.stocked("PLATE", "4.00", 10)
+	set := admin[openapi.Product](s, "POST", "/products", bundle("SET", `{"sku":"CUP","quantity":2},{"sku":"PLATE","quantity":1}`), http.StatusCreated)
+	if len(set.Bundle) != 2 || set.Bundle[0].VariantId != cup.Id || set.Bundle[0].Quantity != 2 || set.Bundle[1].VariantId != plate.Id {
+		t.Fatalf("%+v", set.Bundle)
+	}
+	admin[openapi.Product](s, "POST", "/products", bundle("PAIR", `{"sku":"CUP","quantity":2}`), http.StatusCreated)
+	for _, format := range []string{"csv", "jsonl"} {
+		file := s.out("products", format)
+		other := newStore(t)
+		other.counts(other.bring("products", format, file), 4, 0, 0, 0)
+		other.counts(other.bring("products", format, file), 0, 0, 4, 0)
+		if back := other.out("products", format); back != file {
+			t.Errorf("it was\n%s\nand comes out as\n%s", file, back)
+		}
+		// What is sold there is what is made of the other store's parts.
+		if set := admin[openapi.Product](other, "GET", "/products/set", nil, http.StatusOK); len(set.Bundle) != 2 || set.Bundle[0].VariantId == cup.Id {
+			t.Errorf("%+v", set.Bundle)
+		}
+		changed := strings.NewReplacer("CUP: 2\n", "CUP: 3\n", `"quantity":1,"sku":"PLATE"`, `"quantity":2,"sku":"PLATE"`).Replace(file)
+		other.counts(other.bring("products", format, changed), 0, 1, 3, 0)
+	}
+}
+
+func TestABundleOfWhatIsNotThereIsRefusedUntilItIs(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	const columns = "slug,title,type,sku,price EUR,bundle\n"
+	const bundles = "set,Set,bundle,SET,9.00,\"CUP: 2\nPLATE: 1\"\n" + "bad,Bad,bundle,BAD,9.00,CUP\n" + "pair,Pair,bundle,PAIR,9.00,SET: 2\n"
+	const cup, plate = "cup,Cup,simple,CUP,5.00,\n", "plate,Plate,simple,PLATE,5.00,\n"
+	i := s.bring("products", "csv", columns+bundles+cup) // the cup comes in with them
+	s.counts(i, 1, 0, 0, 3)
+	want := map[int64]string{2: "/bundle/1/sku", 3: "/bundle/0", 4: "/bundle/0/sku"}
+	for _, r := range s.refusals(i) {
+		if len(r.Errors) != 1 || r.Errors[0].Pointer != want[r.Row] {
+			t.Errorf("row %d is refused by %+v", r.Row, r.Errors)
+		}
+	}
+	s.counts(s.bring("products", "csv", columns+bundles+plate), 2, 0, 0, 2)
+}
+
 func TestAnImportThatChangesNothingCostsTheSameForFewAndMany(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

@@ -46,7 +46,7 @@ func (k *Catalog) Import(ctx context.Context, tx pgx.Tx, all []openapi.ProductIn
 	if err != nil {
 		return nil, nil, err
 	}
-	var fresh []int
+	var fresh, bundles []int
 	var tags []string
 	for i, d := range drafts {
 		if results[i].Err != nil {
@@ -56,16 +56,15 @@ func (k *Catalog) Import(ctx context.Context, tx pgx.Tx, all []openapi.ProductIn
 		if results[i].Err = known.refuse(d, old.Id); results[i].Err != nil {
 			continue
 		}
-		if !there && len(d.Bundle) == 0 {
+		switch {
+		case len(d.Bundle) > 0: // what it is made of may be among the others
+			bundles = append(bundles, i)
+		case !there:
 			fresh = append(fresh, i)
-			continue
-		}
-		if there && d.is(old, known.costs) {
-			results[i].Outcome = transfer.Unchanged
-			continue
-		}
-		if results[i], err = k.putOne(ctx, tx, all[i], old.Id); err != nil {
-			return nil, nil, err
+		default:
+			if results[i], err = k.putOver(ctx, tx, all[i], d, old, known.costs); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 	if err := k.insert(ctx, tx, drafts, fresh); err == nil {
@@ -80,6 +79,9 @@ func (k *Catalog) Import(ctx context.Context, tx pgx.Tx, all []openapi.ProductIn
 				return nil, nil, err
 			}
 		}
+	}
+	if err := k.putBundles(ctx, tx, all, drafts, bundles, known, results); err != nil {
+		return nil, nil, err
 	}
 	for i, r := range results {
 		if r.Err == nil && r.Outcome != transfer.Unchanged {
@@ -177,6 +179,36 @@ func (have known) refuse(d draft, id uuid.UUID) error {
 		}
 	}
 	return nil
+}
+
+// putBundles stores the bundles among products, the others of which are stored.
+func (k *Catalog) putBundles(ctx context.Context, tx pgx.Tx, all []openapi.ProductInput, drafts []draft, which []int, known known, results []transfer.Result) error {
+	var skus []string
+	for _, i := range which {
+		skus = append(skus, naming(all[i])...)
+	}
+	ids, err := partsOf(ctx, catalogdb.New(tx), skus)
+	if err != nil {
+		return err
+	}
+	for _, i := range which {
+		d := &drafts[i]
+		if results[i].Err = d.name(all[i], ids); results[i].Err != nil {
+			continue
+		}
+		if results[i], err = k.putOver(ctx, tx, all[i], *d, known.products[d.Slug], known.costs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putOver is putOne, and nothing where the product is what the draft says.
+func (k *Catalog) putOver(ctx context.Context, tx pgx.Tx, in openapi.ProductInput, d draft, old openapi.Product, costs map[string]string) (transfer.Result, error) {
+	if old.Id != uuid.Nil && d.is(old, costs) {
+		return transfer.Result{Outcome: transfer.Unchanged}, nil
+	}
+	return k.putOne(ctx, tx, in, old.Id)
 }
 
 // putOne stores one product, in the place of the one with an id or, for

@@ -104,19 +104,15 @@ func (k *Catalog) importPrices(ctx context.Context, tx pgx.Tx, all []PriceRecord
 		if err := json.Unmarshal([]byte(document), &old); err != nil {
 			return nil, nil, fmt.Errorf("a product: %w", err)
 		}
-		in := inputOf(old, costs)
+		in := inputOf(old, costs, nil)
 		set := slices.DeleteFunc(of[old.Id], func(i int) bool { return !set(&in, all[i]) })
 		if anyWrong(all, set, results) {
 			continue
 		}
 		var r transfer.Result
 		d, err := newDraft(in, old.Id, old.Slug)
-		switch r.Err = toldOfPrices(err, in.Variants); {
-		case err != nil:
-		case d.is(old, costs):
-			r.Outcome = transfer.Unchanged
-		default:
-			if r, err = k.putOne(ctx, tx, in, old.Id); err != nil {
+		if r.Err = toldOfPrices(err, in.Variants); err == nil {
+			if r, err = k.putOver(ctx, tx, in, d, old, costs); err != nil {
 				return nil, nil, err
 			}
 		}

@@ -112,6 +112,13 @@ WHERE v.id = ANY(@ids::uuid[]) AND p.type <> 'bundle'
 ORDER BY p.id
 FOR SHARE OF p;
 
+-- What a bundle can be made of has a SKU.
+-- name: PartsBySKU :many
+SELECT v.id, v.sku FROM variants v JOIN products p ON p.id = v.product_id WHERE v.sku = ANY(@skus::text[]) AND p.type <> 'bundle';
+
+-- name: SKUsOf :many
+SELECT id, sku FROM variants WHERE id = ANY(@ids::uuid[]);
+
 -- name: AreComponents :one
 SELECT EXISTS (SELECT 1 FROM bundle_items WHERE component_id = ANY(@ids::uuid[]));
 

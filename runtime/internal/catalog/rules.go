@@ -34,6 +34,7 @@ const (
 	maxTag         = 40
 	maxCategories  = 20
 	maxComponents  = 20
+	maxSKU         = 64
 	maxQuantity    = 1000
 	maxName        = 100
 	maxText        = 5000
@@ -69,7 +70,7 @@ func newDraft(in openapi.ProductInput, id uuid.UUID, slug string) (draft, error)
 	p := openapi.Product{
 		Id: id, Version: 1, Title: strings.TrimSpace(in.Title), Type: in.Type,
 		Description: optional.Value(in.Description), Status: openapi.ProductStatusDraft, TaxCategory: "standard",
-		Options: list(in.Options), Bundle: list(in.Bundle), Images: list(in.Images), Attributes: list(in.Attributes),
+		Options: list(in.Options), Images: list(in.Images), Attributes: list(in.Attributes),
 		Tags: list(in.Tags), CategoryIds: list(in.CategoryIds), Seo: optional.Value(in.Seo),
 	}
 	if in.Status != nil {
@@ -86,7 +87,7 @@ func newDraft(in openapi.ProductInput, id uuid.UUID, slug string) (draft, error)
 		"must be words of a-z and 0-9 joined by single hyphens, 40 characters at most")
 	p.Slug = v.slug(in.Slug, slug, "product", p.Title, id)
 	v.options(p)
-	v.bundle(p)
+	p.Bundle = v.bundle(p.Type, optional.Value(in.Bundle))
 	v.images(p.Images)
 	v.attributes(p.Attributes)
 	v.tags(p.Tags)
@@ -138,21 +139,6 @@ func (v *findings) options(p openapi.Product) {
 		pointer := fmt.Sprintf("/options/%d", i)
 		v.Text(pointer, name, 1, maxOption)
 		v.Require(!slices.Contains(p.Options[:i], name), pointer, "is there twice")
-	}
-}
-
-func (v *findings) bundle(p openapi.Product) {
-	if p.Type != openapi.ProductTypeBundle {
-		v.Require(len(p.Bundle) == 0, "/bundle", "only a bundle is made of other variants")
-		return
-	}
-	v.Require(len(p.Bundle) >= 1 && len(p.Bundle) <= maxComponents, "/bundle", "a bundle is made of 1 to %d variants", maxComponents)
-	seen := map[uuid.UUID]bool{}
-	for i, item := range p.Bundle {
-		at := fmt.Sprintf("/bundle/%d", i)
-		v.Require(!seen[item.VariantId], at+"/variantId", "is there twice")
-		seen[item.VariantId] = true
-		v.Range(at+"/quantity", item.Quantity, 1, maxQuantity)
 	}
 }
 

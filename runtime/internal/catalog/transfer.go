@@ -69,13 +69,23 @@ func (k *Catalog) from(ctx context.Context, after string, most int32) ([]openapi
 	if err != nil {
 		return nil, after, err
 	}
-	all := make([]openapi.ProductInput, len(rows))
+	products := make([]openapi.Product, len(rows))
+	var parts []uuid.UUID
 	for i, r := range rows {
-		var p openapi.Product
-		if err := json.Unmarshal([]byte(r.Document), &p); err != nil {
+		if err := json.Unmarshal([]byte(r.Document), &products[i]); err != nil {
 			return nil, after, fmt.Errorf("product %s: %w", r.ID, err)
 		}
-		all[i] = inputOf(p, costs)
+		for _, part := range products[i].Bundle {
+			parts = append(parts, part.VariantId)
+		}
+	}
+	skus, err := skusOf(ctx, q, parts)
+	if err != nil {
+		return nil, after, err
+	}
+	all := make([]openapi.ProductInput, len(rows))
+	for i, p := range products {
+		all[i] = inputOf(p, costs, skus)
 	}
 	if len(rows) < int(most) {
 		return all, "", nil
@@ -83,11 +93,37 @@ func (k *Catalog) from(ctx context.Context, after string, most int32) ([]openapi
 	return all, ids[len(ids)-1].String(), nil
 }
 
-// inputOf is what makes a product what it is.
-func inputOf(p openapi.Product, costs map[string]string) openapi.ProductInput {
+// skusOf are the SKUs of variants.
+func skusOf(ctx context.Context, q *catalogdb.Queries, ids []uuid.UUID) (map[uuid.UUID]string, error) {
+	skus := map[uuid.UUID]string{}
+	if len(ids) == 0 {
+		return skus, nil
+	}
+	rows, err := q.SKUsOf(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("reading what bundles are made of: %w", err)
+	}
+	for _, r := range rows {
+		skus[r.ID] = r.Sku
+	}
+	return skus, nil
+}
+
+// inputOf is what makes a product what it is. What a bundle is made of is named
+// by skus, as far as they are there.
+func inputOf(p openapi.Product, costs map[string]string, skus map[uuid.UUID]string) openapi.ProductInput {
 	in := openapi.ProductInput{
 		Title: p.Title, Slug: &p.Slug, Description: &p.Description, Type: p.Type, Status: &p.Status, TaxCategory: &p.TaxCategory,
-		Options: &p.Options, Bundle: &p.Bundle, Images: &p.Images, Attributes: &p.Attributes, Tags: &p.Tags, CategoryIds: &p.CategoryIds, Seo: &p.Seo,
+		Options: &p.Options, Images: &p.Images, Attributes: &p.Attributes, Tags: &p.Tags, CategoryIds: &p.CategoryIds, Seo: &p.Seo,
+	}
+	for _, part := range p.Bundle {
+		item := openapi.BundleItemInput{Quantity: part.Quantity}
+		if sku, there := skus[part.VariantId]; there {
+			item.Sku = &sku
+		} else {
+			item.VariantId = &part.VariantId
+		}
+		in.Bundle = appended(in.Bundle, item)
 	}
 	for _, v := range p.Variants {
 		out := openapi.VariantInput{Sku: v.Sku, Options: &v.Options, WeightGrams: &v.WeightGrams, TrackStock: &v.TrackStock, StockPolicy: &v.StockPolicy}
@@ -106,7 +142,7 @@ func inputOf(p openapi.Product, costs map[string]string) openapi.ProductInput {
 // The columns of a CSV. What is of the product stands in its first row; the
 // others are of variants. Several of something stand on lines of one cell.
 var (
-	productColumns = []string{"slug", "title", "description", "type", "status", "taxCategory", "tags", "categoryIds", "images", "attributes", "seoTitle", "seoDescription"}
+	productColumns = []string{"slug", "title", "description", "type", "status", "taxCategory", "tags", "categoryIds", "images", "attributes", "bundle", "seoTitle", "seoDescription"}
 	optionColumns  = func() (all []string) {
 		for i := range maxOptions {
 			all = append(all, optionName(i), optionValue(i))
@@ -176,6 +212,12 @@ func readSheet(_ context.Context, rows []transfer.Row) (openapi.ProductInput, er
 		name, value, ok := strings.Cut(line, ": ")
 		f.Require(ok, fmt.Sprintf("/attributes/%d", i), `must be a line such as "Material: cotton"`)
 		in.Attributes = appended(in.Attributes, openapi.Attribute{Name: name, Value: value})
+	}
+	for i, line := range lines(first.Get("bundle")) {
+		sku, text, _ := strings.Cut(line, ": ")
+		quantity, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		f.Require(err == nil, fmt.Sprintf("/bundle/%d", i), `must be a line such as "MUG: 2", the SKU and how many of it`)
+		in.Bundle = appended(in.Bundle, openapi.BundleItemInput{Sku: &sku, Quantity: quantity})
 	}
 	if title, description := first.Get("seoTitle"), first.Get("seoDescription"); title+description != "" {
 		in.Seo = &openapi.Seo{Title: optional.Of(title), Description: optional.Of(description)}
@@ -252,7 +294,7 @@ func joined(all []string) string {
 	return strings.Join(one, "\n")
 }
 
-// sheetOf are a product's rows. What a bundle is made of is in JSON Lines only.
+// sheetOf are a product's rows.
 func sheetOf(p openapi.ProductInput) []map[string]string {
 	rows := make([]map[string]string, len(p.Variants))
 	options := optional.Value(p.Options)
@@ -282,7 +324,7 @@ func sheetOf(p openapi.ProductInput) []map[string]string {
 	for j, name := range options {
 		first[optionName(j)] = transfer.Defused(name)
 	}
-	var categories, images, attributes []string
+	var categories, images, attributes, parts []string
 	for _, id := range optional.Value(p.CategoryIds) {
 		categories = append(categories, id.String())
 	}
@@ -292,7 +334,10 @@ func sheetOf(p openapi.ProductInput) []map[string]string {
 	for _, a := range optional.Value(p.Attributes) {
 		attributes = append(attributes, a.Name+": "+a.Value)
 	}
+	for _, item := range optional.Value(p.Bundle) {
+		parts = append(parts, fmt.Sprintf("%s: %d", optional.Value(item.Sku), item.Quantity))
+	}
 	first["categoryIds"], first["images"] = joined(categories), joined(images)
-	first["attributes"] = transfer.Defused(joined(attributes))
+	first["attributes"], first["bundle"] = transfer.Defused(joined(attributes)), transfer.Defused(joined(parts))
 	return rows
 }

@@ -24,12 +24,12 @@ import (
 // What is wrong with the input, a slug or a SKU that is taken come back as
 // *problem.Problem. Call Invalidate after the commit.
 func (k *Catalog) Create(ctx context.Context, tx pgx.Tx, in openapi.ProductInput) (openapi.Product, error) {
-	d, err := newDraft(in, uuid.Must(uuid.NewV7()), "")
-	if err != nil {
-		return openapi.Product{}, err
-	}
 	q := catalogdb.New(tx)
 	if err := q.LockShared(ctx); err != nil {
+		return openapi.Product{}, err
+	}
+	d, err := wholeDraft(ctx, q, in, uuid.Must(uuid.NewV7()), "")
+	if err != nil {
 		return openapi.Product{}, err
 	}
 	d.CreatedAt = now()
@@ -56,7 +56,7 @@ func (k *Catalog) replace(ctx context.Context, tx pgx.Tx, idOrSlug string, ifMat
 	if ifMatch != nil && *ifMatch != "*" && *ifMatch != strconv.Quote(strconv.FormatInt(old.Version, 10)) {
 		return openapi.Product{}, nil, problem.New(http.StatusPreconditionFailed, "version_mismatch", "The product has version %d by now.", old.Version)
 	}
-	d, err := newDraft(in, old.Id, old.Slug)
+	d, err := wholeDraft(ctx, q, in, old.Id, old.Slug)
 	if err != nil {
 		return openapi.Product{}, nil, err
 	}
@@ -270,23 +270,6 @@ func storeVariants(ctx context.Context, q *catalogdb.Queries, d draft) error {
 		return err
 	}
 	return q.InsertProductPrices(ctx, d.Id)
-}
-
-func storeBundle(ctx context.Context, q *catalogdb.Queries, d draft) error {
-	rows := catalogdb.InsertBundleItemsParams{BundleID: d.Variants[0].Id}
-	for i, item := range d.Bundle {
-		rows.ComponentIds = append(rows.ComponentIds, item.VariantId)
-		rows.Positions = append(rows.Positions, int32(i))
-		rows.Quantities = append(rows.Quantities, item.Quantity)
-	}
-	found, err := q.Components(ctx, rows.ComponentIds)
-	if err != nil {
-		return err
-	}
-	if err := all(rows.ComponentIds, found, "/bundle/%d/variantId", "is no variant of a product that is not a bundle"); err != nil {
-		return err
-	}
-	return q.InsertBundleItems(ctx, rows)
 }
 
 // rewrite changes the documents of products that are locked, as new versions.

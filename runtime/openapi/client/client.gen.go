@@ -950,6 +950,13 @@ type BundleItem struct {
 	VariantId openapi_types.UUID `json:"variantId"`
 }
 
+// BundleItemInput A variant, named by either variantId or sku.
+type BundleItemInput struct {
+	Quantity  int64               `json:"quantity"`
+	Sku       *string             `json:"sku,omitempty"`
+	VariantId *openapi_types.UUID `json:"variantId,omitempty"`
+}
+
 // CancelInput defines model for CancelInput.
 type CancelInput struct {
 	// Reason Why. A buyer's own stands in the timeline for both sides; what staff write here is for staff and webhooks, and the buyer is not told: for that there are notes that are visibleToCustomer.
@@ -2169,7 +2176,7 @@ type ProductInput struct {
 	Attributes *[]Attribute `json:"attributes,omitempty"`
 
 	// Bundle What a bundle is made of.
-	Bundle      *[]BundleItem         `json:"bundle,omitempty"`
+	Bundle      *[]BundleItemInput    `json:"bundle,omitempty"`
 	CategoryIds *[]openapi_types.UUID `json:"categoryIds,omitempty"`
 	Description *string               `json:"description,omitempty"`
 	Images      *[]Image              `json:"images,omitempty"`

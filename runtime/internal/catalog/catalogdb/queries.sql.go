@@ -1486,6 +1486,36 @@ func (q *Queries) OwnersOfSKUs(ctx context.Context, skus []string) ([]OwnersOfSK
 	return items, nil
 }
 
+const partsBySKU = `-- name: PartsBySKU :many
+SELECT v.id, v.sku FROM variants v JOIN products p ON p.id = v.product_id WHERE v.sku = ANY($1::text[]) AND p.type <> 'bundle'
+`
+
+type PartsBySKURow struct {
+	ID  uuid.UUID
+	Sku string
+}
+
+// What a bundle can be made of has a SKU.
+func (q *Queries) PartsBySKU(ctx context.Context, skus []string) ([]PartsBySKURow, error) {
+	rows, err := q.db.Query(ctx, partsBySKU, skus)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []PartsBySKURow
+	for rows.Next() {
+		var i PartsBySKURow
+		if err := rows.Scan(&i.ID, &i.Sku); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const pricesOfProducts = `-- name: PricesOfProducts :many
 SELECT v.id, p.currency, p.cost
 FROM variants v
@@ -1689,6 +1719,35 @@ WHERE p.id = ANY($1::uuid[])
 func (q *Queries) Relabel(ctx context.Context, ids []uuid.UUID) error {
 	_, err := q.db.Exec(ctx, relabel, ids)
 	return err
+}
+
+const sKUsOf = `-- name: SKUsOf :many
+SELECT id, sku FROM variants WHERE id = ANY($1::uuid[])
+`
+
+type SKUsOfRow struct {
+	ID  uuid.UUID
+	Sku string
+}
+
+func (q *Queries) SKUsOf(ctx context.Context, ids []uuid.UUID) ([]SKUsOfRow, error) {
+	rows, err := q.db.Query(ctx, sKUsOf, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SKUsOfRow
+	for rows.Next() {
+		var i SKUsOfRow
+		if err := rows.Scan(&i.ID, &i.Sku); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const sellables = `-- name: Sellables :many
