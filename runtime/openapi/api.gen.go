@@ -1748,12 +1748,18 @@ type OrderEdit struct {
 type OrderEditInput struct {
 	Add *[]OrderLineInput `json:"add,omitempty"`
 
+	// BillingAddress Whom the bill is for; of an order without a delivery address where its taxes are the same.
+	BillingAddress *Address `json:"billingAddress,omitempty"`
+
 	// ExpectedTotal What a preview said; another total is refused with 409.
 	ExpectedTotal *string `json:"expectedTotal,omitempty"`
 
 	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
 	Reason        *string              `json:"reason,omitempty"`
 	SetQuantities *[]OrderLineQuantity `json:"setQuantities,omitempty"`
+
+	// ShippingAddress Where the order goes now, in the same country and where its taxes and shipping are the same; elsewhere is refused with 409.
+	ShippingAddress *Address `json:"shippingAddress,omitempty"`
 }
 
 // OrderInput defines model for OrderInput.
@@ -4163,7 +4169,7 @@ type ServerInterface interface {
 	// CancelOrder Cancels an order that is not yet being prepared; staff also later
 	// (POST /orders/{id}/cancel)
 	CancelOrder(c *gin.Context, id openapi_types.UUID)
-	// EditOrder Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	// EditOrder Changes what is in an order, or its addresses, before it is shipped
 	// (POST /orders/{id}/edits)
 	EditOrder(c *gin.Context, id openapi_types.UUID, params EditOrderParams)
 	// ListFulfillments Lists an order's packages, the oldest first: one's own, a guest's by the cart's token, or with orders:read anybody's

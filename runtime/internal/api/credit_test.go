@@ -163,6 +163,23 @@ func TestOfACheaperOrderInExchangeNoMoreIsGivenBackThanItCost(t *testing.T) {
 	s.wantAddedUp()
 }
 
+func TestAnOrderInExchangeGoesToAnotherAddressForTheSameMoney(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	mug, cup := s.stocked("MUG", "10.00", 10), s.stocked("CUP", "6.00", 10)
+	first := s.ordered(s.shipping(), line(mug, 1))
+	second := first.exchanged(cup, 1)
+	before := admin[openapi.Order](s, "GET", second.path, "", http.StatusOK)
+	to := *before.ShippingAddress
+	to.Line1 = "At work"
+	made := admin[openapi.OrderEdit](s, "POST", second.path+"/edits", openapi.OrderEditInput{ShippingAddress: &to, ExpectedTotal: &before.Totals.Total}, http.StatusCreated)
+	if o := made.Order; o.ShippingAddress.Line1 != "At work" || encode(t, o.Totals) != encode(t, before.Totals) || encode(t, o.Lines) != encode(t, before.Lines) || *o.Credit != *before.Credit {
+		t.Errorf("%s was %s", encode(t, o), encode(t, before))
+	}
+	wantProblem(t, s.asAdmin("POST", second.path+"/edits", adding(cup, 1)), http.StatusConflict, "order_not_editable")
+	s.wantAddedUp()
+}
+
 func TestCreditPassesThroughAChainOfExchangesAndBackToWhereItIsFrom(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"gitee.com/captainjez/gocart/runtime/internal/money"
+	"gitee.com/captainjez/gocart/runtime/internal/optional"
 	"gitee.com/captainjez/gocart/runtime/internal/order"
 	"gitee.com/captainjez/gocart/runtime/internal/testbed"
 	"gitee.com/captainjez/gocart/runtime/openapi"
@@ -256,6 +257,71 @@ func TestWhatStandsAgainstAnEditIsSaidAndNothingChanges(t *testing.T) {
 	wantProblem(t, s.asAdmin("POST", fresh.path+"/edits", adding(cup, 1)), http.StatusConflict, "order_not_editable")
 	wantProblem(t, fresh.payDue(paying("stripe", "pm_card")), http.StatusConflict, "order_over")
 	s.wantAddedUp()
+}
+
+func TestAnAddressIsPutRightWhereTaxesAndShippingStay(t *testing.T) {
+	t.Parallel()
+	s := newStriped(t)
+	b := s.buy("pm_card")
+	before := b.order()
+	was := *before.ShippingAddress
+	at := func(name, country, region string) string {
+		a := openapi.Address{Name: "Ada", Line1: name, City: "Berlin", Country: country, PostalCode: new("10115")}
+		if region != "" {
+			a.Region = &region
+		}
+		return encode(t, a)
+	}
+	right := func(address string) string { return `{"shippingAddress":` + address + `}` }
+	made := b.edit(right(at("Right street 2", was.Country, "BE"))) // no zone is of that region
+	if a := made.Order.ShippingAddress; a.Line1 != "Right street 2" || *a.Region != "BE" || encode(t, made.Order.Totals) != encode(t, before.Totals) || made.GivenBack.Amount != "0.00" {
+		t.Errorf("%s", encode(t, made))
+	}
+	b.wantTold("order.edited", "delivery address changed.")
+	b.edit(`{"billingAddress":` + at("Office", "FR", "") + `}`) // the order is sent where it was
+	if o := b.order(); o.BillingAddress.Line1 != "Office" || encode(t, o.Lines) != encode(t, before.Lines) {
+		t.Errorf("%s", encode(t, o))
+	}
+	b.wantTold("order.edited", "billing address changed.")
+	b.edit(right(encode(t, made.Order.ShippingAddress)))
+	b.wantTold("order.edited", "Nothing changed.")
+	// A region with taxes of its own is elsewhere.
+	zone := admin[openapi.Zone](s.store, "POST", "/zones", `{"name":"Bavaria","areas":["DE-BY"]}`, http.StatusCreated)
+	admin[openapi.TaxRate](s.store, "POST", "/tax-rates", fmt.Sprintf(`{"name":"VAT","zoneId":%q,"percent":"5"}`, zone.Id), http.StatusCreated)
+	after := b.order()
+	for body, want := range map[string]string{
+		right(at("Rue 1", "FR", "")): "address_elsewhere", right(at("Strasse 1", "DE", "BY")): "address_elsewhere",
+		right(at("", "DE", "")): "invalid_request", right(at("Nowhere", "XX", "")): "invalid_request",
+		`{"billingAddress":` + at("Office", "", "") + `}`: "invalid_request",
+	} {
+		status := http.StatusConflict
+		if want == "invalid_request" {
+			status = http.StatusBadRequest
+		}
+		wantProblem(t, s.asAdmin("POST", b.path+"/edits", body), status, want)
+	}
+	if o := b.order(); encode(t, o) != encode(t, after) {
+		t.Errorf("a refusal changed %s to %s", encode(t, after), encode(t, o))
+	}
+	for _, to := range []string{"processing", "shipped"} {
+		b.move(to)
+	}
+	wantProblem(t, s.asAdmin("POST", b.path+"/edits", right(at("Late", was.Country, ""))), http.StatusConflict, "order_not_editable")
+	s.wantAddedUp()
+}
+
+// wantTold fails the test unless the newest entry of a type says so.
+func (b bought) wantTold(kind, text string) {
+	b.t.Helper()
+	said := ""
+	for _, e := range admin[openapi.Timeline](b.store, "GET", b.path+"/timeline", "", http.StatusOK).Entries {
+		if e.Type == kind {
+			said = optional.Value(e.Text)
+		}
+	}
+	if said != text {
+		b.t.Errorf("it says %q, want %q", said, text)
+	}
 }
 
 func TestAnEditMayChangeSeveralThingsAtAPriceOfItsOwn(t *testing.T) {

@@ -1,12 +1,14 @@
 package order
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/customer"
 	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/identity"
@@ -143,7 +146,13 @@ func checkEdit(in openapi.OrderEditInput) error {
 	add, set := optional.Value(in.Add), optional.Value(in.SetQuantities)
 	f.Require(len(add) <= pricing.MaxLines, "/add", "must have %d at most", pricing.MaxLines)
 	f.Require(len(set) <= pricing.MaxLines, "/setQuantities", "must have %d at most", pricing.MaxLines)
-	f.Require(len(add)+len(set) > 0, "/add", "is needed, or setQuantities")
+	f.Require(len(add)+len(set) > 0 || in.ShippingAddress != nil || in.BillingAddress != nil, "/add", "is needed, or setQuantities, or an address")
+	if in.ShippingAddress != nil {
+		customer.CheckAddress(&f, "/shippingAddress", *in.ShippingAddress)
+	}
+	if in.BillingAddress != nil {
+		customer.CheckAddress(&f, "/billingAddress", *in.BillingAddress)
+	}
 	f.Text("/reason", optional.Value(in.Reason), 0, 500)
 	f.Text("/expectedTotal", optional.Value(in.ExpectedTotal), 0, 20)
 	if len(f) > 0 {
@@ -177,10 +186,10 @@ func (s *Orders) edit(ctx context.Context, tx pgx.Tx, id uuid.UUID, e edit) (edi
 	if err := s.complete(ctx, tx, o); err != nil {
 		return edited{}, err
 	}
-	if o.inExchange() {
+	w := &editing{edit: e, order: o}
+	if o.inExchange() && w.lines() {
 		return edited{}, problem.New(http.StatusConflict, "order_not_editable", "The order was placed in exchange for what comes back; cancel it, and exchange that for something else.")
 	}
-	w := &editing{edit: e, order: o}
 	if err := w.read(ctx, tx); err != nil {
 		return edited{}, err
 	}
@@ -258,6 +267,11 @@ type editing struct {
 	words          []string
 }
 
+// lines reports whether the lines are to be changed, and not addresses alone.
+func (w *editing) lines() bool {
+	return len(optional.Value(w.Add))+len(optional.Value(w.SetQuantities)) > 0
+}
+
 // read looks for what binds the order's lines.
 func (w *editing) read(ctx context.Context, tx pgx.Tx) error {
 	rows, err := orderdb.New(tx).BoundLines(ctx, w.order.ID)
@@ -295,8 +309,34 @@ func (w *editing) read(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// apply gives the order its lines and totals, and notes what is changed.
+// address gives the order its addresses. It goes on to where its taxes and its
+// shipping are the same.
+func (w *editing) address() error {
+	o := w.order
+	country, region := o.place()
+	change := func(to **openapi.Address, want *openapi.Address, what string) {
+		if want != nil && !reflect.DeepEqual(*to, want) {
+			*to = want
+			w.words = append(w.words, what+" address changed")
+		}
+	}
+	change(&o.Details.ShippingAddress, w.ShippingAddress, "delivery")
+	change(&o.Details.BillingAddress, w.BillingAddress, "billing")
+	if toCountry, toRegion := o.place(); toCountry != country || !w.prices.rules.Alike(country, region, toRegion) {
+		return problem.New(http.StatusConflict, "address_elsewhere",
+			"The order was taxed, and its shipping chosen, for %s, and in %s that is another: cancel the order, and place it anew.", area(country, region), area(toCountry, toRegion))
+	}
+	return nil
+}
+
+// area names a country, or a region of it.
+func area(country, region string) string { return strings.Trim(country+"-"+region, "-") }
+
+// apply gives the order its addresses, lines and totals, and notes what is changed.
 func (w *editing) apply() error {
+	if err := w.address(); err != nil || !w.lines() {
+		return cmp.Or(err, w.expected())
+	}
 	o := w.order
 	wanted := map[uuid.UUID]int64{}
 	for _, l := range optional.Value(w.SetQuantities) {

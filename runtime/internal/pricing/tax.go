@@ -1,5 +1,10 @@
 package pricing
 
+import (
+	"maps"
+	"slices"
+)
+
 // Categories with a meaning of their own.
 const (
 	// Standard is the category of what has none.
@@ -55,6 +60,12 @@ func (r *Rules) taxed(country, region string) rates {
 		}
 	}
 	return nil
+}
+
+// Alike reports whether two regions of a country are taxed, and sent to, by the
+// same zones.
+func (r *Rules) Alike(country, a, b string) bool {
+	return maps.Equal(r.taxed(country, a), r.taxed(country, b)) && slices.Equal(r.methodsFor(country, a), r.methodsFor(country, b))
 }
 
 // PPMByCategory are the summed rates of each category that is taxed in a

@@ -1752,12 +1752,18 @@ type OrderEdit struct {
 type OrderEditInput struct {
 	Add *[]OrderLineInput `json:"add,omitempty"`
 
+	// BillingAddress Whom the bill is for; of an order without a delivery address where its taxes are the same.
+	BillingAddress *Address `json:"billingAddress,omitempty"`
+
 	// ExpectedTotal What a preview said; another total is refused with 409.
 	ExpectedTotal *string `json:"expectedTotal,omitempty"`
 
 	// Reason Why, for staff and webhooks: what staff write here, the buyer is not told. For words to the buyer there are notes that are visibleToCustomer.
 	Reason        *string              `json:"reason,omitempty"`
 	SetQuantities *[]OrderLineQuantity `json:"setQuantities,omitempty"`
+
+	// ShippingAddress Where the order goes now, in the same country and where its taxes and shipping are the same; elsewhere is refused with 409.
+	ShippingAddress *Address `json:"shippingAddress,omitempty"`
 }
 
 // OrderInput defines model for OrderInput.
@@ -4786,7 +4792,7 @@ type ClientInterface interface {
 	// Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
 	CancelOrder(ctx context.Context, id openapi_types.UUID, body CancelOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EditOrderWithBody Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	// EditOrderWithBody Changes what is in an order, or its addresses, before it is shipped
 	//
 	// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
 	//
@@ -4795,7 +4801,7 @@ type ClientInterface interface {
 	// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
 	EditOrderWithBody(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EditOrder Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	// EditOrder Changes what is in an order, or its addresses, before it is shipped
 	//
 	// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
 	//
@@ -7395,7 +7401,7 @@ func (c *Client) CancelOrder(ctx context.Context, id openapi_types.UUID, body Ca
 	return c.Client.Do(req)
 }
 
-// EditOrderWithBody Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+// EditOrderWithBody Changes what is in an order, or its addresses, before it is shipped
 //
 // While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
 //
@@ -7414,7 +7420,7 @@ func (c *Client) EditOrderWithBody(ctx context.Context, id openapi_types.UUID, p
 	return c.Client.Do(req)
 }
 
-// EditOrder Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+// EditOrder Changes what is in an order, or its addresses, before it is shipped
 //
 // While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
 //
@@ -17624,7 +17630,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /orders/{id}/cancel (the `CancelOrder` operationId).
 	CancelOrderWithResponse(ctx context.Context, id openapi_types.UUID, body CancelOrderJSONRequestBody, reqEditors ...RequestEditorFn) (*CancelOrderResponse, error)
 
-	// EditOrderWithBodyWithResponse Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	// EditOrderWithBodyWithResponse Changes what is in an order, or its addresses, before it is shipped
 	//
 	// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
 	//
@@ -17633,7 +17639,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /orders/{id}/edits (the `EditOrder` operationId).
 	EditOrderWithBodyWithResponse(ctx context.Context, id openapi_types.UUID, params *EditOrderParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EditOrderResponse, error)
 
-	// EditOrderWithResponse Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+	// EditOrderWithResponse Changes what is in an order, or its addresses, before it is shipped
 	//
 	// While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
 	//
@@ -27175,7 +27181,7 @@ func (c *ClientWithResponses) CancelOrderWithResponse(ctx context.Context, id op
 	return ParseCancelOrderResponse(rsp)
 }
 
-// EditOrderWithBodyWithResponse Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+// EditOrderWithBodyWithResponse Changes what is in an order, or its addresses, before it is shipped
 //
 // While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
 //
@@ -27190,7 +27196,7 @@ func (c *ClientWithResponses) EditOrderWithBodyWithResponse(ctx context.Context,
 	return ParseEditOrderResponse(rsp)
 }
 
-// EditOrderWithResponse Adds to an order, takes lines out of it, or changes their quantities, before it is shipped
+// EditOrderWithResponse Changes what is in an order, or its addresses, before it is shipped
 //
 // While the order is pending, confirmed, processing or on hold. Lines that are in it keep the unit price, the tax rates and in proportion the discount that they were bought with; shipping stays. Stock, lines, totals, taxes and what is given back are stored together or not at all. Where the order comes to less, what is set aside or expected is taken to the lower amount only, and what was taken beyond it is given back. Where it comes to more, the difference is due; it is paid with POST /orders/{id}/payments. With preview nothing is stored, and the answer is what would be.
 //
