@@ -155,8 +155,11 @@ var table = []Image{
 	{
 		Name:      "haproxy-ingress",
 		VersionOf: "haproxy-ingress",
-		Programs:  []Program{{Target: "/haproxy-ingress", Tool: "haproxy-ingress"}},
-		Passwd:    "haproxy:x:99:99::/var/lib/haproxy:/nonexistent",
+		Programs: []Program{
+			{Target: "/haproxy-ingress", Tool: "haproxy-ingress"},
+			{Target: "/entrypoint", Package: "./hack/images/haproxy-ingress/entrypoint"},
+		},
+		Passwd: "haproxy:x:99:99::/var/lib/haproxy:/nonexistent",
 		Modules: []ModuleFiles{
 			{In: "haproxy-ingress", Module: "github.com/jcmoraisjr/haproxy-ingress", From: "rootfs/etc/lua", Target: "/etc/lua"},
 			{In: "haproxy-ingress", Module: "github.com/jcmoraisjr/haproxy-ingress", From: "rootfs/etc/templates", Target: "/etc/templates"},
