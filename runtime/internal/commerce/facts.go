@@ -57,7 +57,10 @@ func (k facts) Order(ctx context.Context, m mail.Message) (*mail.Order, error) {
 		if err != nil {
 			return nil, missing(err, mail.ErrGone)
 		}
-		told.Refund = amount(r.Amount)
+		if r.State == openapi.RefundStateFailed {
+			return nil, mail.ErrNeedless
+		}
+		told.Refund = amount(r.GivenBack)
 	}
 	if m.ReturnID != uuid.Nil {
 		r, err := k.Orders.Return(ctx, m.ReturnID)

@@ -140,7 +140,7 @@ func (s *Orders) changeIn(ctx context.Context, tx pgx.Tx, id uuid.UUID, actor st
 	if err := d.progress(ctx); err != nil {
 		return nil, err
 	}
-	return d.asked, s.concluded(ctx, tx, d.answered, s.now().Truncate(time.Microsecond))
+	return d.asked, s.refundsChanged(ctx, tx, d.answered, s.now().Truncate(time.Microsecond))
 }
 
 // store writes the counts of the lines and the stock, and tells what happened.

@@ -64,7 +64,7 @@ func (s *Orders) Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []pay
 	if err := s.events.Append(ctx, tx, o.told(all, now)...); err != nil {
 		return err
 	}
-	if err := s.concluded(ctx, tx, all, now); err != nil {
+	if err := s.refundsChanged(ctx, tx, all, now); err != nil {
 		return err
 	}
 	return s.paidFor(ctx, tx, o, now)

@@ -322,7 +322,19 @@ WITH RECURSIVE placed AS (
         SELECT f.order_id FROM refund_sources s JOIN refunds f ON f.id = s.refund_id WHERE s.order_id = b.id
     ) n
 )
-SELECT id::uuid AS id FROM placed WHERE depth > 0 GROUP BY id ORDER BY max(depth) DESC, id;
+SELECT id::uuid AS id FROM placed WHERE depth > 0 GROUP BY id ORDER BY max(depth) DESC, id DESC;
+
+-- Refunds that are not what became of their operations: a replica of the version before does not know that they would be.
+-- name: UnconcludedRefunds :many
+SELECT r.id, r.order_id
+FROM refunds r CROSS JOIN LATERAL (
+    SELECT count(*) AS n, count(*) FILTER (WHERE o.state = 'requested') AS requested, count(*) FILTER (WHERE o.state = 'failed') AS failed,
+           coalesce(sum(o.amount) FILTER (WHERE o.state = 'succeeded'), 0) AS given
+    FROM payment_operations o WHERE o.refund_id = r.id
+) o
+WHERE r.created_at > @since AND r.state <> 'failed' AND o.n > 0 AND o.requested = 0
+  AND (r.state = 'pending' OR r.state = 'succeeded' AND o.failed > 0 OR r.state = 'partial' AND r.given_back <> o.given)
+ORDER BY r.id LIMIT @most::integer;
 
 -- Whether what was to be given back by way of an order's credit, by a refund of it or of one that was placed in exchange for
 -- a part of it, was not, or not yet.

@@ -1,8 +1,10 @@
 package order
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"math/bits"
 	"net/http"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"gitee.com/captainjez/gocart/runtime/internal/db"
 	"gitee.com/captainjez/gocart/runtime/internal/events"
 	"gitee.com/captainjez/gocart/runtime/internal/mail"
 	"gitee.com/captainjez/gocart/runtime/internal/money"
@@ -236,35 +239,74 @@ func (d *dispatch) refundRest(ctx context.Context, reason string) (err error) {
 	return d.give(ctx, d.newRefund(Repayment{Other: left, Reason: reason}))
 }
 
-// concluded has refunds be as the providers' answers are, each with its order,
-// which the transaction holds. What a refund was for that came to nothing can be
-// given back again, and an order is what it was where it was refunded by it. One
-// is refunded when all that it brought was given back.
-func (s *Orders) concluded(ctx context.Context, tx pgx.Tx, answered []payment.Change, now time.Time) error {
-	var ids []uuid.UUID
-	for _, c := range answered {
-		if c.RefundID != uuid.Nil && !slices.Contains(ids, c.RefundID) {
-			ids = append(ids, c.RefundID)
+// refundsChanged does what changes of payments mean for refunds and for the
+// orders whose money was given back, or was not: refunds are what became of
+// their operations, an order is refunded when all that it brought was given
+// back, and is what it was before where it was refunded and has money after all.
+// The transaction holds the orders as Lock says.
+func (s *Orders) refundsChanged(ctx context.Context, tx pgx.Tx, all []payment.Change, now time.Time) error {
+	var refunds []uuid.UUID
+	by := map[uuid.UUID]string{} // the orders, and whose doing it is
+	for _, c := range all {
+		if c.RefundID != uuid.Nil && !slices.Contains(refunds, c.RefundID) {
+			refunds = append(refunds, c.RefundID)
+		}
+		if c.Payment.Captured > 0 && (c.Type == "payment.refunded" || c.Type == "payment.operation_failed") {
+			by[c.Payment.OrderID] = c.Actor
 		}
 	}
-	for _, id := range ids {
-		if err := s.conclude(ctx, tx, id, now); err != nil {
+	for _, id := range refunds {
+		if err := s.conclude(ctx, tx, id, now, by); err != nil {
 			return fmt.Errorf("refund %s: %w", id, err)
+		}
+	}
+	// One that was placed in exchange before the one that it was placed for.
+	for _, id := range slices.SortedFunc(maps.Keys(by), func(a, b uuid.UUID) int { return bytes.Compare(b[:], a[:]) }) {
+		if err := s.follow(ctx, tx, id, by[id]); err != nil {
+			return fmt.Errorf("order %s: %w", id, err)
 		}
 	}
 	return nil
 }
 
-func (s *Orders) conclude(ctx context.Context, tx pgx.Tx, id uuid.UUID, now time.Time) error {
+// unconcluded is how far back refunds are looked for that are not what became of
+// them. A provider tells of a refund that failed after all within a month.
+const unconcluded = 60 * 24 * time.Hour
+
+// ConcludeRefunds has refunds be what became of their operations.
+func (s *Orders) ConcludeRefunds(ctx context.Context) error {
+	const most = 500
+	for {
+		rows, err := orderdb.New(s.pool).UnconcludedRefunds(ctx, orderdb.UnconcludedRefundsParams{Since: s.now().Add(-unconcluded), Most: most})
+		if err != nil {
+			return fmt.Errorf("looking for refunds: %w", err)
+		}
+		for _, r := range rows {
+			err := db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
+				if err := s.Lock(ctx, tx, r.OrderID); err != nil {
+					return err
+				}
+				return s.refundsChanged(ctx, tx, []payment.Change{{RefundID: r.ID}}, s.now().Truncate(time.Microsecond))
+			})
+			if err != nil {
+				return err
+			}
+		}
+		if len(rows) < most {
+			return nil
+		}
+	}
+}
+
+// conclude has a refund be what became of its operations, and adds to by the
+// orders that it is of.
+func (s *Orders) conclude(ctx context.Context, tx pgx.Tx, id uuid.UUID, now time.Time, by map[uuid.UUID]string) error {
 	orderID, err := orderdb.New(tx).OrderOfRefund(ctx, id)
 	if err != nil {
 		return fmt.Errorf("looking for a refund's order: %w", err)
 	}
 	o, err := s.hold(ctx, tx, orderID)
 	if err != nil {
-		return err
-	}
-	if err := s.complete(ctx, tx, o); err != nil {
 		return err
 	}
 	all, err := refundsOf(ctx, tx, o)
@@ -276,59 +318,90 @@ func (s *Orders) conclude(ctx context.Context, tx pgx.Tx, id uuid.UUID, now time
 	if err != nil {
 		return err
 	}
-	was := r.State
+	was, before := r.State, r.GivenBack
 	r.State, r.GivenBack = outcome(out), out.Succeeded
+	if r.State == was && r.GivenBack == before {
+		return nil
+	}
 	if err := orderdb.New(tx).SetRefundState(ctx, orderdb.SetRefundStateParams{ID: r.ID, State: string(r.State), GivenBack: r.GivenBack}); err != nil {
 		return fmt.Errorf("storing a refund's state: %w", err)
 	}
-	switch {
-	case r.State == was || r.State == openapi.RefundStatePending:
+	if r.State == openapi.RefundStatePending {
 		return nil
-	case r.State == openapi.RefundStateSucceeded:
-		return s.given(ctx, tx, o, r, now)
 	}
-	return s.notGiven(ctx, tx, o, r, out, now)
-}
-
-// notGiven tells of a refund that was refused, or a part of it. What was to be
-// given back on another order's payments is that order's own again.
-func (s *Orders) notGiven(ctx context.Context, tx pgx.Tx, o *Order, r *Refund, out payment.Outcome, now time.Time) error {
-	if r.State == openapi.RefundStateFailed {
-		if err := s.free(ctx, tx, r); err != nil {
-			return err
-		}
+	if err := s.complete(ctx, tx, o); err != nil {
+		return err
 	}
 	sources, err := s.sources(ctx, tx, o)
 	if err != nil {
 		return err
 	}
-	why := fmt.Sprintf("%s of %s were not given back: the payment provider refused that.", o.amount(r.Amount-r.GivenBack), o.amount(r.Amount))
-	for _, of := range sources {
-		if failed := out.FailedOf[of.ID]; failed > 0 {
-			why += fmt.Sprintf(" %s of that are on payments of order %d, and can be given back by a refund of that one, as an amount.", o.amount(failed), of.Number)
+	of := append(r.of(), o.ID) // also where it has no credit any more, as one that was cancelled
+	for _, source := range sources {
+		of = append(of, source.ID)
+	}
+	for _, id := range of {
+		if _, there := by[id]; !there {
+			by[id] = r.Actor
 		}
 	}
-	if err := s.events.Append(ctx, tx, o.refundEvent(r, events.Event{Type: "refund.failed", Actor: "provider", At: now}, change{Text: why})); err != nil {
+	if r.State != openapi.RefundStateSucceeded {
+		return s.notGiven(ctx, tx, o, r, out, was, now)
+	}
+	if err := s.events.Append(ctx, tx, o.refundEvent(r, events.Event{Type: "refund.succeeded", Actor: r.Actor, At: now}, change{})); err != nil {
 		return err
 	}
-	if o.State == openapi.OrderStateRefunded {
-		if err := s.goesOn(ctx, tx, o); err != nil {
+	return s.mailOf(ctx, tx, o, r)
+}
+
+// of are the orders on whose payments a part of the refund is given back, one
+// that was placed in exchange before the one that it was placed for.
+func (r *Refund) of() []uuid.UUID {
+	ids := make([]uuid.UUID, len(r.Sources))
+	for i, s := range r.Sources {
+		ids[i] = s.OrderID
+	}
+	slices.SortFunc(ids, func(a, b uuid.UUID) int { return bytes.Compare(b[:], a[:]) })
+	return ids
+}
+
+// mailOf tells the order's buyer what was given back.
+func (s *Orders) mailOf(ctx context.Context, tx pgx.Tx, o *Order, r *Refund) error {
+	m := o.message(mail.OrderRefunded)
+	m.RefundID = r.ID
+	return s.mailer.Enqueue(ctx, tx, m)
+}
+
+// notGiven tells of a refund that was refused, or a part of it. What was to be
+// given back on another order's payments is that order's own again.
+func (s *Orders) notGiven(ctx context.Context, tx pgx.Tx, o *Order, r *Refund, out payment.Outcome, was openapi.RefundState, now time.Time) error {
+	if r.State == openapi.RefundStateFailed {
+		if err := s.free(ctx, tx, r); err != nil {
 			return err
 		}
 	}
-	for _, of := range sources {
-		if of.State != openapi.OrderStateRefunded {
+	told := change{Text: fmt.Sprintf("%s of %s were not given back: the payment provider refused that.", o.amount(r.Amount-r.GivenBack), o.amount(r.Amount))}
+	for _, id := range r.of() {
+		failed := out.FailedOf[id]
+		if failed == 0 {
 			continue
 		}
-		empty, err := s.empty(ctx, tx, of.Order)
+		of, err := s.hold(ctx, tx, id)
 		if err != nil {
 			return err
 		}
-		if !empty {
-			if err := s.goesOn(ctx, tx, of.Order); err != nil {
-				return err
-			}
+		told.Reason = strings.TrimSpace(fmt.Sprintf("%s %s of that are on payments of order %d, and can be given back by a refund of that one, as an amount.", told.Reason, o.amount(failed), of.Number))
+	}
+	if err := s.events.Append(ctx, tx, o.refundEvent(r, events.Event{Type: "refund.failed", Actor: "provider", At: now}, told)); err != nil {
+		return err
+	}
+	if was == openapi.RefundStatePending && r.GivenBack > 0 {
+		if err := s.mailOf(ctx, tx, o, r); err != nil {
+			return err
 		}
+	}
+	if o.State == openapi.OrderStateRefunded { // also where its money was all another's
+		return s.goesOn(ctx, tx, o)
 	}
 	return nil
 }
@@ -346,35 +419,25 @@ func outcome(of payment.Outcome) openapi.RefundState {
 	return openapi.RefundStatePartial
 }
 
-// given tells of a refund that was made, and its buyer by mail.
-func (s *Orders) given(ctx context.Context, tx pgx.Tx, o *Order, r *Refund, now time.Time) error {
-	if err := s.events.Append(ctx, tx, o.refundEvent(r, events.Event{Type: "refund.succeeded", Actor: r.Actor, At: now}, change{})); err != nil {
-		return err
-	}
-	m := o.message(mail.OrderRefunded)
-	m.RefundID = r.ID
-	if err := s.mailer.Enqueue(ctx, tx, m); err != nil {
-		return err
-	}
-	sources, err := s.sources(ctx, tx, o)
+// follow takes an order to refunded when all that it brought was given back and
+// nothing is to come, and to what it was before where it is refunded and has
+// money for which nobody is asked.
+func (s *Orders) follow(ctx context.Context, tx pgx.Tx, id uuid.UUID, actor string) error {
+	o, err := s.hold(ctx, tx, id)
 	if err != nil {
 		return err
 	}
-	if err := s.closeSpent(ctx, tx, o, r.Actor); err != nil {
+	refunded := o.State == openapi.OrderStateRefunded
+	if !refunded && !slices.Contains(transitions[o.State], openapi.OrderStateRefunded) {
+		return nil
+	}
+	if err := s.complete(ctx, tx, o); err != nil {
 		return err
 	}
-	for _, of := range sources {
-		if err := s.closeSpent(ctx, tx, of.Order, r.Actor); err != nil {
-			return err
+	if refunded {
+		if o.held() > 0 {
+			return s.goesOn(ctx, tx, o)
 		}
-	}
-	return nil
-}
-
-// closeSpent takes an order that can be refunded to that when all that it
-// brought was given back, and nothing is to come.
-func (s *Orders) closeSpent(ctx context.Context, tx pgx.Tx, o *Order, actor string) error {
-	if !slices.Contains(transitions[o.State], openapi.OrderStateRefunded) {
 		return nil
 	}
 	empty, err := s.empty(ctx, tx, o)
@@ -386,11 +449,8 @@ func (s *Orders) closeSpent(ctx context.Context, tx pgx.Tx, o *Order, actor stri
 }
 
 // empty reports whether all that an order brought was given back, also what of
-// its credit was to be, and reads its payments.
+// its credit was to be.
 func (s *Orders) empty(ctx context.Context, tx pgx.Tx, o *Order) (bool, error) {
-	if err := s.complete(ctx, tx, o); err != nil {
-		return false, err
-	}
 	if o.Credit > 0 || o.Exchanged > 0 {
 		return false, nil
 	}
@@ -421,7 +481,8 @@ func (s *Orders) free(ctx context.Context, tx pgx.Tx, r *Refund) error {
 	return nil
 }
 
-// goesOn has an order be what it was before it was refunded.
+// goesOn has an order be what it was before it was refunded, or what its goods
+// are by now.
 func (s *Orders) goesOn(ctx context.Context, tx pgx.Tx, o *Order) error {
 	if err := s.payments.Redo(ctx, tx, o.ID); err != nil {
 		return err
@@ -430,7 +491,13 @@ func (s *Orders) goesOn(ctx context.Context, tx pgx.Tx, o *Order) error {
 	if to == "" { // it was refunded before that was kept
 		to = openapi.OrderStateShipped
 	}
-	return s.enter(ctx, tx, o, to, "store", notRefunded, nil)
+	if err := s.enter(ctx, tx, o, to, "store", notRefunded, nil); err != nil {
+		return err
+	}
+	if err := s.complete(ctx, tx, o); err != nil {
+		return err
+	}
+	return (&dispatch{s: s, tx: tx, order: o, actor: "store"}).progress(ctx)
 }
 
 // notRefunded is why an order that was refunded is so no more.

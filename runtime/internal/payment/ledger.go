@@ -122,9 +122,10 @@ func (s *Payments) insert(ctx context.Context, tx pgx.Tx, p Payment, o Operation
 }
 
 // pursue asks for what an undone payment still needs: nothing while something
-// is being asked, and nothing again that was just refused. The caller stores
-// the payment.
-func (s *Payments) pursue(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, actor string, refused openapi.PaymentOperationKind) error {
+// is being asked, and nothing again of the kind that was just refused, which is
+// none where it is empty; of a refund with an amount, the rest that no refund was
+// asked for. The caller stores the payment.
+func (s *Payments) pursue(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, actor string, refused Operation) error {
 	if !p.Undone || p.Capturing > 0 || p.Refunding > 0 {
 		return nil
 	}
@@ -137,8 +138,17 @@ func (s *Payments) pursue(ctx context.Context, tx pgx.Tx, p *Payment, d *Decisio
 	case openapi.PaymentStateVoided, openapi.PaymentStateFailed, openapi.PaymentStateRefunded:
 		return nil
 	}
-	if o.Kind == refused {
-		return nil
+	if o.Kind == refused.Kind {
+		if o.Kind != openapi.PaymentOperationKindRefund || refused.Amount.Minor == 0 {
+			return nil
+		}
+		never, err := paymentdb.New(tx).RefusedRefunds(ctx, p.ID)
+		if err != nil {
+			return fmt.Errorf("looking for what a provider refused: %w", err)
+		}
+		if o.Amount.Minor -= never; o.Amount.Minor <= 0 {
+			return nil
+		}
 	}
 	return s.askOnce(ctx, tx, p, d, o)
 }
@@ -365,16 +375,17 @@ func (s *Payments) conclude(ctx context.Context, p Payment, o Operation, facts F
 		if row.State != string(openapi.PaymentOperationStateRequested) {
 			return nil
 		}
+		o.Reason, o.Actor = row.Reason, row.Actor // who is erased meanwhile is not told of
 		moved := !p.standsAs(before)
 		if moved && refused != nil { // by what, the provider has to be asked again
 			return errMoved
 		}
 		end := paymentdb.ConcludeOperationParams{ID: o.ID, State: string(openapi.PaymentOperationStateSucceeded), Reference: facts.Operation, At: s.now()}
-		kind := openapi.PaymentOperationKind("")
+		var no Operation
 		if refused == nil {
 			d.Changes = append(d.Changes, p.succeed(o))
 		} else {
-			kind = o.Kind
+			no = o
 			end.State, end.Failure = string(openapi.PaymentOperationStateFailed), refused.Error()
 			d.Changes = append(d.Changes, p.fail(o, end.Failure))
 			if err := s.dispute(ctx, tx, failedOperation(*p, o, end.Failure)); err != nil {
@@ -387,7 +398,7 @@ func (s *Payments) conclude(ctx context.Context, p Payment, o Operation, facts F
 		if !moved {
 			d.Changes = append(d.Changes, p.learn(facts, "store")...)
 		}
-		return s.pursue(ctx, tx, p, d, "store", kind)
+		return s.pursue(ctx, tx, p, d, "store", no)
 	})
 }
 
@@ -530,7 +541,7 @@ func (s *Payments) learnAbout(ctx context.Context, p Payment, facts Facts, first
 		}
 		d.Changes = append(d.Changes, p.learn(facts, "provider")...)
 		if len(d.Changes) > 0 {
-			err = s.pursue(ctx, tx, p, d, "store", refused)
+			err = s.pursue(ctx, tx, p, d, "store", Operation{Kind: refused})
 		}
 		after = *p
 		return err

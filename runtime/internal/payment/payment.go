@@ -117,6 +117,9 @@ type Orders interface {
 	// Changed does what changes of its payments mean for an order that the
 	// transaction holds, and tells of them.
 	Changed(ctx context.Context, tx pgx.Tx, id uuid.UUID, all []Change) error
+	// ConcludeRefunds has refunds be what became of their operations, of which
+	// nobody told by Changed. Two at once do no harm.
+	ConcludeRefunds(ctx context.Context) error
 }
 
 // Change is what became of a payment.
@@ -460,7 +463,7 @@ func (s *Payments) Undo(ctx context.Context, tx pgx.Tx, orderID uuid.UUID, actor
 			return true, nil
 		}
 		p.Undone = true
-		return true, s.pursue(ctx, tx, p, d, actor, "")
+		return true, s.pursue(ctx, tx, p, d, actor, Operation{})
 	})
 }
 

@@ -57,6 +57,9 @@ GROUP BY p.order_id;
 -- name: OpenOf :many
 SELECT id FROM payment_operations WHERE refund_id = @refund_id::uuid AND state = 'requested' ORDER BY id;
 
+-- name: RefusedRefunds :one
+SELECT coalesce(sum(amount), 0)::bigint FROM payment_operations WHERE payment_id = @payment_id AND kind = 'refund' AND state = 'failed';
+
 -- name: AskingFor :one
 SELECT EXISTS (SELECT FROM payment_operations WHERE payment_id = @payment_id AND kind = @kind AND state = 'requested');
 

@@ -123,7 +123,7 @@ func (s *Payments) dispute(ctx context.Context, q paymentdb.DBTX, d discrepancy)
 // no harm.
 func (s *Payments) Reconcile(ctx context.Context) (int64, error) {
 	r := &reconciliation{Payments: s, began: s.now()}
-	var failed error
+	failed := s.orders.ConcludeRefunds(ctx)
 	for _, name := range slices.Sorted(maps.Keys(s.providers)) {
 		if by, ok := s.providers[name].(Elsewhere); ok {
 			if err := r.compare(ctx, name, by); err != nil {
@@ -597,7 +597,7 @@ func (r *reconciliation) unbalanced(ctx context.Context, p Payment) error {
 		return err
 	}
 	err := r.held(ctx, p.ID, p.OrderID, func(tx pgx.Tx, p *Payment, d *Decision) error {
-		return r.pursue(ctx, tx, p, d, "store", openapi.PaymentOperationKindRefund)
+		return r.pursue(ctx, tx, p, d, "store", Operation{Kind: openapi.PaymentOperationKindRefund})
 	})
 	if err != nil {
 		return fmt.Errorf("payment %s: %w", p.ID, err)

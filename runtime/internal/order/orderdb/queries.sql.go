@@ -1328,7 +1328,7 @@ WITH RECURSIVE placed AS (
         SELECT f.order_id FROM refund_sources s JOIN refunds f ON f.id = s.refund_id WHERE s.order_id = b.id
     ) n
 )
-SELECT id::uuid AS id FROM placed WHERE depth > 0 GROUP BY id ORDER BY max(depth) DESC, id
+SELECT id::uuid AS id FROM placed WHERE depth > 0 GROUP BY id ORDER BY max(depth) DESC, id DESC
 `
 
 // The orders that were placed in exchange for a part of one, or for a part of one of those, and those whose refunds were
@@ -1825,6 +1825,49 @@ func (q *Queries) TotalOf(ctx context.Context, id uuid.UUID) (int64, error) {
 	var total int64
 	err := row.Scan(&total)
 	return total, err
+}
+
+const unconcludedRefunds = `-- name: UnconcludedRefunds :many
+SELECT r.id, r.order_id
+FROM refunds r CROSS JOIN LATERAL (
+    SELECT count(*) AS n, count(*) FILTER (WHERE o.state = 'requested') AS requested, count(*) FILTER (WHERE o.state = 'failed') AS failed,
+           coalesce(sum(o.amount) FILTER (WHERE o.state = 'succeeded'), 0) AS given
+    FROM payment_operations o WHERE o.refund_id = r.id
+) o
+WHERE r.created_at > $1 AND r.state <> 'failed' AND o.n > 0 AND o.requested = 0
+  AND (r.state = 'pending' OR r.state = 'succeeded' AND o.failed > 0 OR r.state = 'partial' AND r.given_back <> o.given)
+ORDER BY r.id LIMIT $2::integer
+`
+
+type UnconcludedRefundsParams struct {
+	Since time.Time
+	Most  int32
+}
+
+type UnconcludedRefundsRow struct {
+	ID      uuid.UUID
+	OrderID uuid.UUID
+}
+
+// Refunds that are not what became of their operations: a replica of the version before does not know that they would be.
+func (q *Queries) UnconcludedRefunds(ctx context.Context, arg UnconcludedRefundsParams) ([]UnconcludedRefundsRow, error) {
+	rows, err := q.db.Query(ctx, unconcludedRefunds, arg.Since, arg.Most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []UnconcludedRefundsRow
+	for rows.Next() {
+		var i UnconcludedRefundsRow
+		if err := rows.Scan(&i.ID, &i.OrderID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const undoExchange = `-- name: UndoExchange :exec

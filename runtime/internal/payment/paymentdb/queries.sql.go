@@ -976,6 +976,17 @@ func (q *Queries) Redo(ctx context.Context, arg RedoParams) error {
 	return err
 }
 
+const refusedRefunds = `-- name: RefusedRefunds :one
+SELECT coalesce(sum(amount), 0)::bigint FROM payment_operations WHERE payment_id = $1 AND kind = 'refund' AND state = 'failed'
+`
+
+func (q *Queries) RefusedRefunds(ctx context.Context, paymentID uuid.UUID) (int64, error) {
+	row := q.db.QueryRow(ctx, refusedRefunds, paymentID)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const resolveByReference = `-- name: ResolveByReference :exec
 UPDATE payment_discrepancies SET resolved_at = $1 WHERE kind = $2 AND provider = $3 AND reference = $4 AND resolved_at IS NULL
 `
