@@ -80,6 +80,9 @@ type bought struct {
 	intent string
 }
 
+// parcels are the order as one that is to be sent.
+func (b bought) parcels() parcels { return parcels{store: b.store, guest: b.guest, path: b.path} }
+
 func (s *striped) buy(token string) bought {
 	s.t.Helper()
 	g, w := s.pay(token)

@@ -16,7 +16,7 @@ import (
 // shippedByThree is an order that went out, and was paid by three payments.
 func (s *striped) shippedByThree() parcels {
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	for range 2 {
 		b.edit(fmt.Sprintf(`{"add":[{"variantId":%q,"quantity":1,"unitPrice":"10.00"}]}`, s.mug.Id))
 		want[openapi.Order](s.t, b.payDue(paying("stripe", "pm_card")), http.StatusCreated)
@@ -51,7 +51,7 @@ func TestARefundThatTheVersionBeforeConcludesIsNotPendingForEver(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	b.move("processing", "shipped")
 	back := s.away(503)
 	want[openapi.Refund](t, p.giveBack(openapi.OrderRefundInput{Amount: new("10.00")}), http.StatusCreated)
@@ -78,7 +78,7 @@ func TestAnOrderAllOfWhichIsGivenBackIsRefundedWhateverWasAnsweredLast(t *testin
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	b.move("processing", "shipped")
 	back := s.away(503)
 	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/refunds", `{"amount":"4.00"}`, http.StatusCreated)
@@ -97,7 +97,7 @@ func TestAnOrderIsRefundedAlsoByARefundOfItsPayment(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	b.move("processing", "shipped")
 	want[openapi.Refund](t, p.giveBack(openapi.OrderRefundInput{Amount: new("6.00")}), http.StatusCreated)
 	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/refunds", `{"amount":"4.00"}`, http.StatusCreated)
@@ -108,7 +108,7 @@ func TestTheOrderBeforeGoesOnAlsoWhereTheOneInExchangeWasCancelled(t *testing.T)
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	first := parcels{store: s.store, guest: b.guest, path: b.path}
+	first := b.parcels()
 	first.pack(openapi.FulfillmentInput{Shipped: new(true)})
 	second := first.exchanged(s.stocked("VASE", "5.10", 10), 1)
 	back := s.away(503)
@@ -129,7 +129,7 @@ func TestTheOrderBeforeIsRefundedAlsoWhereTheOneInExchangeWasCancelled(t *testin
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	first := parcels{store: s.store, guest: b.guest, path: b.path}
+	first := b.parcels()
 	first.pack(openapi.FulfillmentInput{Shipped: new(true)})
 	want[openapi.Refund](t, first.giveBack(openapi.OrderRefundInput{Shipping: new("4.90")}), http.StatusCreated)
 	second := first.exchanged(s.stocked("VASE", "5.10", 10), 1)
@@ -147,7 +147,7 @@ func TestAReasonIsErasedAlsoWhereTheProviderIsBeingAsked(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	o := b.move("processing", "shipped", "delivered")
 	s.stripe.Judge(func(r *http.Request, _ int) testbed.Fate {
 		if r.Method == http.MethodPost && strings.Contains(r.URL.Path, "refunds") {
@@ -178,7 +178,7 @@ func TestACancelledOrdersRefundThatFailedIsNotedByHand(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/capture", `{}`, http.StatusCreated)
 	want[openapi.Refund](t, p.giveBack(openapi.OrderRefundInput{Amount: new("4.00")}), http.StatusCreated)
 	b.move("cancelled")
@@ -198,7 +198,7 @@ func TestOfACancelledOrderTheRestIsAskedForAlsoWhereARefundBeforeFails(t *testin
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/capture", `{}`, http.StatusCreated)
 	back := s.away(503)
 	want[openapi.Refund](t, p.giveBack(openapi.OrderRefundInput{Amount: new("4.00")}), http.StatusCreated)
@@ -222,7 +222,7 @@ func TestAPaymentsOwnRefundThatFailsReopensTheOrder(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	b.move("processing", "shipped")
 	admin[openapi.PaymentOperation](s.store, "POST", "/payments/"+b.id+"/refunds", `{"amount":"4.00"}`, http.StatusCreated)
 	want[openapi.Refund](t, p.giveBack(openapi.OrderRefundInput{Amount: new("6.00")}), http.StatusCreated)
@@ -238,7 +238,7 @@ func TestWhatWasDeliveredWhileRefundedIsDeliveredAfterwards(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	f := p.pack(openapi.FulfillmentInput{Shipped: new(true)})
 	b.move("refunded")
 	want[openapi.Fulfillment](t, p.act("fulfillments", f.Id, "deliver", `{}`), http.StatusOK)
@@ -252,7 +252,7 @@ func TestTheOrderBeforeIsRefundedAlsoWhereTheOtherPartFailed(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	first := parcels{store: s.store, guest: b.guest, path: b.path}
+	first := b.parcels()
 	first.pack(openapi.FulfillmentInput{Shipped: new(true)})
 	want[openapi.Refund](t, first.giveBack(openapi.OrderRefundInput{Shipping: new("4.90")}), http.StatusCreated)
 	r := first.sentBack(1)
@@ -273,7 +273,7 @@ func TestASurplusAnsweredLastRefundsItsOrder(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	b.edit(fmt.Sprintf(`{"add":[{"variantId":%q,"quantity":1,"unitPrice":"10.00"}]}`, s.mug.Id))
 	want[openapi.Order](t, b.payDue(paying("stripe", "pm_card")), http.StatusCreated)
 	for _, pay := range b.order().Payments {

@@ -127,7 +127,7 @@ func TestARefundThatFailsAfterAllFailsInItsOrderToo(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	b.move("processing", "shipped")
 	want[openapi.Refund](t, p.giveBack(openapi.OrderRefundInput{Lines: new(p.part(1)), Shipping: new("4.90")}), http.StatusCreated)
 	p.wantState(openapi.OrderStateRefunded)
@@ -158,7 +158,7 @@ func TestWhileAProviderIsAwayARefundIsPendingAndItsOrderNotRefunded(t *testing.T
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	b.edit(fmt.Sprintf(`{"add":[{"variantId":%q,"quantity":1,"unitPrice":"10.00"}]}`, s.mug.Id))
 	want[openapi.Order](t, b.payDue(paying("stripe", "pm_card")), http.StatusCreated)
 	b.move("processing", "shipped")
@@ -244,7 +244,7 @@ func TestTheMoveToRefundedAsksForAllThatItSays(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	p := parcels{store: s.store, guest: b.guest, path: b.path}
+	p := b.parcels()
 	b.move("processing", "shipped")
 	back := s.away(503)
 	want[openapi.Refund](t, p.giveBack(openapi.OrderRefundInput{Amount: new("4.00")}), http.StatusCreated)
@@ -371,7 +371,7 @@ func TestOrdersGoOnWhereWhatIsInExchangeFailsAfterAll(t *testing.T) {
 	t.Parallel()
 	s := newStriped(t)
 	b := s.buy("pm_card")
-	first := parcels{store: s.store, guest: b.guest, path: b.path}
+	first := b.parcels()
 	first.pack(openapi.FulfillmentInput{Shipped: new(true)})
 	want[openapi.Refund](t, first.giveBack(openapi.OrderRefundInput{Shipping: new("4.90")}), http.StatusCreated)
 	second := first.exchanged(s.stocked("VASE", "25.10", 10), 1) // 20.00 more
