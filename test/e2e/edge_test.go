@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -282,8 +283,21 @@ func (e *edge) countsKeys(t *testing.T) {
 	if err != nil {
 		t.Errorf("a valid key: %v", err)
 	}
+	// A replica that Redis was slow to answer goes by its share for a while.
+	eventually(t, 20*time.Second, "a made-up key counts as a stranger", func() error {
+		if counted, limits := e.lies(t); counted != 60 || limits != "60" {
+			return fmt.Errorf("of 100 requests with made-up keys %d were not refused by the limit, which was %s", counted, limits)
+		}
+		return nil
+	})
+}
+
+// lies makes 100 requests of one stranger with keys that are none, and says how
+// many were not refused by the limit, and by which limits.
+func (e *edge) lies(t *testing.T) (counted int, limits string) {
+	t.Helper()
 	liar := stranger()
-	answers, err = e.burst(100, func(i int) http.Header {
+	answers, err := e.burst(100, func(i int) http.Header {
 		h := liar.Clone()
 		h.Set("Authorization", fmt.Sprintf("Bearer sk_live_MADEUP%026d", i))
 		return h
@@ -291,18 +305,14 @@ func (e *edge) countsKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counted := 0
+	seen := map[string]bool{}
 	for _, a := range answers {
 		if a.StatusCode != http.StatusTooManyRequests {
 			counted++
 		}
-		if limit := a.Header.Get("X-RateLimit-Limit"); limit != "60" {
-			t.Errorf("a made-up key's limit is %s", limit)
-		}
+		seen[a.Header.Get("X-RateLimit-Limit")] = true
 	}
-	if counted != 60 {
-		t.Errorf("of 100 requests with made-up keys %d were not refused by the limit", counted)
-	}
+	return counted, strings.Join(slices.Sorted(maps.Keys(seen)), ", ")
 }
 
 // sendsWhatGradersAskFor checks the rules by which Mozilla's Observatory and

@@ -70,13 +70,13 @@ func (d *draft) name(in openapi.ProductInput, ids map[string]uuid.UUID) error {
 	var f problem.Findings
 	seen := map[uuid.UUID]bool{}
 	for i, item := range optional.Value(in.Bundle) {
-		at := fmt.Sprintf("/bundle/%d/sku", i)
+		at, there := fmt.Sprintf("/bundle/%d/variantId", i), true
 		if item.Sku != nil {
-			id, there := ids[*item.Sku]
+			at = fmt.Sprintf("/bundle/%d/sku", i)
+			d.Bundle[i].VariantId, there = ids[*item.Sku]
 			f.Require(there, at, "%.64q is no variant of a product that is not a bundle", *item.Sku)
-			f.Require(!there || !seen[id], at, "is there twice")
-			d.Bundle[i].VariantId = id
 		}
+		f.Require(!there || !seen[d.Bundle[i].VariantId], at, "is there twice")
 		seen[d.Bundle[i].VariantId] = true
 	}
 	return f.Err()

@@ -273,6 +273,7 @@ func TestWhatIsWrongWithAProductIsNamed(t *testing.T) {
 		{"a bundle of a bundle by its SKU", `"title":"A","type":"bundle","bundle":[{"sku":"` + kit.Variants[0].Sku + `","quantity":1}]`, "/bundle/0/sku"},
 		{"a bundle of a SKU twice", `"title":"A","type":"bundle","bundle":[{"sku":"TAKEN","quantity":1},{"sku":"TAKEN","quantity":1}]`, "/bundle/1/sku"},
 		{"a bundle of it twice, by its id and its SKU", `"title":"A","type":"bundle","bundle":[{"variantId":"` + taken.Variants[0].Id.String() + `","quantity":1},{"sku":"TAKEN","quantity":1}]`, "/bundle/1/sku"},
+		{"a bundle of it twice, by its SKU and its id", `"title":"A","type":"bundle","bundle":[{"sku":"TAKEN","quantity":1},{"variantId":"` + taken.Variants[0].Id.String() + `","quantity":1}]`, "/bundle/1/variantId"},
 		{"a part with two names", `"title":"A","type":"bundle","bundle":[{"variantId":"` + taken.Variants[0].Id.String() + `","sku":"TAKEN","quantity":1}]`, "/bundle/0"},
 		{"a part without a name", `"title":"A","type":"bundle","bundle":[{"quantity":1}]`, "/bundle/0"},
 		{"an image over http", `"title":"A","images":[{"url":"http://x.example/a.jpg"}]`, "/images/0/url"},

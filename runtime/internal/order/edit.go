@@ -314,6 +314,7 @@ func (w *editing) read(ctx context.Context, tx pgx.Tx) error {
 func (w *editing) address() error {
 	o := w.order
 	country, region := o.place()
+	sent := o.Details.ShippingAddress != nil || w.ShippingAddress != nil
 	change := func(to **openapi.Address, want *openapi.Address, what string) {
 		if want != nil && !reflect.DeepEqual(*to, want) {
 			*to = want
@@ -322,15 +323,16 @@ func (w *editing) address() error {
 	}
 	change(&o.Details.ShippingAddress, w.ShippingAddress, "delivery")
 	change(&o.Details.BillingAddress, w.BillingAddress, "billing")
-	if toCountry, toRegion := o.place(); toCountry != country || !w.prices.rules.Alike(country, region, toRegion) {
+	toCountry, toRegion := o.place()
+	if (toCountry != country || toRegion != region) && !w.prices.rules.Alike(country, region, toCountry, toRegion, sent) {
 		return problem.New(http.StatusConflict, "address_elsewhere",
-			"The order was taxed, and its shipping chosen, for %s, and in %s that is another: cancel the order, and place it anew.", area(country, region), area(toCountry, toRegion))
+			"The order was taxed, and its shipping chosen, for %s; for %s that is another: cancel the order, and place it anew.", area(country, region), area(toCountry, toRegion))
 	}
 	return nil
 }
 
 // area names a country, or a region of it.
-func area(country, region string) string { return strings.Trim(country+"-"+region, "-") }
+func area(country, region string) string { return cmp.Or(strings.Trim(country+"-"+region, "-"), "no country") }
 
 // apply gives the order its addresses, lines and totals, and notes what is changed.
 func (w *editing) apply() error {

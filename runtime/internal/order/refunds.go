@@ -3,6 +3,7 @@ package order
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -281,6 +282,7 @@ func (s *Orders) ConcludeRefunds(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("looking for refunds: %w", err)
 		}
+		var failed error
 		for _, r := range rows {
 			err := db.WithTx(ctx, s.pool, func(tx pgx.Tx) error {
 				if err := s.Lock(ctx, tx, r.OrderID); err != nil {
@@ -289,11 +291,11 @@ func (s *Orders) ConcludeRefunds(ctx context.Context) error {
 				return s.refundsChanged(ctx, tx, []payment.Change{{RefundID: r.ID}}, s.now().Truncate(time.Microsecond))
 			})
 			if err != nil {
-				return err
+				failed = errors.Join(failed, err)
 			}
 		}
-		if len(rows) < most {
-			return nil
+		if failed != nil || len(rows) < most {
+			return failed
 		}
 	}
 }
@@ -382,13 +384,13 @@ func (s *Orders) notGiven(ctx context.Context, tx pgx.Tx, o *Order, r *Refund, o
 	}
 	told := change{Text: fmt.Sprintf("%s of %s were not given back: the payment provider refused that.", o.amount(r.Amount-r.GivenBack), o.amount(r.Amount))}
 	for _, id := range r.of() {
+		of, err := s.hold(ctx, tx, id) // each, for they are locked in this order
+		if err != nil {
+			return err
+		}
 		failed := out.FailedOf[id]
 		if failed == 0 {
 			continue
-		}
-		of, err := s.hold(ctx, tx, id)
-		if err != nil {
-			return err
 		}
 		told.Reason = strings.TrimSpace(fmt.Sprintf("%s %s of that are on payments of order %d, and can be given back by a refund of that one, as an amount.", told.Reason, o.amount(failed), of.Number))
 	}
@@ -400,10 +402,13 @@ func (s *Orders) notGiven(ctx context.Context, tx pgx.Tx, o *Order, r *Refund, o
 			return err
 		}
 	}
-	if o.State == openapi.OrderStateRefunded { // also where its money was all another's
-		return s.goesOn(ctx, tx, o)
+	if o.State != openapi.OrderStateRefunded {
+		return nil
 	}
-	return nil
+	if empty, err := s.empty(ctx, tx, o); err != nil || empty { // by another refund
+		return err
+	}
+	return s.goesOn(ctx, tx, o) // also where its money was all another's
 }
 
 // outcome is the state of a refund whose operations came to this.
@@ -438,6 +443,9 @@ func (s *Orders) follow(ctx context.Context, tx pgx.Tx, id uuid.UUID, actor stri
 		if o.held() > 0 {
 			return s.goesOn(ctx, tx, o)
 		}
+		return nil
+	}
+	if o.Total == 0 && !o.inExchange() { // nothing was bought of which money could be given back
 		return nil
 	}
 	empty, err := s.empty(ctx, tx, o)

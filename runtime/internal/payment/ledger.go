@@ -122,9 +122,9 @@ func (s *Payments) insert(ctx context.Context, tx pgx.Tx, p Payment, o Operation
 }
 
 // pursue asks for what an undone payment still needs: nothing while something
-// is being asked, and nothing again of the kind that was just refused, which is
-// none where it is empty; of a refund with an amount, the rest that no refund was
-// asked for. The caller stores the payment.
+// is being asked, and nothing again of the kind of what was just refused, which
+// is none where that is empty; after a refund with an amount the rest that no
+// refund was asked for. The caller stores the payment.
 func (s *Payments) pursue(ctx context.Context, tx pgx.Tx, p *Payment, d *Decision, actor string, refused Operation) error {
 	if !p.Undone || p.Capturing > 0 || p.Refunding > 0 {
 		return nil
@@ -381,11 +381,9 @@ func (s *Payments) conclude(ctx context.Context, p Payment, o Operation, facts F
 			return errMoved
 		}
 		end := paymentdb.ConcludeOperationParams{ID: o.ID, State: string(openapi.PaymentOperationStateSucceeded), Reference: facts.Operation, At: s.now()}
-		var no Operation
 		if refused == nil {
 			d.Changes = append(d.Changes, p.succeed(o))
 		} else {
-			no = o
 			end.State, end.Failure = string(openapi.PaymentOperationStateFailed), refused.Error()
 			d.Changes = append(d.Changes, p.fail(o, end.Failure))
 			if err := s.dispute(ctx, tx, failedOperation(*p, o, end.Failure)); err != nil {
@@ -398,7 +396,10 @@ func (s *Payments) conclude(ctx context.Context, p Payment, o Operation, facts F
 		if !moved {
 			d.Changes = append(d.Changes, p.learn(facts, "store")...)
 		}
-		return s.pursue(ctx, tx, p, d, "store", no)
+		if refused == nil && o.Kind != openapi.PaymentOperationKindRefund { // what was refused of refunds before is for people
+			o = Operation{}
+		}
+		return s.pursue(ctx, tx, p, d, "store", o)
 	})
 }
 

@@ -105,6 +105,27 @@ func TestRatesOfOneZoneAddUpAndAreSplitExactly(t *testing.T) {
 	expect(t, "a state without a zone that has rates", quote(t, r, b).Tax, 0)
 }
 
+func TestPlacesAreAlikeWhereTheSameZonesHoldForThem(t *testing.T) {
+	t.Parallel()
+	r := (&pricing.Rules{
+		Settings: pricing.Settings{Country: "DE", PricesIncludeTax: true},
+		Zones: []pricing.Zone{
+			{ID: id(1), Areas: []string{"DE", "US"}}, {ID: id(2), Areas: []string{"DE-BY"}}, {ID: id(3), Areas: []string{"US-AK"}},
+		},
+		TaxRates:        []pricing.TaxRate{{ZoneID: id(1), Name: "tax", Category: "standard", PPM: 100_000}, {ZoneID: id(2), Name: "tax", Category: "standard", PPM: 1}},
+		ShippingMethods: []pricing.ShippingMethod{{ID: id(10), ZoneID: id(1), Active: true}, {ID: id(11), ZoneID: id(3), Active: true}},
+	}).Prepare()
+	expect(t, "two regions of no zone", r.Alike("DE", "", "DE", "BE", true), true)
+	expect(t, "one with taxes of its own", r.Alike("DE", "BE", "DE", "BY", false), false)
+	expect(t, "one with shipping of its own", r.Alike("US", "CA", "US", "AK", true), false)
+	expect(t, "where nothing is sent", r.Alike("US", "CA", "US", "AK", false), true)
+	expect(t, "another country of the zone", r.Alike("DE", "", "US", "", false), false)
+	expect(t, "the store's own country, for none", r.Alike("", "", "DE", "", false), true)
+	expect(t, "another country, for none", r.Alike("", "", "US", "", false), false)
+	r.Settings.PricesIncludeTax = false
+	expect(t, "a country, for none without tax", r.Alike("", "", "DE", "", false), false)
+}
+
 func TestEveryCurrencyIsRoundedToItsOwnUnit(t *testing.T) {
 	t.Parallel()
 	r := &pricing.Rules{

@@ -62,10 +62,14 @@ func (r *Rules) taxed(country, region string) rates {
 	return nil
 }
 
-// Alike reports whether two regions of a country are taxed, and sent to, by the
-// same zones.
-func (r *Rules) Alike(country, a, b string) bool {
-	return maps.Equal(r.taxed(country, a), r.taxed(country, b)) && slices.Equal(r.methodsFor(country, a), r.methodsFor(country, b))
+// Alike reports whether two regions of a country are taxed by the same zones and,
+// where something is sent there, sent to. No country is the store's own, where
+// prices hold its tax.
+func (r *Rules) Alike(from, a, to, b string, sent bool) bool {
+	if from == "" && r.Settings.PricesIncludeTax {
+		from = r.Settings.Country
+	}
+	return from == to && maps.Equal(r.taxed(from, a), r.taxed(to, b)) && (!sent || slices.Equal(r.methodsFor(from, a), r.methodsFor(to, b)))
 }
 
 // PPMByCategory are the summed rates of each category that is taxed in a
