@@ -332,7 +332,9 @@ func (w *editing) address() error {
 }
 
 // area names a country, or a region of it.
-func area(country, region string) string { return cmp.Or(strings.Trim(country+"-"+region, "-"), "no country") }
+func area(country, region string) string {
+	return cmp.Or(strings.Trim(country+"-"+region, "-"), "no country")
+}
 
 // apply gives the order its addresses, lines and totals, and notes what is changed.
 func (w *editing) apply() error {
