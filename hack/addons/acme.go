@@ -6,11 +6,28 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // management reaches Pebble's second listener through the API server, so that
 // it works wherever kubectl does.
 const management = "/api/v1/namespaces/acme/services/https:pebble:15000/proxy"
+
+// askPebble reads what its second listener says. A pod that is ready is behind
+// its service a moment later.
+func askPebble(ctx context.Context, c cluster, path string) (text string, err error) {
+	for range 30 {
+		if text, err = c.run(ctx, "", "get", "--raw", management+path); err == nil {
+			return text, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-time.After(time.Second):
+		}
+	}
+	return "", err
+}
 
 // rememberRoots returns the CAs that certificates of this ACME server chain to:
 // those of now first, then those of before. Pebble makes a new root each time
@@ -20,7 +37,7 @@ const management = "/api/v1/namespaces/acme/services/https:pebble:15000/proxy"
 func rememberRoots(ctx context.Context, c cluster) (string, error) {
 	var now strings.Builder
 	for _, path := range []string{"/roots/0", "/intermediates/0"} {
-		text, err := c.run(ctx, "", "get", "--raw", management+path)
+		text, err := askPebble(ctx, c, path)
 		if err != nil {
 			return "", fmt.Errorf("asking Pebble for its CA: %w", err)
 		}
