@@ -336,6 +336,9 @@ func TestWhatIsRefusedOnTheOrderBeforeIsThatOrdersOwnAgain(t *testing.T) {
 	if text := second.timeline(); !strings.Contains(text, "10.00 EUR of that are on payments of order "+first.order().Number) {
 		t.Errorf("the second order tells\n%s", text)
 	}
+	if w := second.guest.do("GET", second.path+"/timeline", ""); !strings.Contains(w.Body.String(), "were not given back") || strings.Contains(w.Body.String(), "are on payments of order") {
+		t.Errorf("its buyer reads %s", w.Body)
+	}
 	s.wantAddedUp()
 	wantProblem(t, second.giveBack(openapi.OrderRefundInput{Lines: new(second.part(1))}), http.StatusConflict, "refund_exceeds_captured")
 	want[openapi.Refund](t, first.giveBack(openapi.OrderRefundInput{Amount: new("10.00"), Outside: new(true)}), http.StatusCreated)

@@ -72,6 +72,9 @@ func ForCustomer(kind, actor string, data json.RawMessage) json.RawMessage {
 	}
 	before := len(all)
 	delete(all, "locationId")
+	if kind == "refund.failed" { // what staff can do about it
+		delete(all, "reason")
+	}
 	if ByStaff(actor) {
 		delete(all, "reason")
 		if reasoned(kind) {
