@@ -86,7 +86,10 @@ func CheckEmail(f *problem.Findings, address string) string {
 
 func checkPassword(f *problem.Findings, pointer, password string) { f.Text(pointer, password, 10, 200) }
 
-func checkName(f *problem.Findings, pointer, name string) { f.Line(pointer, name, 0, 200) }
+func checkName(f *problem.Findings, pointer, name string) {
+	f.Line(pointer, name, 0, 200)
+	f.Require(!strings.Contains(name, "\t"), pointer, "must not hold tabs")
+}
 
 // read gives a customer for staff or for themselves.
 func (s *Service) read(ctx context.Context, id uuid.UUID) (openapi.Customer, error) {
